@@ -1,0 +1,107 @@
+"""Costs of the cells of one model and format, timed together so that their ratios mean something."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from converters.store import Key, digest_of_files
+from converters.workbench import Workbench
+from parity.results import CellRecord, Cost
+
+THREADS = 2
+WARMUP_ROUNDS = 2
+_FILE = "costs.json"
+_HERE = Path(__file__).parent
+BASE = "fp32"
+
+
+def groups(records: Iterable[CellRecord]) -> list[list[CellRecord]]:
+    """Cells with an artifact, by model and format."""
+    found: dict[tuple[str, str], list[CellRecord]] = {}
+    for record in records:
+        if record.artifact is not None:
+            found.setdefault((record.model, record.format), []).append(record)
+    return list(found.values())
+
+
+def key_of(group: Sequence[CellRecord]) -> Key:
+    """What timings depend on: the files, this room's sources and the machine."""
+    first = group[0]
+    parts = {
+        "artifacts": json.dumps(sorted((cell.id, cell.artifact.sha256) for cell in group if cell.artifact)),
+        "harness": digest_of_files([_HERE / name for name in ("child.py", "costs.py", "test_latency.py")]),
+        "machine": f"{platform.machine()} {platform.processor()} {platform.node()}",
+    }
+    return Key(f"{first.model} {first.format} costs", parts)
+
+
+def stored(bench: Workbench, group: Sequence[CellRecord]) -> dict[str, Cost] | None:
+    entry = bench.store.find(key_of(group))
+    if entry is None:
+        return None
+    data = json.loads(entry.path(_FILE).read_text(encoding="utf-8"))
+    return {name: Cost(**cost) for name, cost in data.items()}
+
+
+def store(bench: Workbench, group: Sequence[CellRecord], costs: Mapping[str, Cost]) -> None:
+    def make(folder: Path) -> dict[str, Any]:
+        text = json.dumps({name: asdict(cost) for name, cost in costs.items()}, sort_keys=True)
+        (folder / _FILE).write_text(text, encoding="utf-8")
+        return {}
+
+    bench.store.get(key_of(group), make)
+
+
+def read_benchmark(path: Path) -> dict[str, Cost]:
+    """pytest-benchmark's JSON to a cost a cell id."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    costs = {}
+    for entry in data["benchmarks"]:
+        extra, stats = entry["extra_info"], entry["stats"]
+        costs[extra["cell"]] = Cost(
+            latency_median_s=stats["median"],
+            latency_iqr_s=stats["iqr"],
+            rounds=stats["rounds"],
+            threads=extra["threads"],
+            run_peak_bytes=extra["run_peak_bytes"],
+        )
+    return costs
+
+
+def with_ratios(group: Sequence[CellRecord], measured: Mapping[str, Cost]) -> list[CellRecord]:
+    """The records with their costs, latency and size as ratios to the float cell of the group."""
+    base = next((cell for cell in group if cell.quantization == BASE), None)
+    base_cost = measured.get(base.id) if base else None
+    merged = []
+    for cell in group:
+        cost = measured.get(cell.id, Cost())
+        latency = size = None
+        if base_cost and base_cost.latency_median_s and cost.latency_median_s:
+            latency = round(cost.latency_median_s / base_cost.latency_median_s, 3)
+        if base and base.artifact and cell.artifact:
+            size = round(cell.artifact.bytes / base.artifact.bytes, 4)
+        slower = cell.quantization.startswith("int8") and latency is not None and latency >= 1
+        merged.append(
+            replace(
+                cell,
+                cost=replace(
+                    cost,
+                    convert_s=cell.cost.convert_s,
+                    convert_peak_bytes=cell.cost.convert_peak_bytes,
+                    latency_ratio=latency,
+                    size_ratio=size,
+                    slower_than_float=slower,
+                ),
+            )
+        )
+    return merged
+
+
+def rounds_for(seconds: float) -> int:
+    """About two seconds of inference, at least 7 rounds and at most 200."""
+    return int(min(200, max(7, 2.0 / max(seconds, 1e-6))))

@@ -1,0 +1,171 @@
+"""What a model file says of itself: `sniff` tells the format from the first bytes, `describe` reads the rest.
+
+A file's name decides nothing. Raises `NotAModelError` for a file of another kind, `BrokenModelError` for
+one that bears a format's marks but cannot be read to its end, and lets `FileNotFoundError` pass.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from converters.artifact import BrokenModelError, Description, NotAModelError
+
+_HEAD = 4096  # bytes; a ModelProto names its producer well before that
+
+# Leading bytes -> what such a file is. The first match speaks, so the longer mark stands first.
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"RIFF", "a RIFF file (WebP, WAV or AVI)"),
+    (b"%PDF", "a PDF document"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras weights?)"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"GGUF", "a GGUF model"),
+    (b"\x7fELF", "an ELF executable"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file it stands for"),
+)
+# Names that an archive's first entries bear -> who wrote the archive.
+_ZIPS: tuple[tuple[bytes, str], ...] = (
+    (b"archive_format", "an exported PyTorch program (ZIP)"),
+    (b"data.pkl", "a PyTorch checkpoint (ZIP)"),
+    (b".npy", "a NumPy archive (ZIP)"),
+)
+# ModelProto's fields: number -> wire type (0 varint, 2 length-delimited), from onnx.proto.
+_MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
+_MODEL_TEXTS = {2, 3, 4, 6}  # producer name and version, domain, doc string
+_GRAPH = 7
+_GRAPH_TAGS = {n << 3 | 2 for n in (1, 2, 5, 10, 11, 12, 13, 14, 15, 16)}  # all its fields have a length
+_MAX_IR_VERSION = 30
+
+
+def sniff(path: Path) -> Literal["onnx", "tflite"]:
+    """The format of a file, from its first bytes."""
+    head, size = _head(path)
+    if head[4:8] == b"TFL3":
+        return "tflite"
+    if _bears_onnx(head, size):
+        return "onnx"
+    raise NotAModelError(f"{path} is neither ONNX nor TFLite: it seems to be {_kind(head, size)}")
+
+
+def describe(path: Path) -> Description:
+    """Everything that a model file says of itself, whatever it is called."""
+    # Imported late: to sniff needs no toolchain, and to read one format needs only its own.
+    if sniff(path) == "tflite":
+        from converters.tflite_census import describe_tflite
+
+        return describe_tflite(path)
+    from converters.onnx_census import describe_onnx
+
+    return describe_onnx(path)
+
+
+def expect(path: Path, wanted: Literal["onnx", "tflite"]) -> None:
+    """Raise `NotAModelError` unless the file is of the wanted format."""
+    if (found := sniff(path)) != wanted:
+        raise NotAModelError(f"{path} is no {wanted} file: its bytes are {found}")
+
+
+def recipe(int8_operators: Mapping[str, int], weights: Mapping[str, int]) -> str:
+    """The quantization that a file bears, for both formats.
+
+    `int8_operators` counts the operators that multiply by int8 numbers by the recipe each one shows:
+    int8_static, int8_dynamic or int8_weight_only. The commonest names the file, and static goes before
+    dynamic where they are even. A file without such operators is named by what most of its weight
+    elements are.
+    """
+    order = ("int8_static", "int8_dynamic", "int8_weight_only")
+    if any(int8_operators.get(name) for name in order):
+        return max(order, key=lambda name: int8_operators.get(name, 0))  # max keeps the first of equals
+    half = sum(weights.values()) / 2
+    if sum(n for dtype, n in weights.items() if dtype.endswith(("int8", "int4", "int2"))) > half:
+        return "int8_weight_only"  # tables that are looked up, or operators whose kernels are not known here
+    return "fp16" if weights.get("float16", 0) > half else "fp32"
+
+
+def broken(path: Path, what: str) -> BrokenModelError:
+    """The error for a damaged file, its cause cut to one line."""
+    return BrokenModelError(f"{path} is damaged: {' '.join(what.split())[:300]}")
+
+
+def _head(path: Path) -> tuple[bytes, int]:
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise NotAModelError(f"{path} is neither ONNX nor TFLite: it is a directory")
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        raise NotAModelError(f"{path} is neither ONNX nor TFLite: it is no regular file")
+    with path.open("rb") as file:
+        return file.read(_HEAD), os.fstat(file.fileno()).st_size
+
+
+def _bears_onnx(head: bytes, size: int) -> bool:
+    """Whether bytes begin as a ModelProto: ir_version, then its own fields as far as one can see.
+
+    SavedModel and Core ML begin with the same two fields, but with a message where ModelProto has text.
+    """
+    if len(head) < 8 or head[0] != 0x08 or not 1 <= head[1] <= _MAX_IR_VERSION:
+        return False
+    at = 2
+    while at < len(head):
+        tag, at = _varint(head, at)
+        number, wire = tag >> 3, tag & 7
+        if _MODEL_FIELDS.get(number) != wire:
+            return False
+        length, at = _varint(head, at)
+        if wire == 0:
+            continue
+        if number in _MODEL_TEXTS and not _is_text(head[at : at + length], cut=at + length > len(head)):
+            return False
+        if number == _GRAPH:
+            return at >= len(head) or head[at] in _GRAPH_TAGS
+        at += length
+    return at == size or at > len(head)  # whole, or cut within a field that it announced
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number of 7 bits a byte, and where it ends; one that the data cut short ends behind them."""
+    value = 0
+    for step, byte in enumerate(data[at : at + 10]):
+        value |= (byte & 0x7F) << 7 * step
+        if byte < 0x80:
+            return value, at + step + 1
+    return value, len(data) + 1
+
+
+def _is_text(data: bytes, *, cut: bool) -> bool:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        if not cut or error.end < len(data) or len(data) - error.start > 3:
+            return False
+        text = data[: error.start].decode()  # the cut fell within a character
+    return all(letter.isprintable() or letter in "\n\r\t\f" for letter in text)
+
+
+def _kind(head: bytes, size: int) -> str:
+    """What a file is that is no model, in a few words."""
+    if not head:
+        return "empty"
+    for magic, kind in _MAGIC:
+        if head.startswith(magic):
+            return kind
+    if head.startswith(b"PK"):
+        return next((kind for mark, kind in _ZIPS if mark in head), "a ZIP archive")
+    if int.from_bytes(head[:8], "little") < size and head[8:9] == b"{":
+        return "a safetensors checkpoint"
+    if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
+        return "a pickle (a PyTorch checkpoint of the old kind?)"
+    if head[4:8] == b"ORTM":
+        return "a model in ONNX Runtime's own .ort format"
+    if head[:1] == b"\x08" and head[2:3] == b"\x12":
+        return "another protobuf (TensorFlow SavedModel or Core ML?)"
+    if _is_text(head, cut=size > len(head)):
+        markup = head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html"))
+        return "an HTML page (a failed download?)" if markup else "text"
+    return f"unknown bytes that begin {head[:8].hex(' ')}"

@@ -1,0 +1,112 @@
+"""The network itself: exported once for all formats, and run in float32 and float64 as the reference.
+
+Everything here runs in the `torch` worker. Weights come from a checkpoint file or, where the
+path is None, from the goldens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from fixtures.checkpoints import load_weights
+from fixtures.specs import ModelSpec
+
+Feeds = Mapping[str, np.ndarray[Any, Any]]
+Outputs = dict[str, np.ndarray[Any, Any]]
+
+# A batch of 2 keeps the traced batch from being taken for a constant 1.
+_TRACE_BATCH = 2
+
+
+def _weighted(module: nn.Module, spec: ModelSpec, checkpoint: Path | None) -> nn.Module:
+    load_weights(module, spec, checkpoint)
+    return module.eval()
+
+
+_LATEST: dict[tuple[ModelSpec, Path | None, str], nn.Module] = {}
+
+
+def _deployed(spec: ModelSpec, checkpoint: Path | None, precision: str) -> nn.Module:
+    """The module, kept in memory until another one is asked for."""
+    key = (spec, checkpoint, precision)
+    if key not in _LATEST:
+        _LATEST.clear()
+        _LATEST[key] = _weighted(spec.build(), spec, checkpoint).to(getattr(torch, precision))
+    return _LATEST[key]
+
+
+def export(spec: ModelSpec, checkpoint: Path | None, input_size: int, target: Path) -> dict[str, int]:
+    """Writes the deployed module as a `.pt2` exported program with a dynamic batch.
+
+    Returns counts of the module's elements: `weights` of matrices and kernels, which no exporter
+    folds away, and `elements` of everything it holds.
+    """
+    module = _deployed(spec, checkpoint, "float32")
+    image = torch.zeros(_TRACE_BATCH, 3, input_size, input_size)
+    batch = torch.export.Dim("batch", min=1)
+    with torch.no_grad():
+        program = torch.export.export(module, (image,), dynamic_shapes={"image": {0: batch}})
+    torch.export.save(program, target)
+    parameters = list(module.parameters())
+    everything = [*parameters, *(buffer for buffer in module.buffers() if buffer.is_floating_point())]
+    return {
+        "weights": sum(p.numel() for p in parameters if p.dim() >= 2),
+        "elements": sum(t.numel() for t in everything),
+    }
+
+
+def run(
+    spec: ModelSpec,
+    checkpoint: Path | None,
+    feeds: Sequence[Feeds],
+    precision: str = "float32",
+    threads: int = 1,
+    fused_kernels: bool = True,
+) -> list[Outputs]:
+    """The deployed module's outputs by name, one dictionary a feed.
+
+    `precision` is "float32" or "float64"; `threads` and `fused_kernels` (oneDNN) choose among
+    summation orders, all of them float32 and none more right than another.
+    """
+    module = _deployed(spec, checkpoint, precision)
+    names = spec.signature().output_names
+    return _run(module, names, feeds, getattr(torch, precision), threads, fused_kernels)
+
+
+def run_published(spec: ModelSpec, checkpoint: Path | None, feeds: Feeds) -> Outputs:
+    """Every output of the published network, named as in the goldens."""
+    module = _weighted(spec.build_published(), spec, checkpoint)
+    return _run(module, spec.published_outputs, [feeds], torch.float32, torch.get_num_threads(), True)[0]
+
+
+def _run(
+    module: nn.Module,
+    names: Sequence[str],
+    feeds: Sequence[Feeds],
+    dtype: torch.dtype,
+    threads: int,
+    fused_kernels: bool,
+) -> list[Outputs]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.no_grad(), torch.backends.mkldnn.flags(enabled=fused_kernels):
+            return [
+                {
+                    name: value.numpy().copy()
+                    for name, value in zip(
+                        names,
+                        module(torch.from_numpy(np.ascontiguousarray(feed["image"])).to(dtype)),
+                        strict=True,
+                    )
+                }
+                for feed in feeds
+            ]
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,75 @@
+"""TFLite: an exported program to a file, and a runner for such files.
+
+The float file comes from litert-torch, which fixes the batch at 1; quantized files are made
+from it (`tflite_quantization`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from converters.tflite_quantization import quantize
+
+__all__ = ["TfliteRunner", "convert_float", "open_runner", "quantize"]
+
+
+def convert_float(exported: Path, target: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """`.pt2` to `.tflite` in float32 at batch 1, its signature naming inputs and outputs."""
+    import litert_torch
+    import torch
+    from torch import nn
+
+    from converters.tflite_topk import use_indices
+
+    program = torch.export.load(exported)
+    network = program.module()
+    use_indices(network)
+
+    class Named(nn.Module):
+        """The exported graph again, its outputs in a dictionary: litert-torch names them by its keys."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, **feeds: torch.Tensor) -> dict[str, torch.Tensor]:
+            return dict(zip(outputs, self.network(*(feeds[name] for name in inputs)), strict=True))
+
+    args, kwargs = program.example_inputs
+    samples = {name: value[:1] for name, value in zip(inputs, [*args, *kwargs.values()], strict=True)}
+    module = Named()
+    module.training = False  # an exported graph is in evaluation mode for good and refuses .eval()
+    litert_torch.convert(module, sample_kwargs=samples).export(str(target))
+
+
+def open_runner(path: Path, threads: int) -> TfliteRunner:
+    return TfliteRunner(path, threads)
+
+
+class TfliteRunner:
+    """Runs a file on the CPU (XNNPACK); feeds and outputs are arrays by name."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter = Interpreter(str(path), num_threads=threads)
+        signatures = list(self._interpreter.get_signature_list())
+        if len(signatures) != 1:
+            raise ValueError(f"expected one signature, found {len(signatures)}")
+        self._run = self._interpreter.get_signature_runner(signatures[0])
+
+    def run(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+        return dict(self._run(**feeds))
+
+    def __enter__(self) -> TfliteRunner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del self._run, self._interpreter

@@ -1,0 +1,261 @@
+"""From a model with its weights to artifacts: what is made, from what, in which process, under which key."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters import CONVERTERS, Converter
+from converters.artifact import Artifact, Description
+from converters.child import Reply
+from converters.quantization import KEEP_FLOAT, QUANTIZATIONS, KeepFloat
+from converters.store import Entry, Key, Store, digest_of_files, sha256_of
+from converters.workers import CONVERT_TIMEOUT_S, RUN_TIMEOUT_S, Workers
+from fixtures.specs import ModelSpec, Signature
+
+Feeds = Mapping[str, np.ndarray[Any, Any]]
+Outputs = dict[str, np.ndarray[Any, Any]]
+
+PROGRAM = "program.pt2"
+_HERE = Path(__file__).parent
+_SHARED_SOURCES = [_HERE / name for name in ("reference.py", "tasks.py")]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Feeds that show a static recipe the range of each activation; `digest` names them in keys."""
+
+    feeds: Sequence[Feeds]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model with its weights at one input size. `checkpoint` None: the goldens' weights."""
+
+    spec: ModelSpec
+    input_size: int
+    size: str
+    checkpoint: Path | None = None
+    weights_digest: str = ""
+
+    @staticmethod
+    def of(
+        spec: ModelSpec, checkpoint: Path | None = None, input_size: int | None = None, size: str = "reduced"
+    ) -> Subject:
+        if checkpoint is None:
+            golden = Path(importlib.util.find_spec("fixtures").submodule_search_locations[0]) / "goldens"  # type: ignore[union-attr,index]
+            sources = [golden / f"{spec.golden}.json", golden.parent / "golden_weights.py"]
+            digest = "golden:" + digest_of_files([path for path in sources if path.exists()])
+        else:
+            checkpoint = checkpoint.resolve()
+            digest = sha256_of(checkpoint)
+        return Subject(spec, input_size or spec.default_input_size, spec.size_for(size), checkpoint, digest)
+
+    @property
+    def signature(self) -> Signature:
+        return self.spec.signature(self.input_size)
+
+    @property
+    def label(self) -> str:
+        return f"{self.spec.name}@{self.input_size}"
+
+
+class Workbench:
+    """Makes, describes and runs artifacts in the workers, and keeps them in the store."""
+
+    def __init__(
+        self, store: Store, workers: Workers, converters: Mapping[str, Converter] | None = None
+    ) -> None:
+        self.store = store
+        self.workers = workers
+        self.converters = CONVERTERS if converters is None else converters
+
+    def exported_key(self, subject: Subject) -> Key:
+        parts = {
+            "checkpoint": subject.weights_digest,
+            "network": network_digest(subject.spec),
+            "input size": str(subject.input_size),
+            "definition": subject.size,
+            "converter": digest_of_files(_SHARED_SOURCES),
+            "toolchain": versions_text(("torch",)),
+        }
+        return Key(f"{subject.label} exported", parts)
+
+    def exported(self, subject: Subject) -> Entry:
+        """The exported program, once for all formats."""
+
+        def make(folder: Path) -> dict[str, Any]:
+            reply = self.workers["torch"].call(
+                "converters.reference:export",
+                subject.spec,
+                subject.checkpoint,
+                subject.input_size,
+                folder / PROGRAM,
+                timeout=CONVERT_TIMEOUT_S,
+            )
+            return {**reply.value, **_cost(reply)}
+
+        return self.store.get(self.exported_key(subject), make)
+
+    def artifact_key(
+        self,
+        subject: Subject,
+        format: str,
+        quantization: str,
+        calibration: Calibration | None = None,
+        witness: str = "",
+    ) -> Key:
+        """Names what the artifact depends on; nothing is made to know it."""
+        converter = self.converters[format]
+        keep = kept_float(subject.spec.name, format, quantization)
+        float_source = quantization != "fp32"
+        source = self.artifact_key(subject, format, "fp32") if float_source else self.exported_key(subject)
+        parts = {
+            "source": source.digest,
+            "converter": _format_digest(converter),
+            "recipe": json.dumps([quantization, [asdict(entry) for entry in keep]]),
+            "calibration": _calibration_for(quantization, calibration).digest,
+            "toolchain": versions_text(converter.toolchain),
+        }
+        if witness:
+            parts["witness"] = witness
+        return Key(f"{subject.label} {format} {quantization}", parts)
+
+    def artifact(
+        self,
+        subject: Subject,
+        format: str,
+        quantization: str,
+        calibration: Calibration | None = None,
+        witness: str = "",
+    ) -> tuple[Artifact, Mapping[str, Any]]:
+        """The artifact and what making it cost (`convert_s`, `convert_peak_bytes`).
+
+        A quantized artifact is made from the float one. A `witness` is a second conversion of the
+        same thing, by the worker of that name.
+        """
+        converter = self.converters[format]
+        name = f"{subject.spec.name}{converter.suffix}"
+
+        def make(folder: Path) -> dict[str, Any]:
+            arguments: tuple[Any, ...]
+            if quantization == "fp32":
+                function = "convert_float"
+                inputs = [spec.name for spec in subject.signature.inputs]
+                program = self.exported(subject).path(PROGRAM)
+                arguments = (program, folder / name, inputs, subject.signature.output_names)
+            else:
+                function = "quantize"
+                source, _ = self.artifact(subject, format, "fp32")
+                keep = kept_float(subject.spec.name, format, quantization)
+                feeds = _calibration_for(quantization, calibration).feeds
+                arguments = (source.path, folder / name, quantization, keep, feeds)
+            return _cost(
+                self.workers[witness or format].call(
+                    f"converters.tasks:{function}", converter.module, *arguments, timeout=CONVERT_TIMEOUT_S
+                )
+            )
+
+        entry = self.store.get(self.artifact_key(subject, format, quantization, calibration, witness), make)
+        sha256, size = entry.files[name]
+        return Artifact(entry.path(name), sha256, size, entry.key, format, quantization), entry.meta
+
+    def describe(self, path: Path) -> Description:
+        """What the file says of itself; raises as `census.describe` does."""
+        from converters.census import describe
+
+        return describe(path)
+
+    def run(
+        self,
+        format: str,
+        path: Path,
+        feeds: Sequence[Feeds],
+        threads: int = 1,
+        fresh: bool = False,
+        timeout: float = RUN_TIMEOUT_S,
+    ) -> list[Outputs]:
+        """Runs an artifact in the format's worker, one dictionary of outputs a feed."""
+        reply = self.workers[format].call(
+            "converters.tasks:run",
+            self.converters[format].module,
+            path,
+            feeds,
+            threads,
+            fresh,
+            timeout=timeout,
+        )
+        return reply.value  # type: ignore[no-any-return]
+
+    def reference(self, subject: Subject, feeds: Sequence[Feeds], **options: Any) -> list[Outputs]:
+        """Runs the network itself (`converters.reference.run`)."""
+        reply = self.workers["torch"].call(
+            "converters.reference:run",
+            subject.spec,
+            subject.checkpoint,
+            feeds,
+            timeout=CONVERT_TIMEOUT_S,
+            **options,
+        )
+        return reply.value  # type: ignore[no-any-return]
+
+
+def _cost(reply: Reply) -> dict[str, Any]:
+    return {"convert_s": round(reply.seconds, 3), "convert_peak_bytes": reply.peak_bytes}
+
+
+def _calibration_for(quantization: str, calibration: Calibration | None) -> Calibration:
+    """The calibration as far as the recipe uses it."""
+    if not QUANTIZATIONS[quantization].needs_calibration:
+        return Calibration((), "")
+    if calibration is None:
+        raise ValueError(f"{quantization} needs calibration images")
+    return calibration
+
+
+def kept_float(model: str, format: str, quantization: str) -> tuple[KeepFloat, ...]:
+    """The recipe's exceptions for one model; none unless declared."""
+    return next((keep for key, keep in KEEP_FLOAT.items() if key == (model, format, quantization)), ())
+
+
+def network_digest(spec: ModelSpec) -> str:
+    """One hash over the sources that define the network."""
+    files = []
+    for path in {spec.deployed, spec.published}:
+        found = importlib.util.find_spec(path.partition(":")[0])
+        assert found is not None
+        assert found.origin is not None
+        files.append(Path(found.origin))
+    return digest_of_files(sorted(set(files)))
+
+
+def _format_digest(converter: Converter) -> str:
+    """One hash over the format's module and its companions (`onnx.py`, `onnx_*.py`)."""
+    found = importlib.util.find_spec(converter.module)
+    assert found is not None
+    assert found.origin is not None
+    module = Path(found.origin)
+    return digest_of_files([module, *module.parent.glob(f"{module.stem}_*.py"), *_SHARED_SOURCES])
+
+
+def versions_text(distributions: Sequence[str]) -> str:
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in distributions)
+
+
+def digest_of_arrays(feeds: Sequence[Feeds]) -> str:
+    digest = hashlib.sha256()
+    for feed in feeds:
+        for name in sorted(feed):
+            digest.update(
+                name.encode() + str(feed[name].shape).encode() + np.ascontiguousarray(feed[name]).tobytes()
+            )
+    return digest.hexdigest()[:32]

@@ -1,0 +1,291 @@
+"""Every layout in which weights come, and every way in which a state dict can fail to fit."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from argparse import Namespace
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fixtures.checkpoint_match import golden_entries
+from fixtures.checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    golden_checkpoint,
+    golden_state_dict,
+    load_weights,
+    read_checkpoint,
+)
+from fixtures.specs import MODELS
+from meta_tests.refusals import TINY, refusal, saved
+
+OBJECTFORMER = MODELS["objectformer"]
+DETECTION = MODELS["objectformer_detection"]
+
+
+@pytest.fixture
+def weights() -> dict[str, torch.Tensor]:
+    return golden_state_dict(TINY)
+
+
+def assert_golden(checkpoint: Checkpoint) -> None:
+    TINY.build().network.load_state_dict(checkpoint.state_dict, strict=True)
+    expected = golden_state_dict(TINY)
+    assert list(checkpoint.state_dict) == list(expected)
+    for key, tensor in expected.items():
+        assert torch.equal(checkpoint.state_dict[key], tensor)
+        assert checkpoint.state_dict[key].dtype == tensor.dtype
+
+
+# --- layouts
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "network.", "module.model."])
+@pytest.mark.parametrize("wrapper", [None, "model_state", "model_state_dict", "state_dict", "model"])
+def test_layouts(tmp_path, weights, wrapper, prefix):
+    state = OrderedDict((prefix + key, tensor) for key, tensor in weights.items())
+    path = saved(tmp_path / "a.pth", state if wrapper is None else {wrapper: state, "optimizer": {"lr": 1}})
+    checkpoint = read_checkpoint(path, TINY)
+    assert_golden(checkpoint)
+    assert checkpoint.source == (f"{wrapper} of a.pth" if wrapper else "bare state dict of a.pth") + (
+        f", prefix {prefix!r} removed" if prefix else ""
+    )
+
+
+def test_training_checkpoint(tmp_path, weights):
+    cfg = {"MODEL": {"NAME": "TinyLaDeDa"}, "SIZES": (256, 256)}
+    content = {
+        "epoch": 12,
+        "model_state": weights,
+        "optimizer_state": {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": []},
+        "scheduler_state": {"last_epoch": 12},
+        "scaler_state": {},
+        "cfg": cfg,
+    }
+    checkpoint = read_checkpoint(saved(tmp_path / "ckpt_epoch_00012.pyth", content), TINY)
+    assert_golden(checkpoint)
+    assert checkpoint.source == "model_state of ckpt_epoch_00012.pyth, epoch 12"
+    assert checkpoint.metadata == {"epoch": 12, "cfg": {**cfg, "SIZES": [256, 256]}}
+
+
+@pytest.mark.parametrize("name", ["model_ema_state_dict", "model_ema", "ema_state_dict"])
+def test_ema_weights_are_taken_and_said(tmp_path, weights, name):
+    raw = {key: torch.zeros_like(tensor) for key, tensor in weights.items()}
+    averaged = {"n_averaged": torch.tensor(7), **{f"module.{key}": value for key, value in weights.items()}}
+    path = saved(tmp_path / "best.pth", {"epoch": 3, "model_state_dict": raw, name: averaged})
+    checkpoint = read_checkpoint(path, TINY)
+    assert_golden(checkpoint)
+    assert checkpoint.source == f"EMA weights ({name}) of best.pth, epoch 3, prefix 'module.' removed"
+
+
+def test_ema_that_is_none_is_no_ema(tmp_path, weights):
+    path = saved(tmp_path / "a.pth", {"model_state_dict": weights, "model_ema_state_dict": None})
+    assert read_checkpoint(path, TINY).source == "model_state_dict of a.pth"
+
+
+def test_safetensors(tmp_path, weights):
+    path = tmp_path / "a.safetensors"
+    save_file(weights, path, metadata={"format": "pt"})
+    checkpoint = read_checkpoint(path, TINY)
+    assert_golden(checkpoint)
+    assert checkpoint.source == "bare state dict of a.safetensors"
+    assert checkpoint.metadata == {"format": "pt"}
+
+
+def test_old_torch_format(tmp_path, weights):
+    path = saved(tmp_path / "a.pth", weights, _use_new_zipfile_serialization=False)
+    assert_golden(read_checkpoint(path, TINY))
+
+
+def test_recompressed_zip(tmp_path, weights):
+    """Cannot be mapped in place: mapping it would read compressed bytes as weights."""
+    plain = saved(tmp_path / "a.pth", weights)
+    packed = tmp_path / "b.pth"
+    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
+        for member in old.namelist():
+            new.writestr(member, old.read(member))
+    assert_golden(read_checkpoint(packed, TINY))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floats_become_float32(tmp_path, weights, dtype):
+    cast = {key: value.to(dtype) if value.is_floating_point() else value for key, value in weights.items()}
+    checkpoint = read_checkpoint(saved(tmp_path / "a.pth", cast), TINY)
+    name = str(dtype).removeprefix("torch.")
+    assert checkpoint.source == f"bare state dict of a.pth, 18 tensors cast from {name} to float32"
+    for key, tensor in checkpoint.state_dict.items():
+        assert tensor.dtype == weights[key].dtype
+        assert torch.equal(tensor, cast[key].to(tensor.dtype))
+
+
+def test_numpy_metrics_and_argparse_arguments_are_harmless(tmp_path, weights):
+    content = {
+        "model": weights,
+        "val_loss": np.float64(0.25),
+        "hits": np.int32(7),
+        "good": np.bool_(True),
+        "args": Namespace(lr=0.5),
+    }
+    checkpoint = read_checkpoint(saved(tmp_path / "a.pth", content), TINY)
+    assert_golden(checkpoint)
+    assert checkpoint.metadata == {"val_loss": 0.25, "hits": 7, "good": True, "args": {"lr": 0.5}}
+
+
+def test_sha256_is_of_the_file(tmp_path, weights):
+    import hashlib
+
+    path = saved(tmp_path / "a.pth", weights)
+    assert read_checkpoint(path, TINY).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_load_weights(tmp_path, weights):
+    module = TINY.build()
+    assert load_weights(module, TINY) == "golden weights of tiny_ladeda-right_diag, seed 'a'"
+    assert all(torch.equal(module.network.state_dict()[key], value) for key, value in weights.items())
+    shifted = {key: value + 1 for key, value in weights.items()}
+    words = load_weights(module, TINY, saved(tmp_path / "a.pth", shifted))
+    assert words == "bare state dict of a.pth"
+    assert all(torch.equal(module.network.state_dict()[key], value) for key, value in shifted.items())
+
+
+# --- variants of one network
+
+
+def test_keys_a_variant_does_not_use(tmp_path):
+    # Every tensor is one number seen many times: the published shapes in a file of some kilobytes.
+    everything = {
+        key: torch.zeros((), dtype=getattr(torch, dtype)).expand(shape)
+        for key, (shape, dtype) in golden_entries("objectformer").items()
+    }
+    path = saved(tmp_path / "of.pyth", {"epoch": 1, "model_state": everything})
+    checkpoint = read_checkpoint(path, DETECTION)
+    assert checkpoint.state_dict.keys() == DETECTION.build().network.state_dict().keys()
+    assert checkpoint.everything.keys() == everything.keys()
+    assert checkpoint.source == (
+        "model_state of of.pyth, epoch 1, 24 keys that objectformer_detection does not use left aside"
+    )
+
+    own = saved(tmp_path / "own.pth", {key: everything[key] for key in checkpoint.state_dict})
+    assert read_checkpoint(own, DETECTION).state_dict.keys() == checkpoint.state_dict.keys()
+    assert re.fullmatch(r"key 'localizer_2\.\S+' is missing; and 7 further", refusal(own, OBJECTFORMER))
+    whole = DETECTION.build_published()
+    with pytest.raises(CheckpointError, match=r"holds objectformer_detection alone: key 'localizer_0\."):
+        load_weights(whole, DETECTION, own)
+
+    half = {key: value for key, value in everything.items() if key != "localizer_0.deconv1.conv.bias"}
+    assert refusal(saved(own, half), DETECTION) == "key 'localizer_0.deconv1.conv.bias' is missing"
+    bent = {**everything, "localizer_1.conv2.1.bias": torch.zeros(2)}
+    assert refusal(saved(own, bent), DETECTION) == (
+        "key 'localizer_1.conv2.1.bias' has shape [2], expected [1]"
+    )
+
+
+def test_another_network_is_named(tmp_path, weights):
+    other = {f"module.{key}": value for key, value in weights.items()}
+    path = saved(tmp_path / "a.pth", other)
+    assert refusal(path, OBJECTFORMER) == (
+        "not objectformer: 1 of its 427 keys are here; it fits tiny_ladeda best, 21 of 21 keys"
+    )
+    small = {key: torch.zeros(1) for key in golden_entries("objectformer")}
+    assert refusal(saved(path, small), TINY) == (
+        "not tiny_ladeda: 1 of its 21 keys are here; it fits objectformer or objectformer_detection best, "
+        "427 of 427 keys"
+    )
+    assert refusal(saved(path, {"a.weight": torch.zeros(1)})) == (
+        "not tiny_ladeda: 0 of its 21 keys are here, and no known model fits; "
+        "the first of the 1 keys is 'a.weight'"
+    )
+
+
+# --- keys, shapes, values
+
+
+def without(*keys: str):
+    return lambda state: [state.pop(key) for key in keys]
+
+
+def having(**values: object):
+    """Keys with a dot are spelt with two underscores."""
+    return lambda state: state.update({key.replace("__", "."): value for key, value in values.items()})
+
+
+def misspelt(state: dict[str, object]) -> None:
+    state["fc.biass"] = state.pop("fc.bias")
+
+
+HUGE = torch.full((1,), 1e300, dtype=torch.float64)
+NAN, INF = (torch.tensor([[0.0, value] + [0.0] * 6]) for value in (float("nan"), float("-inf")))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (without("fc.bias"), "key 'fc.bias' is missing"),
+        (without("fc.bias", "conv1.weight", "fc.weight"), "key 'conv1.weight' is missing; and 2 further"),
+        (misspelt, "key 'fc.bias' is missing; nearest that the file has: 'fc.biass'"),
+        (
+            having(fc2__bias=torch.ones(1)),
+            "key 'fc2.bias' is not one of tiny_ladeda; nearest that tiny_ladeda has: 'fc.bias'",
+        ),
+        (
+            having(zzz=torch.ones(1), yyy=torch.ones(1)),
+            "key 'zzz' is not one of tiny_ladeda; and 1 further",
+        ),
+        (having(**{"evil\nkey": torch.ones(1)}), r"key 'evil\nkey' is not one of tiny_ladeda"),
+        (having(fc__weight=torch.ones(8, 1)), "key 'fc.weight' has shape [8, 1], expected [1, 8]"),
+        (
+            having(fc__weight=torch.ones(1, 8).to(torch.int8)),
+            "key 'fc.weight' is int8, expected float32",
+        ),
+        (
+            having(fc__weight=torch.ones(1, 8).to_sparse()),
+            "key 'fc.weight' is no plain tensor, expected float32",
+        ),
+        (having(fc__weight=NAN), "key 'fc.weight' holds NaN"),
+        (
+            having(fc__weight=INF, fc__bias=INF[0, 1:2]),
+            "key 'fc.weight' holds infinite values; and 1 further",
+        ),
+        (having(fc__bias=HUGE), "key 'fc.bias' holds infinite values"),
+        (having(fc__bias=3), "not a state dict: entry 'fc.bias' is a int, not a tensor"),
+    ],
+)
+def test_state_that_does_not_fit(tmp_path, weights, change, words):
+    change(weights)
+    assert refusal(saved(tmp_path / "a.pth", weights)) == words
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({}, "no weights at all: an empty dict"),
+        ([1, 2], "holds one list and no state dict"),
+        (torch.ones(3), "holds one Tensor and no state dict"),
+        ({"epoch": 1, "cfg": {}}, "no state dict found: it holds epoch, cfg"),
+        ({"model_ema": {"decay": 0.9}}, "no state dict under 'model_ema' found: it holds decay"),
+        ({"model_ema": {"n_averaged": torch.ones(1)}}, "no weights under 'model_ema'"),
+        (
+            {"model": {"a": torch.ones(1), "b": "x"}},
+            "not a state dict under 'model': entry 'b' is a str, not a tensor",
+        ),
+    ],
+)
+def test_content_that_is_no_state(tmp_path, content, words):
+    assert refusal(saved(tmp_path / "a.pth", content)) == words
+
+
+def test_content_that_holds_itself(tmp_path):
+    content: dict[str, object] = {}
+    content["model"] = content
+    assert refusal(saved(tmp_path / "a.pth", content)).startswith("no state dict under 'model.model.")
+
+
+def test_golden_weights_know_no_file():
+    checkpoint = golden_checkpoint(TINY)
+    assert checkpoint.sha256 == golden_checkpoint(TINY).sha256
+    TINY.build().network.load_state_dict(checkpoint.state_dict, strict=True)

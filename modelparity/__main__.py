@@ -1,0 +1,5 @@
+"""`python -m modelparity`."""
+
+from modelparity.cli import main
+
+main()

@@ -1,0 +1,172 @@
+"""The gate: every selected cell proven, measured, recorded and reported."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+
+from benchmarks import costs
+from modelparity.measure import measure
+from modelparity.session import Session
+from parity.cells import Cell, columns
+from parity.results import (
+    CellRecord,
+    Run,
+    RunHeader,
+    append,
+    cell_line,
+    end_line,
+    header_line,
+    read_run,
+)
+from reports import render
+
+RECORD = "run.jsonl"
+_VERSIONS = (
+    "torch", "onnx", "onnxscript", "onnxruntime", "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "numpy",
+)  # fmt: skip
+
+# Told as cells finish: the record, how many are done, how many there are.
+Listener = Callable[[CellRecord, int, int], None]
+
+
+def run_gate(
+    session: Session,
+    cells: Sequence[Cell],
+    output: Path,
+    weights: dict[str, str],
+    selection: str = "",
+    on_cell: Listener = lambda *_: None,
+    on_stage: Callable[[str], None] = lambda _: None,
+) -> Run:
+    """Proves `cells`, toolchains side by side, measures their costs alone, and writes the report.
+
+    The record grows under a temporary name in `output` and replaces the last one at the end,
+    so a killed run leaves the last report as it was.
+    """
+    start = time.monotonic()
+    output.mkdir(parents=True, exist_ok=True)
+    partial = output / f".{RECORD}.{os.getpid()}.partial"
+    try:
+        partial.write_text("", encoding="utf-8")
+        append(partial, header_line(_header(cells, weights, selection)))
+        records = _prove_all(session, cells, partial, on_cell)
+        on_stage("measuring latency and memory")
+        for record in _with_costs(session, records):
+            append(partial, cell_line(record))
+        append(partial, end_line(round(time.monotonic() - start, 1)))
+        partial.replace(output / RECORD)
+    finally:
+        partial.unlink(missing_ok=True)
+    on_stage("writing the report")
+    render(output / RECORD, output)
+    return read_run(output / RECORD)
+
+
+def _prove_all(
+    session: Session, cells: Sequence[Cell], record_file: Path, on_cell: Listener
+) -> list[CellRecord]:
+    done: list[CellRecord] = []
+    lock = threading.Lock()
+
+    def finished(record: CellRecord) -> None:
+        with lock:
+            done.append(record)
+            append(record_file, cell_line(record))
+            on_cell(record, len(done), len(cells))
+
+    fresh: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if (record := session.cached(cell)) is not None:
+            finished(record)
+        else:
+            fresh.setdefault(cell.format, []).append(cell)
+
+    def lane(cells_of_format: Sequence[Cell]) -> None:
+        for cell in cells_of_format:
+            finished(session.prove(cell))
+
+    def references(models: Sequence[str]) -> None:
+        for model in models:
+            session.truth(model)
+
+    # A lane a toolchain; a third prepares what both will ask for.
+    models = list(dict.fromkeys(cell.model for cells_of in fresh.values() for cell in cells_of))
+    with ThreadPoolExecutor(max_workers=len(fresh) + 1) as pool:
+        futures = [pool.submit(lane, cells_of) for cells_of in fresh.values()]
+        if models:
+            futures.append(pool.submit(references, models))
+        for future in futures:
+            future.result()
+    session.workers.close()
+    return done
+
+
+def _with_costs(session: Session, records: Sequence[CellRecord]) -> list[CellRecord]:
+    """The records with their costs; groups measured before on this machine are not measured again."""
+    measured = []
+    pending = []
+    for group in costs.groups(records):
+        known = costs.stored(session.bench, group)
+        if known is None:
+            pending.append(group)
+        else:
+            measured += costs.with_ratios(group, known)
+    if pending:
+        found = measure(session, [cell for group in pending for cell in group])
+        for group in pending:
+            mine = {cell.id: found[cell.id] for cell in group if cell.id in found}
+            if len(mine) == len(group):
+                costs.store(session.bench, group, mine)
+            measured += costs.with_ratios(group, mine)
+    without = [record for record in records if record.artifact is None]
+    return [*measured, *without]
+
+
+def _header(cells: Sequence[Cell], weights: dict[str, str], selection: str) -> RunHeader:
+    models = tuple(dict.fromkeys(cell.model for cell in cells))
+    present = {(cell.format, cell.quantization) for cell in cells}
+    return RunHeader(
+        models=models,
+        columns=tuple(column for column in columns() if column in present),
+        weights={model: weights[model] for model in models},
+        selection=selection,
+        machine=machine(),
+        versions={"modelparity": importlib.metadata.version("modelparity"), **versions()},
+        started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        expected=tuple(cell.id for cell in cells),
+    )
+
+
+def versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _VERSIONS}
+
+
+def machine() -> dict[str, str]:
+    """What the timings were taken on."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": str(os.cpu_count()),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

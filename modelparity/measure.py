@@ -1,0 +1,48 @@
+"""Runs the latency suite inside the gate and hands back its numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import benchmarks.test_latency
+from benchmarks.costs import read_benchmark
+from modelparity import plugin
+from modelparity.session import Session
+from parity.results import CellRecord, Cost
+
+
+class _Outer:
+    """Hands the gate's session to the fixtures."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[plugin.OUTER] = self._session
+
+
+def measure(session: Session, cells: Sequence[CellRecord]) -> dict[str, Cost]:
+    """Costs by cell id; a cell whose measurement came to grief has none."""
+    suite = Path(benchmarks.test_latency.__file__)
+    with tempfile.TemporaryDirectory(prefix="modelparity-") as folder:
+        results = Path(folder) / "benchmark.json"
+        arguments = [
+            *(f"{suite}::test_latency[{cell.id}]" for cell in cells),
+            f"--rootdir={suite.parent}",
+            f"--confcutdir={suite.parent}",
+            "-c", "/dev/null",
+            "-p", "no:cacheprovider",
+            "-p", plugin.__name__,
+            "--import-mode=importlib",
+            "--quiet",
+            f"--benchmark-json={results}",
+        ]  # fmt: skip
+        with contextlib.redirect_stdout(io.StringIO()):
+            pytest.main(arguments, plugins=[_Outer(session)])
+        return read_benchmark(results) if results.exists() and results.stat().st_size else {}

@@ -1,0 +1,134 @@
+"""One session: the store, the workers and what every cell of a model shares."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from converters import CONVERTERS, Converter
+from converters.store import Key, Store
+from converters.workbench import Calibration, Feeds, Subject, Workbench, digest_of_arrays
+from converters.workers import Workers
+from fixtures.specs import MODELS, ModelSpec
+from fixtures.streams import Stream, calibration_stream, evaluation_stream
+from parity.cells import Cell
+from parity.evidence import cached, evidence_key, prove_once
+from parity.expectations import EXPECTATIONS, Expectation, expectation_of
+from parity.prove import Effort, Truth
+from parity.reference import DrawnReference, feeds_of, reference_key, reference_of
+from parity.results import CellRecord
+
+
+def default_store() -> Path:
+    """`MODELPARITY_STORE`, else `modelparity` in the user's cache folder."""
+    if root := os.environ.get("MODELPARITY_STORE"):
+        return Path(root)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelparity"
+
+
+class Session:
+    """Proves cells. A context manager: leaving it ends the workers."""
+
+    def __init__(
+        self,
+        store: Path | None = None,
+        checkpoints: Mapping[str, Path] | None = None,
+        size: str = "reduced",
+        effort: Effort | None = None,
+        models: Mapping[str, ModelSpec] | None = None,
+        converters: Mapping[str, Converter] | None = None,
+        expectations: Mapping[Cell, Expectation] | None = None,
+        on_miss: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self.effort = effort or Effort()
+        self.models = MODELS if models is None else models
+        self.expectations = EXPECTATIONS if expectations is None else expectations
+        self.workers = Workers()
+        converters = CONVERTERS if converters is None else converters
+        self.bench = Workbench(Store(store or default_store(), on_miss), self.workers, converters)
+        self._checkpoints = dict(checkpoints or {})
+        self._size = size
+        self._truths: dict[str, Truth] = {}
+        self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        # Instance caches, not class ones: a session's subjects end with it.
+        self.subject = functools.cache(self._subject)
+        self.stream = functools.cache(self._stream)
+        self.calibration = functools.cache(self._calibration)
+
+    def _subject(self, model: str) -> Subject:
+        return Subject.of(self.models[model], self._checkpoints.get(model), size=self._size)
+
+    def _stream(self, model: str) -> Stream:
+        subject = self.subject(model)
+        return evaluation_stream(subject.spec, subject.input_size, self.effort.stream)
+
+    def _calibration(self, model: str) -> Calibration:
+        subject = self.subject(model)
+        return calibration_of(calibration_stream(subject.spec, subject.input_size))
+
+    def truth(self, model: str) -> Truth:
+        """The reference of a model, computed by whoever asks first."""
+        with self._lock:
+            lock = self._locks.setdefault(model, threading.Lock())
+        with lock:
+            if model not in self._truths:
+                subject = self.subject(model)
+                meta = self.bench.exported(subject).meta
+                self._truths[model] = Truth(
+                    subject,
+                    reference_of(self.bench, subject, self.stream(model)),
+                    DrawnReference(self.bench, subject),
+                    {"weights": meta["weights"], "elements": meta["elements"]},
+                )
+            return self._truths[model]
+
+    def feeds(self, model: str) -> tuple[Feeds, ...]:
+        """The evaluation stream, one feed a sample."""
+        return feeds_of(self.stream(model))
+
+    def cached(self, cell: Cell) -> CellRecord | None:
+        """The record of an earlier run whose inputs were all the same."""
+        calibration = self.calibration(cell.model)
+        artifact = self.bench.artifact_key(
+            self.subject(cell.model), cell.format, cell.quantization, calibration
+        )
+        return cached(self.bench, self._evidence_key(cell), artifact)
+
+    def prove(self, cell: Cell) -> CellRecord:
+        """The cell's record, from the store or made now."""
+        return self.cached(cell) or prove_once(
+            self.bench,
+            lambda: self.truth(cell.model),
+            self._evidence_key(cell),
+            cell,
+            expectation_of(cell, self.expectations),
+            self.calibration(cell.model),
+            self.effort,
+        )
+
+    def _evidence_key(self, cell: Cell) -> Key:
+        subject = self.subject(cell.model)
+        return evidence_key(
+            self.bench,
+            subject,
+            reference_key(subject, self.stream(cell.model)),
+            cell,
+            expectation_of(cell, self.expectations),
+            self.calibration(cell.model),
+            self.effort,
+        )
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.workers.close()
+
+
+def calibration_of(stream: Stream) -> Calibration:
+    feeds = feeds_of(stream)
+    return Calibration(feeds, digest_of_arrays(feeds))

@@ -1,0 +1,47 @@
+"""Cells: model x format x quantization, each with an id that `-k` can select."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from converters import CONVERTERS
+from converters.quantization import QUANTIZATIONS
+from fixtures.specs import MODELS
+
+
+@dataclass(frozen=True)
+class Cell:
+    model: str
+    format: str
+    quantization: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.model}-{self.format}-{self.quantization}"
+
+
+def columns() -> tuple[tuple[str, str], ...]:
+    """(format, quantization), in display order."""
+    return tuple((format, quantization) for format in CONVERTERS for quantization in QUANTIZATIONS)
+
+
+def all_cells() -> tuple[Cell, ...]:
+    return tuple(Cell(model, *column) for model in MODELS for column in columns())
+
+
+def select(expression: str) -> tuple[Cell, ...]:
+    """The cells that a pytest `-k` expression selects. Raises `ValueError` for a malformed one."""
+    if not expression:
+        return all_cells()
+    # pytest's own grammar, so that `gate -k` and `pytest -k` can never disagree.
+    from _pytest.mark.expression import Expression
+
+    try:
+        compiled = Expression.compile(expression)
+    except SyntaxError as error:
+        raise ValueError(f"-k {expression!r}: {error}") from error
+    return tuple(cell for cell in all_cells() if compiled.evaluate(_matcher(cell.id)))
+
+
+def _matcher(name: str):  # type: ignore[no-untyped-def]  # its type is private to pytest
+    return lambda word, **_: word.lower() in name.lower()

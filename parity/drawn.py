@@ -1,0 +1,62 @@
+"""Inputs that nobody photographed: hypothesis draws them, and shrinks the one that breaks a claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from converters.workbench import Subject
+from fixtures.strategies import DrawnImage, images
+
+# Runs that shrinking may spend on a smaller example, once one is found.
+SHRINK_RUNS = 25
+
+
+class _SpentError(BaseException):
+    """Ends the search from within; not an Exception, so hypothesis lets it through."""
+
+
+@dataclass(frozen=True)
+class Falsified:
+    """The simplest drawn input found for which the check failed, and what the check said."""
+
+    drawn: DrawnImage
+    message: str
+
+
+def falsify(
+    subject: Subject, check: Callable[[DrawnImage], str], draws: int, largest_batch: int
+) -> Falsified | None:
+    """Draws inputs until `check` returns a message other than ""; the same draws in every run."""
+    found: list[Falsified] = []
+    runs_since = 0
+
+    @seed(0)
+    @settings(
+        max_examples=draws,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
+    @given(drawn=images(subject.signature, st.integers(1, largest_batch)))
+    def search(drawn: DrawnImage) -> None:
+        nonlocal runs_since
+        if found:
+            runs_since += 1
+            if runs_since > SHRINK_RUNS:
+                raise _SpentError
+        if message := check(drawn):
+            found.append(Falsified(drawn, message))
+            raise AssertionError(message)
+
+    try:
+        search()
+    except (_SpentError, AssertionError):
+        if not found:
+            raise
+    return found[-1] if found else None

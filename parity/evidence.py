@@ -1,0 +1,82 @@
+"""Evidence is proven once: the same file, reference, harness and bounds give the record of last time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from converters.store import Entry, Key, digest_of_files
+from converters.workbench import Calibration, Subject, Workbench, versions_text
+from parity.cells import Cell
+from parity.expectations import Expectation
+from parity.prove import Effort, Truth, prove
+from parity.results import CellRecord, cell_from_json, cell_line
+
+_FILE = "cell.json"
+_ROOM = Path(__file__).parent
+
+
+def _harness_digest() -> str:
+    """One hash over everything that decides a verdict, apart from what other key parts name."""
+    rooms = [_ROOM, _ROOM.parent / "fixtures", _ROOM.parent / "converters"]
+    return digest_of_files([path for room in rooms for path in room.glob("*.py")])
+
+
+def evidence_key(
+    bench: Workbench,
+    subject: Subject,
+    reference_key: Key,
+    cell: Cell,
+    expectation: Expectation,
+    calibration: Calibration,
+    effort: Effort,
+) -> Key:
+    converter = bench.converters[cell.format]
+    parts = {
+        "artifact": bench.artifact_key(subject, cell.format, cell.quantization, calibration).digest,
+        "reference": reference_key.digest,
+        "expectation": repr(expectation),
+        "effort": repr(effort),
+        "harness": _harness_digest(),
+        "toolchain": versions_text((*converter.toolchain, "numpy", "hypothesis")),
+    }
+    return Key(f"{subject.label} {cell.id} evidence", parts)
+
+
+def cached(bench: Workbench, key: Key, artifact: Key) -> CellRecord | None:
+    """The stored record, if its artifact is still in the store, byte for byte."""
+    entry = bench.store.find(key)
+    if entry is None or bench.store.find(artifact) is None:
+        return None
+    return replace(_read(entry), cached=True)
+
+
+def prove_once(
+    bench: Workbench,
+    truth: Callable[[], Truth],
+    key: Key,
+    cell: Cell,
+    expectation: Expectation,
+    calibration: Calibration,
+    effort: Effort,
+) -> CellRecord:
+    """Proves the cell; a green record is kept. A red one is proven anew every time."""
+    record = prove(bench, truth(), cell, expectation, calibration, effort)
+    if not record.green:
+        return record
+
+    def make(folder: Path) -> dict[str, Any]:
+        (folder / _FILE).write_text(cell_line(record), encoding="utf-8")
+        return {}
+
+    bench.store.get(key, make)
+    return record
+
+
+def _read(entry: Entry) -> CellRecord:
+    data = json.loads(entry.path(_FILE).read_text(encoding="utf-8"))
+    data.pop("kind")
+    return cell_from_json(data)

@@ -1,0 +1,110 @@
+"""The truth a cell is judged by: the network in float64, and how far its own float32 strays from it.
+
+The noise floor of an output is the root-mean-square difference of float32 and float64, worst
+image, worst of several summation orders (threads, fused kernels on and off): all of them are
+the same network, so none of their differences can be held against a conversion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.store import Key, digest_of_files
+from converters.workbench import Feeds, Outputs, Subject, Workbench, network_digest, versions_text
+from fixtures.streams import Stream
+from parity.metrics import Array, rms
+
+# Float32 variants whose spread makes the floor.
+SUMMATION_ORDERS: tuple[dict[str, Any], ...] = (
+    {"threads": 1, "fused_kernels": True},
+    {"threads": 2, "fused_kernels": True},
+    {"threads": 1, "fused_kernels": False},
+)
+DRAWN_ORDERS = SUMMATION_ORDERS[::2]
+_FILE = "reference.npz"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Float64 outputs of a stream, one array [1, ...] a sample, and each output's noise floor."""
+
+    names: tuple[str, ...]
+    feeds: tuple[Mapping[str, Array], ...]
+    outputs: Mapping[str, tuple[Array, ...]]
+    floors: Mapping[str, float]
+
+    def spread(self, name: str) -> float:
+        """Standard deviation of an output over the stream."""
+        return float(np.std(np.concatenate([value.ravel() for value in self.outputs[name]])))
+
+
+def feeds_of(stream: Stream) -> tuple[Feeds, ...]:
+    """One feed a sample, at batch 1."""
+    return tuple({"image": sample.image[None]} for sample in stream.samples)
+
+
+def noise_floor(name: str, truth: Sequence[Outputs], variants: Sequence[Sequence[Outputs]]) -> float:
+    """Worst rms error of the float32 variants; never below half a unit in the last place of the output."""
+    worst = max(
+        rms(got[name].astype(np.float64) - expected[name])
+        for variant in variants
+        for got, expected in zip(variant, truth, strict=True)
+    )
+    magnitude = max(float(np.max(np.abs(expected[name]))) for expected in truth)
+    return max(worst, float(np.spacing(np.float32(magnitude))) / 2)
+
+
+def reference_key(subject: Subject, stream: Stream) -> Key:
+    parts = {
+        "checkpoint": subject.weights_digest,
+        "network": network_digest(subject.spec),
+        "stream": stream.digest,
+        "harness": digest_of_files(
+            [Path(__file__), Path(__file__).parents[1] / "converters" / "reference.py"]
+        ),
+        "toolchain": versions_text(("torch",)),
+    }
+    return Key(f"{subject.label} reference", parts)
+
+
+def reference_of(bench: Workbench, subject: Subject, stream: Stream) -> Reference:
+    """Computed once for a subject and a stream, then read from the store."""
+    feeds = feeds_of(stream)
+    names = subject.signature.output_names
+
+    def make(folder: Path) -> dict[str, Any]:
+        truth = bench.reference(subject, feeds, precision="float64", threads=2)
+        variants = [bench.reference(subject, feeds, **order) for order in SUMMATION_ORDERS]
+        arrays = {f"{name}/{i}": outputs[name] for i, outputs in enumerate(truth) for name in names}
+        np.savez(folder / _FILE, **arrays)  # type: ignore[arg-type]
+        return {"floors": {name: noise_floor(name, truth, variants) for name in names}}
+
+    entry = bench.store.get(reference_key(subject, stream), make)
+    with np.load(entry.path(_FILE)) as file:
+        outputs = {name: tuple(file[f"{name}/{i}"] for i in range(len(feeds))) for name in names}
+    floors = {name: float(entry.meta["floors"][name]) for name in names}
+    return Reference(tuple(s.name for s in stream.samples), feeds, outputs, floors)
+
+
+class DrawnReference:
+    """References of single drawn feeds, kept while a run lasts: every cell of a model draws the same."""
+
+    def __init__(self, bench: Workbench, subject: Subject) -> None:
+        self._bench = bench
+        self._subject = subject
+        self._known: dict[bytes, tuple[Outputs, dict[str, float]]] = {}
+
+    def of(self, feed: Mapping[str, Array]) -> tuple[Outputs, dict[str, float]]:
+        """Float64 outputs by name, and the float32 floor of each on this feed."""
+        key = feed["image"].tobytes()
+        if key not in self._known:
+            truth = self._bench.reference(self._subject, [feed], precision="float64", threads=2)
+            variants = [self._bench.reference(self._subject, [feed], **order) for order in DRAWN_ORDERS]
+            floors = {name: noise_floor(name, truth, variants) for name in truth[0]}
+            self._known[key] = (truth[0], floors)
+        return self._known[key]

@@ -1,0 +1,317 @@
+"""What was found out about each cell: plain records, standard library only.
+
+A run is one JSON-lines file. Its first line is a `RunHeader`; then one `CellRecord` a cell, in
+the order in which the cells finished, and a line that ends it. A later line for the same cell
+replaces an earlier one: costs are measured after all cells are proven. Reports read this module and nothing
+else of the project.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+SCHEMA = 1
+
+Sense = Literal["<=", ">=", "="]  # how `observed` should stand to `bound`
+ClaimStatus = Literal["passed", "failed", "inconclusive"]
+CellStatus = Literal["passed", "mismatched", "errored", "crashed", "limitation", "inconclusive"]
+GREEN: frozenset[str] = frozenset({"passed", "limitation"})
+Number: TypeAlias = float | int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One question and its answer.
+
+    `observed` and `bound` are printable and comparable by a script (a number, or a short text such
+    as "score, mask"); `because` says where the bound comes from; `detail` is for a person:
+    worst sample, place, the bound that would pass. `output` names the output judged, if one is.
+    """
+
+    name: str
+    status: ClaimStatus
+    observed: Number | str | None
+    bound: Number | str | None
+    because: str
+    output: str | None = None
+    unit: str = ""
+    detail: str = ""
+    sense: Sense = "="
+
+    @property
+    def passed(self) -> bool:
+        return self.status == "passed"
+
+
+# What became of a cell: a sum type. Exactly one of these is a cell's outcome.
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Every claim holds."""
+
+
+@dataclass(frozen=True)
+class Mismatched:
+    """The artifact runs, and at least one claim is false."""
+
+
+@dataclass(frozen=True)
+class Errored:
+    """A stage (export, convert, load, run, ...) raised; `message` is its one-line cause."""
+
+    stage: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Crashed:
+    """The process doing `stage` died of `signal` ("SIGSEGV", "SIGKILL", "exit 3") or hung ("timeout")."""
+
+    stage: str
+    signal: str
+    message: str
+    log_tail: str = ""
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """A declared, strict limitation: the cell failed at the stage and in the way foreseen."""
+
+    stage: str
+    reason: str
+    issue: str = ""
+
+
+@dataclass(frozen=True)
+class Inconclusive:
+    """Nothing false was seen, and nothing could have been: not green."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Passed | Mismatched | Errored | Crashed | Unsupported | Inconclusive
+_OUTCOMES: dict[str, type[Outcome]] = {
+    "passed": Passed,
+    "mismatched": Mismatched,
+    "errored": Errored,
+    "crashed": Crashed,
+    "limitation": Unsupported,
+    "inconclusive": Inconclusive,
+}
+_STATUS_OF: dict[type, CellStatus] = {kind: name for name, kind in _OUTCOMES.items()}  # type: ignore[misc]
+
+
+@dataclass(frozen=True)
+class KeptFloat:
+    """Operators that a quantized recipe leaves in float, how many, and why."""
+
+    operators: str
+    count: int
+    because: str
+
+
+@dataclass(frozen=True)
+class ArtifactRecord:
+    """The judged file. Shares are fractions of weight elements and of multiply-accumulates."""
+
+    sha256: str
+    bytes: int
+    key: str = ""
+    weight_share: Mapping[str, float] = field(default_factory=dict)  # {"int8": 0.98, "float32": 0.02}
+    arithmetic_share: Mapping[str, float] = field(default_factory=dict)
+    macs: int = 0
+    kept_float: tuple[KeptFloat, ...] = ()
+
+
+@dataclass(frozen=True)
+class SampleRecord:
+    """One image of the evaluation stream against the reference, for one output.
+
+    `max_abs_error` is None where an output is not finite, `sqnr_db` also where the two are equal.
+    """
+
+    sample: str
+    output: str
+    max_abs_error: float | None
+    sqnr_db: float | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Measured, so never part of a verdict. Times in seconds, memory in bytes.
+
+    `latency_ratio` and `size_ratio` are against the fp32 cell of the same model and format,
+    both timed in one run; `slower_than_float` flags an int8 cell whose ratio is not below 1.
+    """
+
+    latency_median_s: float | None = None
+    latency_iqr_s: float | None = None
+    rounds: int = 0
+    threads: int = 0
+    latency_ratio: float | None = None
+    size_ratio: float | None = None
+    convert_s: float | None = None
+    convert_peak_bytes: int | None = None
+    run_peak_bytes: int | None = None
+    slower_than_float: bool = False
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """Everything known about one cell."""
+
+    id: str
+    model: str
+    format: str
+    quantization: str
+    size: str
+    outcome: Outcome
+    claims: tuple[Claim, ...] = ()
+    artifact: ArtifactRecord | None = None
+    headline: str = ""  # the number that matters: "2.4 x floor", "32.9 dB"
+    samples: tuple[SampleRecord, ...] = ()
+    cost: Cost = field(default_factory=Cost)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    reproduce: tuple[str, ...] = ()
+    cached: bool = False  # evidence taken from an earlier run whose inputs were all the same
+
+    @property
+    def status(self) -> CellStatus:
+        return _STATUS_OF[type(self.outcome)]
+
+    @property
+    def green(self) -> bool:
+        return self.status in GREEN
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """What was run, on what. `weights` maps a model to the words for where its weights came from."""
+
+    models: tuple[str, ...]
+    columns: tuple[tuple[str, str], ...]  # (format, quantization), in display order
+    weights: Mapping[str, str]
+    selection: str = ""  # the -k expression, if the run was narrowed
+    machine: Mapping[str, str] = field(default_factory=dict)  # cpu, cores, memory, os
+    versions: Mapping[str, str] = field(default_factory=dict)
+    started: str = ""  # ISO 8601, UTC
+    expected: tuple[str, ...] = ()  # ids of the cells that the run owes
+
+
+@dataclass(frozen=True)
+class Run:
+    header: RunHeader
+    cells: tuple[CellRecord, ...]  # in the order of `header.expected`
+    duration_s: float | None = None
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Cells that the run owes and has no record of."""
+        seen = {cell.id for cell in self.cells}
+        return tuple(name for name in self.header.expected if name not in seen)
+
+    @property
+    def verdict(self) -> Literal["pass", "fail"]:
+        """Proof or nothing: at least one cell, none missing, every one green."""
+        proven = bool(self.cells) and not self.missing and all(cell.green for cell in self.cells)
+        return "pass" if proven else "fail"
+
+
+def header_line(header: RunHeader) -> str:
+    return _line({"kind": "run", "schema": SCHEMA, **asdict(header)})
+
+
+def cell_line(cell: CellRecord) -> str:
+    data = asdict(cell)
+    data["outcome"] = {"status": cell.status, **asdict(cell.outcome)}
+    return _line({"kind": "cell", **data})
+
+
+def end_line(duration_s: float) -> str:
+    return _line({"kind": "end", "duration_s": duration_s})
+
+
+def _line(data: Mapping[str, Any]) -> str:
+    # allow_nan=False: a NaN that reaches the record is a bug of the harness, not a result.
+    # ASCII: a log tail may hold line separators and lone surrogates, which must not tear the file.
+    return json.dumps(data, allow_nan=False, sort_keys=True) + "\n"
+
+
+def append(path: Path, line: str) -> None:
+    """Adds one line, on disk before returning, so a kill loses at most the line being written."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_run(path: Path) -> Run:
+    """Raises `ValueError` naming the line for a file that is not a run. A torn last line is ignored."""
+    lines = path.read_text(encoding="utf-8", errors="replace").rstrip("\n").split("\n")
+    header: RunHeader | None = None
+    cells: dict[str, CellRecord] = {}
+    duration: float | None = None
+    for number, text in enumerate(lines, start=1):
+        try:
+            data = json.loads(text)
+            kind = data.pop("kind")
+        except (json.JSONDecodeError, KeyError, AttributeError) as error:
+            if number == len(lines):
+                break
+            raise ValueError(f"{path}:{number}: not a record of a run") from error
+        if kind == "run":
+            if data.pop("schema") != SCHEMA:
+                raise ValueError(f"{path}: written by another version of modelparity; run the gate again")
+            header = _header(data)
+        elif kind == "cell":
+            cell = cell_from_json(data)
+            cells[cell.id] = cell
+        elif kind == "end":
+            duration = float(data["duration_s"])
+    if header is None:
+        raise ValueError(f"{path}: no run header; not a run of modelparity")
+    order = {name: i for i, name in enumerate(header.expected)}
+    ordered = sorted(cells.values(), key=lambda cell: (order.get(cell.id, len(order)), cell.id))
+    return Run(header, tuple(ordered), duration)
+
+
+def _header(data: dict[str, Any]) -> RunHeader:
+    columns = tuple((pair[0], pair[1]) for pair in data.pop("columns"))
+    models, expected = tuple(data.pop("models")), tuple(data.pop("expected"))
+    return RunHeader(models=models, columns=columns, expected=expected, **data)
+
+
+def cell_from_json(data: Mapping[str, Any]) -> CellRecord:
+    """The inverse of `cell_line`, on its parsed JSON without `kind`."""
+    data = dict(data)
+    outcome = dict(data["outcome"])
+    data["outcome"] = _OUTCOMES[outcome.pop("status")](**outcome)
+    data["claims"] = tuple(Claim(**claim) for claim in data["claims"])
+    data["samples"] = tuple(SampleRecord(**sample) for sample in data["samples"])
+    data["cost"] = Cost(**data["cost"])
+    data["reproduce"] = tuple(data["reproduce"])
+    if data["artifact"] is not None:
+        artifact = dict(data["artifact"])
+        artifact["kept_float"] = tuple(KeptFloat(**kept) for kept in artifact["kept_float"])
+        data["artifact"] = ArtifactRecord(**artifact)
+    return CellRecord(**data)
+
+
+def outcome_of(claims: Sequence[Claim] | Iterable[Claim]) -> Outcome:
+    """Judged claims to an outcome: a false one outweighs an undecided one; none at all proves nothing."""
+    claims = list(claims)
+    if any(claim.status == "failed" for claim in claims):
+        return Mismatched()
+    undecided = [claim for claim in claims if claim.status == "inconclusive"]
+    if undecided or not claims:
+        return Inconclusive(
+            "; ".join(claim.detail or claim.name for claim in undecided) or "no claim was judged"
+        )
+    return Passed()

@@ -1,0 +1,64 @@
+"""What people read: report.md, report.html, junit.xml and report.json of one recorded run.
+
+Arrives: the JSON lines of a run, read by `parity.results`.
+Leaves: four files that say the same thing, and `verdict_rows`, the matrix for a terminal.
+Imports: the standard library, jinja2, tabulate and `parity.results`; nothing else of the project.
+A verdict is read from the record and never computed anew; equal records give equal bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from parity.results import Run, read_run
+from reports.junit import junit
+from reports.machine import machine_readable
+from reports.markdown import markdown
+from reports.page import page
+from reports.view import Matrix, Slot, counts_line, verdict_line, verdict_rows, weights_lines
+
+__all__ = [
+    "Matrix",
+    "Slot",
+    "counts_line",
+    "render",
+    "render_run",
+    "verdict_line",
+    "verdict_rows",
+    "weights_lines",
+]
+
+FORMATS = {
+    "report.json": machine_readable,
+    "report.md": markdown,
+    "report.html": page,
+    "junit.xml": junit,
+}
+
+
+def render(run_jsonl: Path, output: Path) -> dict[str, Path]:
+    """Writes the four reports of a recorded run into the folder `output`; returns name to path.
+
+    Raises `OSError` or `ValueError` for a file that is not a run, having written nothing.
+    """
+    return render_run(read_run(run_jsonl), output)
+
+
+def render_run(run: Run, output: Path) -> dict[str, Path]:
+    """As `render`, for a run already read."""
+    contents = {name: write(run).encode("utf-8", "backslashreplace") for name, write in FORMATS.items()}
+    output.mkdir(parents=True, exist_ok=True)
+    temporary = {name: output / f".{name}.{os.getpid()}.tmp" for name in contents}
+    try:
+        for name, path in temporary.items():
+            with path.open("wb") as file:
+                file.write(contents[name])
+                file.flush()
+                os.fsync(file.fileno())
+        for name, path in temporary.items():
+            path.replace(output / name)
+    finally:
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
+    return {name: output / name for name in contents}

@@ -1,0 +1,125 @@
+"""Charts as inline SVG: no script, no font, no colour of their own (the page's style sheet has them).
+
+Every chart has a title and a description, and says in words what its colours say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+from itertools import groupby
+
+from parity.results import CellRecord, SampleRecord
+from reports.evidence import greatest_error, samples_by_output
+from reports.view import Entry
+from reports.words import anchor, number, one_line
+
+WIDTH = 560
+LABEL, VALUE = 120, 90  # columns left and right of the bars
+ROW, HEADING = 18, 26
+STRIP_HEIGHT, MARGIN = 66, 24
+
+
+def latency_chart(entries: Sequence[Entry]) -> str:
+    """Latency as a share of the fp32 cell of the same model and format; beyond the line is slower."""
+    return _ratio_chart("latency", "slower", entries, lambda cell: cell.cost.latency_ratio)
+
+
+def size_chart(entries: Sequence[Entry]) -> str:
+    """File size as a share of the fp32 cell of the same model and format; beyond the line is larger."""
+    return _ratio_chart("size", "larger", entries, lambda cell: cell.cost.size_ratio)
+
+
+def _ratio_chart(
+    name: str, beyond: str, entries: Sequence[Entry], ratio: Callable[[CellRecord], float | None]
+) -> str:
+    """Empty where no ratio was recorded. The fp32 cells are the line at 1 and have no bar."""
+    shown = [entry for entry in entries if entry.quantization != "fp32"]
+    ratios = {entry.id: ratio(entry.cell) if entry.cell else None for entry in shown}
+    known = [value for value in ratios.values() if value is not None]
+    if not known:
+        return ""
+    scale = (WIDTH - LABEL - VALUE) / max(1.25, *known)
+    one = LABEL + scale
+    body: list[str] = []
+    y = HEADING
+    for (model, form), group in groupby(shown, key=lambda entry: (entry.model, entry.format)):
+        body.append(_text(0, y + 12, f"{model} {form}", "heading"))
+        y += ROW
+        for entry in group:
+            body += _bar(entry, ratios[entry.id], scale, y, beyond)
+            y += ROW
+        y += ROW // 2
+    line = f'<line class="one" x1="{one:.1f}" y1="{HEADING - 8}" x2="{one:.1f}" y2="{y}"/>'
+    body = [line, _text(one, HEADING - 12, "fp32 = 1", "middle"), *body]  # the line runs behind the bars
+    past = sum(value > 1 for value in known)
+    described = f"{len(known)} cells measured; {past} {beyond} than fp32, with a dashed outline."
+    return _svg(f"chart-{name}", f"{name} relative to fp32", described, y, body)
+
+
+def _bar(entry: Entry, ratio: float | None, scale: float, y: int, beyond: str) -> list[str]:
+    label = _text(LABEL - 8, y + 12, entry.quantization, "end")
+    if ratio is None:
+        return [label, _text(LABEL, y + 12, "not measured", "faint")]
+    length = ratio * scale
+    kind = "bar over" if ratio > 1 else "bar"
+    said = f"{number(ratio)} × {beyond}" if ratio > 1 else f"{number(ratio)} ×"
+    return [
+        label,
+        f'<rect class="{kind}" x="{LABEL}" y="{y + 2}" width="{length:.1f}" height="{ROW - 5}">'
+        f"<title>{_escaped(f'{entry.id}: {said}')}</title></rect>",
+        _text(LABEL + length + 6, y + 12, said, "value"),
+    ]
+
+
+def strip_plots(cell: CellRecord) -> tuple[str, ...]:
+    """For each output, one mark a sample by its SQNR in dB, the worst sample leftmost and named."""
+    grouped = samples_by_output(cell).items()
+    return tuple(_strip(f"{anchor(cell.id)}-strip-{i}", *of_output) for i, of_output in enumerate(grouped))
+
+
+def _strip(name: str, output: str, samples: Sequence[SampleRecord]) -> str:
+    measured = sorted(
+        ((sample.sqnr_db, sample) for sample in samples if sample.sqnr_db is not None),
+        key=lambda pair: pair[0],
+    )
+    equal = len(samples) - len(measured)
+    aside = f", {equal} equal to the reference" if equal else ""
+    title = f"{output}: SQNR of {len(samples)} samples"
+    if not measured:
+        return _svg(name, title, aside.removeprefix(", "), MARGIN, [_text(0, 14, f"{title}{aside}")])
+    low, high = measured[0][0], measured[-1][0]
+    scale = (WIDTH - 2 * MARGIN) / ((high - low) or 1.0)
+    body = [
+        _text(0, 12, f"{title}{aside}", "heading"),
+        f'<line class="axis" x1="{MARGIN}" y1="46" x2="{WIDTH - MARGIN}" y2="46"/>',
+    ]
+    for i, (sqnr, sample) in enumerate(measured):
+        said = f"{sample.sample}: {sqnr:.1f} dB, greatest |error| {greatest_error(sample):.3g}"
+        body.append(
+            f'<circle class="{"mark worst" if i == 0 else "mark"}" cx="{MARGIN + (sqnr - low) * scale:.1f}" '
+            f'cy="{40 - 6 * (i % 3)}" r="{5 if i == 0 else 4}"><title>{_escaped(said)}</title></circle>'
+        )
+    worst = one_line(measured[0][1].sample)
+    described = f"from {low:.1f} dB (worst, {worst}) to {high:.1f} dB{aside}"
+    body.append(_text(MARGIN - 5, 61, f"{low:.1f} dB, worst: {worst}"))
+    if high > low:
+        body.append(_text(WIDTH - MARGIN + 5, 61, f"{high:.1f} dB", "end"))
+    return _svg(name, title, described, STRIP_HEIGHT, body)
+
+
+def _svg(name: str, title: str, described: str, height: int, body: Sequence[str]) -> str:
+    name = _escaped(name)
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="{name}-t {name}-d">'
+        f'<title id="{name}-t">{_escaped(title)}</title><desc id="{name}-d">{_escaped(described)}</desc>'
+        f"{''.join(body)}</svg>"
+    )
+
+
+def _text(x: float, y: float, words: str, kind: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}">{_escaped(words)}</text>'
+
+
+def _escaped(words: str) -> str:
+    return escape(one_line(words))

@@ -1,0 +1,82 @@
+"""Failures that a person can act on: what was claimed, what was seen, where, and how to see it again."""
+
+from __future__ import annotations
+
+from parity.results import CellRecord, Claim, Crashed, Errored, Inconclusive, Unsupported
+from reports.evidence import claim_words
+from reports.view import Entry
+from reports.words import last_lines, one_line, trim, visible
+
+NO_LIMIT = 1_000_000
+
+
+def failure_line(cell: CellRecord, claim: Claim) -> str:
+    """One claim: `<cell>: mask SQNR = 18.2 dB, but should be >= 30 dB [bits flip below 24 dB]`."""
+    words = claim_words(claim)
+    subject = f"{one_line(cell.id)}: " + " ".join(filter(None, (words.output, words.name)))
+    if claim.status == "inconclusive":
+        found = f"{subject} = {words.observed} is undecided (bound {words.bound})"
+    elif claim.bound is None:
+        found = f"{subject} = {words.observed} does not hold"
+    else:
+        found = f"{subject} = {words.observed}, but should be {words.bound}"
+    return f"{found} [{words.because}]" if words.because else found
+
+
+def undecided_or_failed(cell: CellRecord) -> tuple[Claim, ...]:
+    """The claims that keep a cell from passing: failed ones first."""
+    order = {"failed": 0, "inconclusive": 1}
+    return tuple(sorted((c for c in cell.claims if not c.passed), key=lambda c: order[c.status]))
+
+
+def outcome_line(entry: Entry) -> str:
+    """Why a cell is not simply passed, in one line; empty for a passed one."""
+    cell, name = entry.cell, one_line(entry.id)
+    if cell is None:
+        return f"{name}: missing: the run owes this cell and has no record of it"
+    match cell.outcome:
+        case Errored(stage, message):
+            return f"{name}: error in {one_line(stage)}: {one_line(message)}"
+        case Crashed(stage, signal, message):
+            return f"{name}: {one_line(stage)} ended by {one_line(signal)}: {one_line(message)}"
+        case Unsupported(stage, reason, issue):
+            known = f"{name}: known limitation in {one_line(stage)}: {one_line(reason)}"
+            return f"{known} [{one_line(issue)}]" if issue else known
+        case Inconclusive(reason):
+            return f"{name}: inconclusive: {one_line(reason)}"
+    broken = undecided_or_failed(cell)
+    if broken:
+        return failure_line(cell, broken[0])
+    return f"{name}: {cell.status}, and no claim says why" if not cell.green else ""
+
+
+def log_of(cell: CellRecord) -> str:
+    """The traceback of an error or the last words of a process that died; empty for the rest."""
+    match cell.outcome:
+        case Errored(traceback=text) | Crashed(log_tail=text):
+            return text
+    return ""
+
+
+def failure_text(entry: Entry, claims: int = NO_LIMIT, chars: int = NO_LIMIT, lines: int = NO_LIMIT) -> str:
+    """Everything about a cell that is not passed: its false claims with their details, the log, reproduction.
+
+    At most `claims` claims, `chars` characters a line or detail, and the last `lines` lines of a log.
+    Empty for a passed cell.
+    """
+    first = outcome_line(entry)
+    if not first:
+        return ""
+    cell = entry.cell
+    broken = undecided_or_failed(cell) if cell else ()
+    told = [(failure_line(cell, claim), visible(claim.detail).strip()) for claim in broken] if cell else []
+    parts = [first, *(part for pair in told[:claims] for part in pair if part and part != first)]
+    if len(told) > claims:
+        parts.append(f"and {len(told) - claims} more such claims")
+    text = [trim(part, chars) for part in parts]
+    log = log_of(cell).strip() if cell else ""
+    if log and lines:
+        text += [trim(line, chars) for line in last_lines(log, lines).split("\n")]
+    if cell:
+        text += [f"reproduce: {one_line(command)}" for command in cell.reproduce]
+    return "\n".join(text)

@@ -1,0 +1,87 @@
+"""junit.xml: a suite for each model, a case for each claim, in the words a CI service shows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from xml.etree import ElementTree as ET
+
+from parity.results import Claim, Run
+from reports.evidence import CACHED
+from reports.failures import failure_line, failure_text, outcome_line
+from reports.view import Entry, entries, verdict_line, weights_lines
+from reports.words import visible
+
+OUTCOME = "outcome"  # the case that stands for what no claim of the cell says
+COUNTED = {"failures": "failure", "errors": "error", "skipped": "skipped"}
+
+
+def junit(run: Run) -> str:
+    """Red wherever the record is: a failed or undecided claim, an error, a crash, a missing cell, no cell."""
+    root = ET.Element("testsuites", name=visible(f"modelparity {verdict_line(run)}"))
+    models: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries(run):
+        models[entry.model].append(entry)
+    for model, cells in models.items():
+        suite = _suite(root, run, model)
+        for entry in cells:
+            _cell(suite, entry)
+    if not models:
+        case = ET.SubElement(_suite(root, run, "run"), "testcase", classname="run", name=OUTCOME)
+        ET.SubElement(case, "error", type="missing", message="no cell was run")
+    for element in (root, *root):
+        element.set("tests", str(len(element.findall(".//testcase"))))
+        for attribute, tag in COUNTED.items():
+            element.set(attribute, str(len(element.findall(f".//testcase/{tag}"))))
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _suite(root: ET.Element, run: Run, name: str) -> ET.Element:
+    suite = ET.SubElement(root, "testsuite", name=visible(name))
+    if run.header.started:
+        suite.set("timestamp", visible(run.header.started))
+    properties = ET.SubElement(suite, "properties")
+    for words in weights_lines(run):
+        ET.SubElement(properties, "property", name="weights", value=words)
+    return suite
+
+
+def _cell(suite: ET.Element, entry: Entry) -> None:
+    claims = entry.cell.claims if entry.cell else ()
+    for claim in claims:
+        _claim(suite, entry, claim)
+    statuses = {claim.status for claim in claims}
+    said_by_a_claim = {"passed": "passed", "mismatched": "failed", "inconclusive": "inconclusive"}
+    if said_by_a_claim.get(entry.status) not in statuses:
+        _outcome(_case(suite, entry, OUTCOME), entry)
+
+
+def _claim(suite: ET.Element, entry: Entry, claim: Claim) -> None:
+    case = _case(suite, entry, f"{claim.name} [{claim.output}]" if claim.output else claim.name)
+    if claim.passed or entry.cell is None:
+        return
+    if entry.status == "limitation":  # foreseen, so not red
+        ET.SubElement(case, "skipped", message=visible(outcome_line(entry)))
+        return
+    kind = "inconclusive" if claim.status == "inconclusive" else "mismatch"
+    line = failure_line(entry.cell, claim)
+    failure = ET.SubElement(case, "failure", type=kind, message=visible(line))
+    reproduce = (f"reproduce: {command}" for command in entry.cell.reproduce)
+    failure.text = visible("\n".join(filter(None, (line, claim.detail, *reproduce))))
+
+
+def _outcome(case: ET.Element, entry: Entry) -> None:
+    line = visible(outcome_line(entry))
+    if entry.status == "limitation":
+        ET.SubElement(case, "skipped", message=line)
+    elif not entry.green:
+        tag = "failure" if entry.status in ("mismatched", "inconclusive") else "error"
+        ET.SubElement(case, tag, type=entry.status, message=line).text = visible(failure_text(entry))
+
+
+def _case(suite: ET.Element, entry: Entry, name: str) -> ET.Element:
+    case = ET.SubElement(suite, "testcase", classname=visible(entry.id), name=visible(name))
+    if entry.cell and entry.cell.cached:
+        properties = ET.SubElement(case, "properties")
+        ET.SubElement(properties, "property", name="evidence", value=CACHED)
+    return case

@@ -1,0 +1,43 @@
+"""report.json: the whole record and its verdict, for scripts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from parity.results import SCHEMA, Run
+from reports.view import Entry, counts, entries
+
+
+def machine_readable(run: Run) -> str:
+    """Every owed cell has an object in `cells`; one without a record has the status "missing".
+
+    Raises `ValueError` for a NaN or an infinity, which no honest record holds.
+    """
+    header = asdict(run.header)
+    data = {
+        "schema": SCHEMA,
+        "verdict": run.verdict,
+        "counts": counts(run),
+        "missing": run.missing,
+        "duration_s": run.duration_s,
+        **{name: header[name] for name in sorted(header)},
+        "cells": [_cell(entry) for entry in entries(run)],
+    }
+    return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _cell(entry: Entry) -> dict[str, Any]:
+    names = {
+        "id": entry.id,
+        "model": entry.model,
+        "format": entry.format,
+        "quantization": entry.quantization,
+        "status": entry.status,
+        "headline": entry.headline,
+    }
+    if entry.cell is None:
+        return {**names, "claims": [], "artifact": None}
+    recorded = asdict(entry.cell)
+    return {**names, **{name: recorded[name] for name in recorded if name not in names}}

@@ -1,0 +1,187 @@
+"""report.md: the verdict first, then the matrix, the cost, and a section for each cell.
+
+A page that people paste into reviews must stay under `LIMIT` bytes, so long texts are trimmed
+step by step; no cell is ever dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote
+
+from tabulate import tabulate
+
+from parity.results import CellRecord, Claim, Run
+from reports import evidence
+from reports.failures import failure_text, outcome_line
+from reports.view import Entry, Slot, counts_line, entries, verdict_line, verdict_rows, weights_lines
+from reports.words import GLYPHS, NONE, one_line, pairs, trim, visible
+
+LIMIT = 60_000
+CLAIM_HEADER = ("claim", "output", "observed", "bound", "status", "because")
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How much is said. `reasons`: in each row, or once for all in a numbered list at the end."""
+
+    reasons: Literal["inline", "numbered"]
+    chars: int  # the longest text
+    lines: int  # of a log
+    failures: int  # false claims told in full
+    passed_claims: bool = True  # rows for claims that hold
+
+
+DETAILS = (
+    Detail("inline", chars=600, lines=40, failures=50),
+    Detail("numbered", chars=600, lines=20, failures=20),
+    Detail("numbered", chars=200, lines=8, failures=6),
+    Detail("numbered", chars=120, lines=4, failures=3, passed_claims=False),
+    Detail("numbered", chars=60, lines=0, failures=1, passed_claims=False),
+)
+
+
+def markdown(run: Run) -> str:
+    """The fullest report that stays under `LIMIT` bytes."""
+    text = ""
+    for detail in DETAILS:
+        text = _Report(run, detail).text()
+        if len(text.encode(errors="backslashreplace")) < LIMIT:
+            break
+    return text
+
+
+class _Report:
+    """One rendering at one level of detail; collects the numbered reasons as it goes."""
+
+    def __init__(self, run: Run, detail: Detail) -> None:
+        self.run = run
+        self.detail = detail
+        self.reasons: dict[str, int] = {}
+
+    def text(self) -> str:
+        everything = entries(self.run)
+        parts = [*self._first_screen(everything), *self._cost(everything), "## Cells"]
+        for entry in everything:
+            parts += self._section(entry)
+        if self.reasons:
+            listed = (f"{number}. {_inline(words)}" for words, number in self.reasons.items())
+            parts += ["## Reasons", "\n".join(listed)]
+        parts += self._run_facts()
+        return "\n\n".join(parts) + "\n"
+
+    def _first_screen(self, everything: Sequence[Entry]) -> Iterable[str]:
+        yield f"# {_inline(verdict_line(self.run))}"
+        yield "  \n".join(f"Weights: {_inline(line)}" for line in weights_lines(self.run))
+        yield _inline(counts_line(self.run))
+        matrix = verdict_rows(self.run)
+        yield _table(matrix.header, [[_linked(slot) for slot in row] for row in matrix.rows])
+        told = [outcome_line(entry) for entry in everything]
+        if any(told):
+            yield "\n".join(f"- {_inline(trim(line, self.detail.chars))}" for line in told if line)
+        if self.detail is not DETAILS[0]:
+            yield f"Shortened to stay under {LIMIT // 1000} kB; report.html and report.json have every word."
+
+    def _cost(self, everything: Sequence[Entry]) -> Iterable[str]:
+        yield "## Cost"
+        yield _table(evidence.COST_HEADER, [list(map(_inline, evidence.cost_row(e))) for e in everything])
+        yield _inline(evidence.cost_note(self.run))
+
+    def _section(self, entry: Entry) -> Iterable[str]:
+        yield f"### {_inline(entry.id)}"
+        cell = entry.cell
+        size = f", size {_inline(cell.size)}" if cell else ""
+        cached = f"; {evidence.CACHED}" if cell and cell.cached else ""
+        yield f"{GLYPHS[entry.status]} **{entry.status}** {_inline(entry.headline)}{size}{cached}"
+        detail = self.detail
+        failure = failure_text(entry, detail.failures, detail.chars, detail.lines)
+        if failure:
+            yield _fenced(failure)
+        if cell:
+            yield from self._claims(cell)
+            yield "\n".join(f"- {line}" for line in self._facts(cell))
+
+    def _claims(self, cell: CellRecord) -> Iterable[str]:
+        shown = [c for c in cell.claims if self.detail.passed_claims or not c.passed]
+        if shown:
+            yield _table(CLAIM_HEADER, [self._claim_row(claim) for claim in shown])
+        if len(shown) < len(cell.claims):
+            yield f"{len(cell.claims) - len(shown)} more claims hold."
+
+    def _claim_row(self, claim: Claim) -> list[str]:
+        words = evidence.claim_words(claim)
+        shown = (words.name, words.output or NONE, words.observed, words.bound)
+        status = words.status if claim.passed else f"**{words.status}**"
+        texts = [_inline(trim(text, self.detail.chars)) for text in shown]
+        return [*texts, status, self._reason(words.because)]
+
+    def _reason(self, because: str) -> str:
+        because = trim(because, self.detail.chars)
+        if self.detail.reasons == "inline" or not because:
+            return _inline(because)
+        return f"reason {self.reasons.setdefault(because, len(self.reasons) + 1)}"
+
+    def _facts(self, cell: CellRecord) -> Iterable[str]:
+        for line in evidence.worst_sample_lines(cell):
+            yield f"worst sample, {_inline(line)}"
+        if cell.artifact:
+            made = cell.artifact
+            key = f", key {_code(made.key)}" if made.key else ""
+            yield f"artifact: sha256 {_code(made.sha256)}, {made.bytes} bytes{key}"
+            for kept in made.kept_float:
+                because = trim(one_line(kept.because), self.detail.chars)
+                yield f"kept in float: {kept.count} × {_inline(kept.operators)}, because {_inline(because)}"
+        else:
+            yield "artifact: none"
+        versions = evidence.other_versions(cell, self.run)
+        yield f"versions: {_inline(pairs(versions)) if versions else 'those of the run'}"
+        if cell.status == "passed":  # the rest say it with their failure
+            yield from (f"reproduce: {_code(command)}" for command in cell.reproduce)
+
+    def _run_facts(self) -> Iterable[str]:
+        header = self.run.header
+        yield "## Run"
+        yield "\n".join(
+            (
+                f"- started: {_inline(header.started) or NONE}",
+                f"- machine: {_inline(pairs(header.machine))}",
+                f"- versions: {_inline(pairs(header.versions))}",
+            )
+        )
+
+
+def _linked(slot: Slot) -> str:
+    # A heading's anchor is its text in lower case, which for an id is all there is to do.
+    return f"[{_inline(slot.text)}](#{quote(slot.cell_id.lower())})" if slot.cell_id else _inline(slot.text)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table without padding: half the bytes, and the same whether or not `wcwidth` is installed."""
+    lines = tabulate(rows, headers=header, tablefmt="pipe", disable_numparse=True).split("\n")
+    squeezed = [re.sub(r" +\|", " |", line) for line in lines]
+    squeezed[1] = re.sub("-+", "---", squeezed[1])
+    return "\n".join(squeezed)
+
+
+def _inline(text: str) -> str:
+    """Foreign text as plain words in a line or a table cell: no markup of its own comes through."""
+    escaped = re.sub(r"([\\`*|\[\]]|<(?=[A-Za-z/!?])|&(?=#?\w+;))", r"\\\1", one_line(text))
+    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", escaped)
+
+
+def _code(text: str) -> str:
+    """A code span that a backtick in the text cannot close."""
+    text = one_line(text)
+    ticks = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    space = " " if len(ticks) > 1 else ""
+    return f"{ticks}{space}{text}{space}{ticks}"
+
+
+def _fenced(text: str) -> str:
+    """A code block that a fence in the text cannot close."""
+    text = visible(text)
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}text\n{text}\n{fence}"

@@ -1,0 +1,67 @@
+"""report.html: one file that needs no network, from the templates beside this module."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from parity.results import Run
+from reports import charts, evidence, words
+from reports.failures import failure_text, log_of, outcome_line
+from reports.view import counts, counts_line, entries, verdict_line, verdict_rows, weights_lines
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page(run: Run) -> str:
+    """The whole page; foreign text is escaped by the template engine, charts escape their own."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        one_line=words.one_line,
+        visible=words.visible,
+        shares=words.shares,
+        pairs=words.pairs,
+        anchor=words.anchor,
+        claim_words=evidence.claim_words,
+    )
+    everything = entries(run)
+    return environment.get_template("report.html").render(
+        run=run,
+        header=run.header,
+        verdict=run.verdict,
+        verdict_line=verdict_line(run),
+        counts=counts(run),
+        counts_line=counts_line(run),
+        weights=weights_lines(run),
+        matrix=verdict_rows(run),
+        format_groups=_format_groups(verdict_rows(run).columns),
+        entries=everything,
+        open_findings=[(entry, outcome_line(entry)) for entry in everything if entry.status != "passed"],
+        cost_header=evidence.COST_HEADER,
+        cost_rows=[(entry, evidence.cost_row(entry)) for entry in everything],
+        cost_note=evidence.cost_note(run),
+        latency_chart=charts.latency_chart(everything),
+        size_chart=charts.size_chart(everything),
+        strip_plots=charts.strip_plots,
+        worst_sample_lines=evidence.worst_sample_lines,
+        other_versions=lambda cell: evidence.other_versions(cell, run),
+        failure_text=lambda entry: failure_text(entry, lines=0),
+        log_of=log_of,
+        cached=evidence.CACHED,
+        glyphs=words.GLYPHS,
+        dash=words.NONE,
+    )
+
+
+def _format_groups(columns: tuple[tuple[str, str], ...]) -> list[tuple[str, int]]:
+    """Neighbouring columns of one format, for a heading that spans them."""
+    return [(form, len(list(group))) for form, group in groupby(columns, key=lambda column: column[0])]

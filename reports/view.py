@@ -1,0 +1,178 @@
+"""A run as a reader meets it: every owed cell, the matrix, the verdict in a sentence.
+
+All four formats and the terminal take their cells from `entries`, so a cell without a record
+cannot be left out of one of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from parity.results import (
+    CellRecord,
+    CellStatus,
+    Crashed,
+    Errored,
+    Inconclusive,
+    Run,
+    Unsupported,
+)
+from reports.words import GLYPHS, NONE, duration, one_line, trim
+
+Status: TypeAlias = CellStatus | Literal["missing"]
+STATUSES: tuple[Status, ...] = (
+    "passed",
+    "limitation",
+    "mismatched",
+    "errored",
+    "crashed",
+    "inconclusive",
+    "missing",
+)
+HEADLINE_CHARS = 40
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell that the run owes or recorded; `cell` is None where no record was found."""
+
+    id: str
+    model: str
+    format: str
+    quantization: str
+    cell: CellRecord | None
+
+    @property
+    def status(self) -> Status:
+        """As recorded; `missing` without a record."""
+        return self.cell.status if self.cell else "missing"
+
+    @property
+    def green(self) -> bool:
+        """As recorded; never without a record."""
+        return self.cell is not None and self.cell.green
+
+    @property
+    def headline(self) -> str:
+        """The number that matters, or in a few words why there is none."""
+        return trim(one_line(_headline(self.cell)), HEADLINE_CHARS)
+
+
+class Slot(NamedTuple):
+    """One box of the matrix; `status` and `cell_id` are empty for a row's name and a cell not owed."""
+
+    text: str
+    status: Status | Literal[""] = ""
+    cell_id: str = ""
+    headline: str = ""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Models by (format, quantization). `header` and each row begin with the column of model names."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[Slot, ...], ...]
+    columns: tuple[tuple[str, str], ...]
+
+
+def entries(run: Run) -> tuple[Entry, ...]:
+    """Owed cells in the order in which they are owed, then any that were recorded besides."""
+    recorded = {cell.id: cell for cell in run.cells}
+    owed = dict.fromkeys(run.header.expected)
+    names = [*owed, *(name for name in recorded if name not in owed)]
+    return tuple(_entry(run, name, recorded.get(name)) for name in names)
+
+
+def _entry(run: Run, name: str, cell: CellRecord | None) -> Entry:
+    if cell is not None:
+        return Entry(name, cell.model, cell.format, cell.quantization, cell)
+    for model in run.header.models:
+        for column in run.header.columns:
+            if name == "-".join((model, *column)):
+                return Entry(name, model, *column, cell=None)
+    return Entry(name, name, "other", "", None)  # owed, and of no known model: a row of its own
+
+
+def verdict_rows(run: Run) -> Matrix:
+    """The matrix of the verdict, as plain data; the reports and the terminal both print this one.
+
+    A slot's `text` is complete ("✔ passed 32.9 dB"). Where two cells meet in one place (two sizes
+    of a model), the model has a second row.
+    """
+    stacks: dict[tuple[str, tuple[str, str]], list[Entry]] = defaultdict(list)
+    models = dict.fromkeys(run.header.models)
+    columns = dict.fromkeys(run.header.columns)
+    for entry in entries(run):
+        column = (entry.format, entry.quantization)
+        models[entry.model] = columns[column] = None
+        stacks[entry.model, column].append(entry)
+    rows = []
+    for model in models:
+        places = [stacks.get((model, column), []) for column in columns]
+        for depth in range(max((len(place) for place in places), default=0) or 1):
+            boxes = (_slot(place[depth]) if depth < len(place) else Slot(NONE) for place in places)
+            rows.append((Slot(one_line(model)), *boxes))
+    header = ("model", *(one_line(" ".join(column)) for column in columns))
+    return Matrix(header, tuple(rows), tuple(columns))
+
+
+def _slot(entry: Entry) -> Slot:
+    text = f"{GLYPHS[entry.status]} {entry.status} {entry.headline}".rstrip()
+    return Slot(text, entry.status, entry.id, entry.headline)
+
+
+def _headline(cell: CellRecord | None) -> str:
+    if cell is None:
+        return "no record"
+    if cell.headline:
+        return cell.headline
+    match cell.outcome:
+        case Errored(stage=stage):
+            return f"in {stage}"
+        case Crashed(stage=stage, signal=signal):
+            return f"{signal} in {stage}"
+        case Unsupported(stage=stage):
+            return f"known, in {stage}"
+        case Inconclusive(reason=reason):
+            return reason
+    return ""
+
+
+def counts(run: Run) -> dict[Status, int]:
+    """Cells by status, every status named."""
+    found = Counter(entry.status for entry in entries(run))
+    return {status: found[status] for status in STATUSES}
+
+
+def verdict_line(run: Run) -> str:
+    """The verdict in a line, `FAIL: 17 of 24 cells green`, and what the run was narrowed to."""
+    everything = entries(run)
+    green = sum(entry.green for entry in everything)
+    scope = f" (narrowed with -k '{one_line(run.header.selection)}')" if run.header.selection else ""
+    found = f"{green} of {len(everything)} cells green" if everything else "no cell was run"
+    return f"{run.verdict.upper()}{scope}: {found}"
+
+
+def counts_line(run: Run) -> str:
+    """One sentence: how many cells of each status, how many on cached evidence, how long it took."""
+    found = ", ".join(f"{count} {status}" for status, count in counts(run).items() if count)
+    cached = sum(cell.cached for cell in run.cells)
+    parts = [f"{len(entries(run))} cells: {found or 'nothing to judge'}"]
+    if cached:
+        parts.append(f"{cached} on cached evidence")
+    if run.duration_s is None:
+        parts.append("the run did not reach its end")
+    else:
+        parts.append(f"run in {duration(run.duration_s)}")
+    return "; ".join(parts) + "."
+
+
+def weights_lines(run: Run) -> tuple[str, ...]:
+    """Where the weights came from, one line for each origin with the models that share it."""
+    origins: dict[str, list[str]] = defaultdict(list)
+    for model in dict.fromkeys((*run.header.models, *run.header.weights)):
+        origins[one_line(run.header.weights.get(model, "")) or "origin not recorded"].append(one_line(model))
+    return tuple(f"{words} ({', '.join(models)})" for words, models in origins.items())
