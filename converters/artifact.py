@@ -16,13 +16,18 @@ class Port:
     dtype: str
 
 
+# In `Description.macs`: operators whose shapes or arithmetic could not be known, counted, not guessed.
+UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True)
 class Description:
     """What a file says of itself, read from its bytes, never from its name.
 
     `weights` counts elements of constant tensors by dtype. `macs` counts multiply-accumulates of
     one image by what they are computed in: "float32", "float16", "int8". `quantization` is the
-    recipe whose traces the file bears: fp32, fp16, int8_dynamic or int8_static.
+    recipe whose traces the file bears: fp32, fp16, int8_dynamic or int8_static, or
+    int8_weight_only, which this project does not make.
     """
 
     format: str

@@ -49,7 +49,7 @@ def sniff(path: Path) -> Literal["onnx", "tflite"]:
     head, size = _head(path)
     if head[4:8] == b"TFL3":
         return "tflite"
-    if _bears_onnx(head, size):
+    if _bears_onnx(head):
         return "onnx"
     raise NotAModelError(f"{path} is neither ONNX nor TFLite: it seems to be {_kind(head, size)}")
 
@@ -104,7 +104,7 @@ def _head(path: Path) -> tuple[bytes, int]:
         return file.read(_HEAD), os.fstat(file.fileno()).st_size
 
 
-def _bears_onnx(head: bytes, size: int) -> bool:
+def _bears_onnx(head: bytes) -> bool:
     """Whether bytes begin as a ModelProto: ir_version, then its own fields as far as one can see.
 
     SavedModel and Core ML begin with the same two fields, but with a message where ModelProto has text.
@@ -125,7 +125,7 @@ def _bears_onnx(head: bytes, size: int) -> bool:
         if number == _GRAPH:
             return at >= len(head) or head[at] in _GRAPH_TAGS
         at += length
-    return at == size or at > len(head)  # whole, or cut within a field that it announced
+    return True  # every field is one of its own, the last one perhaps cut
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

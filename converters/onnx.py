@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from converters.onnx_quantization import quantize
+from converters.onnx_quantization import kept_float, quantize
 
-__all__ = ["OPSET", "OnnxRunner", "convert_float", "open_runner", "quantize"]
+__all__ = ["OPSET", "OnnxRunner", "convert_float", "kept_float", "open_runner", "quantize"]
 
 # The exporter's own: it writes this natively, and LayerNormalization (17) and Gelu (20) stay one node.
 OPSET = 20

@@ -1,9 +1,9 @@
 """Multiply-accumulates of an ONNX graph by what they are computed in, from inferred shapes.
 
 An operator computes in int8 when it is an integer operator, or when both operands come out of a
-DequantizeLinear of 8-bit numbers (the QDQ form, which the runtime fuses). Where only a stored weight does,
-it computes in float: weight-only. Otherwise the type of its first operand speaks, so float16 weights behind
-a Cast to float32 count as float32.
+DequantizeLinear of 8-bit numbers (the QDQ form; what a runtime fuses of it is the runtime's affair). Where
+only a stored weight does, it computes in float: weight-only. Otherwise the type of its first operand
+speaks, so float16 weights behind a Cast to float32 count as float32.
 
 `unknown` is no multiply-accumulates but the number of operators that could not be counted: a shape stays
 unknown, the operator stands in the body of a loop or branch, or its arithmetic is not known here.
@@ -214,8 +214,6 @@ def _for_inference(model: ModelProto) -> tuple[ModelProto, int]:
         for dim in value.type.tensor_type.shape.dim:
             if symbol and dim.dim_param == symbol:
                 dim.dim_value = 1
-            elif dim.HasField("dim_param"):
-                dim.Clear()  # may be an expression of the batch, such as 64*s0: to be inferred
     for node in graph.node:
         if node.domain not in _DOMAINS and node.op_type in QUANTIZED:
             standard, tensors = QUANTIZED[node.op_type]

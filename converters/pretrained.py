@@ -66,7 +66,7 @@ def write_pretrained(checkpoint_path: Path | str, spec: ModelSpec, output: Path 
     checkpoint = read_checkpoint(checkpoint_path, spec)
     if output.exists() and output.samefile(checkpoint_path):
         raise ValueError(f"{output}: is the checkpoint itself, whose training state would be lost")
-    # A network of the published kind runs where all its keys are there, the variant's own elsewhere.
+    # The proof runs the published network where all its keys are there, the variant's elsewhere.
     published = spec.build_published()
     whole = published.get_submodule("network").state_dict().keys() == checkpoint.everything.keys()
     module, names = (
@@ -81,10 +81,15 @@ def write_pretrained(checkpoint_path: Path | str, spec: ModelSpec, output: Path 
             file.flush()
             os.fsync(file.fileno())
         written = read_checkpoint(temporary, spec)
-        before, after = (_outputs(module, names, weights.everything) for weights in (checkpoint, written))
-        differing = [name for name in names if before[name] != after[name]]
-        if differing or list(written.everything) != list(checkpoint.everything):
-            raise ProofError(f"{output}: not written: {', '.join(differing) or 'keys'} differ when read back")
+        kept, found = checkpoint.everything, written.everything
+        differing = [key for key in kept if key not in found or not torch.equal(kept[key], found[key])]
+        before, after = (
+            _outputs(module, names, weights.everything if whole else weights.state_dict)
+            for weights in (checkpoint, written)
+        )
+        differing += [name for name in names if before[name] != after[name]]
+        if differing:
+            raise ProofError(f"{output}: not written: {', '.join(differing[:5])} differ when read back")
         bytes_after = temporary.stat().st_size
         temporary.replace(output)
     finally:

@@ -8,6 +8,7 @@ lock a key keeps parallel workers from making the same thing twice.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 ENTRY = "entry.json"
+_FULL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,12 @@ class Store:
             try:
                 meta = make(partial)
                 self._seal(partial, key, meta)
-            except BaseException:
+            except BaseException as error:
+                # Toolchains abort, or say anything, when a write fails: the disk is asked instead.
+                full = shutil.disk_usage(self.root).free < _FULL_BYTES
                 shutil.rmtree(partial, ignore_errors=True)
+                if full and isinstance(error, Exception):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.root)) from error
                 raise
         entry = self.find(key)
         if entry is None:

@@ -39,6 +39,8 @@ class FormatModule(Protocol):
         calibration: Sequence[Feeds],
     ) -> None: ...
 
+    def kept_float(self, source: Path, keep_float: Sequence[Any]) -> list[tuple[Any, int]]: ...
+
     def open_runner(self, path: Path, threads: int) -> Runner: ...
 
 
@@ -59,8 +61,10 @@ def quantize(
     quantization: str,
     keep_float: Sequence[Any],
     calibration: Sequence[Feeds],
-) -> None:
+) -> list[int]:
+    """Returns how many operators each entry of `keep_float` left in float."""
     load(module).quantize(source, target, quantization, keep_float, calibration)
+    return [count for _, count in load(module).kept_float(source, keep_float)] if keep_float else []
 
 
 # The runner in use: loading 130 MB anew for every image would cost more than running it.

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from converters.tflite_quantization import quantize
+from converters.tflite_quantization import kept_float, quantize
 
-__all__ = ["TfliteRunner", "convert_float", "open_runner", "quantize"]
+__all__ = ["TfliteRunner", "convert_float", "kept_float", "open_runner", "quantize"]
 
 
 def convert_float(exported: Path, target: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:

@@ -149,6 +149,8 @@ def _decomposition(operator: Operator) -> int:
 def _computes(graph: Subgraph, operator: Operator, makers: dict[int, Operator]) -> tuple[str, str]:
     """What an operator computes in, and the int8 recipe that it shows ('' for a float operator)."""
     x, w, _ = _OPERANDS[operator.name]
+    if min(operator.inputs[x], operator.inputs[w]) < 0:
+        raise ValueError(f"{operator.name} lacks an operand")
     activation, weight = graph.tensors[operator.inputs[x]], graph.tensors[operator.inputs[w]]
     if weight.dtype in _INT8:
         return "int8", "int8_dynamic" if activation.dtype.startswith("float") else "int8_static"

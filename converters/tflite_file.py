@@ -74,9 +74,9 @@ class TfliteFile:
         self._model = model = schema.Model.GetRootAs(data, 0)
         if model.Version() != 3:
             raise ValueError(f"its schema version is {model.Version()}, but should be 3")
-        self._buffers = [self._stored(buffer) for buffer in self._all(model.BuffersLength(), model.Buffers)]
-        self._codes = [_name(code) for code in self._all(model.OperatorCodesLength(), model.OperatorCodes)]
-        self.subgraphs = [self._subgraph(g) for g in self._all(model.SubgraphsLength(), model.Subgraphs)]
+        self._buffers = [self._stored(buffer) for buffer in _all(model.BuffersLength(), model.Buffers)]
+        self._codes = [_name(code) for code in _all(model.OperatorCodesLength(), model.OperatorCodes)]
+        self.subgraphs = [self._subgraph(g) for g in _all(model.SubgraphsLength(), model.Subgraphs)]
         self.main, self.names = self._signature()
         self.producer = self._producer()
 
@@ -87,15 +87,15 @@ class TfliteFile:
             return 0, names
         signature = self._model.SignatureDefs(0)
         for entry in (
-            *self._all(signature.InputsLength(), signature.Inputs),
-            *self._all(signature.OutputsLength(), signature.Outputs),
+            *_all(signature.InputsLength(), signature.Inputs),
+            *_all(signature.OutputsLength(), signature.Outputs),
         ):
             names.setdefault(entry.TensorIndex(), []).append(entry.Name().decode())
         return signature.SubgraphIndex(), names
 
     def _producer(self) -> str:
         words = [(self._model.Description() or b"").decode()]
-        for entry in self._all(self._model.MetadataLength(), self._model.Metadata):
+        for entry in _all(self._model.MetadataLength(), self._model.Metadata):
             if entry.Buffer() >= len(self._buffers):
                 raise ValueError("its metadata lie in a buffer that is not there")
             if entry.Name() == b"min_runtime_version" and self._buffers[entry.Buffer()]:
@@ -112,9 +112,9 @@ class TfliteFile:
         return 0 if buffer.DataIsNone() else int(buffer.DataAsNumpy().size)
 
     def _subgraph(self, graph: Any) -> Subgraph:
-        tensors = tuple(self._tensor(t) for t in self._all(graph.TensorsLength(), graph.Tensors))
+        tensors = tuple(self._tensor(t) for t in _all(graph.TensorsLength(), graph.Tensors))
         operators = tuple(
-            self._operator(op, len(tensors)) for op in self._all(graph.OperatorsLength(), graph.Operators)
+            self._operator(op, len(tensors)) for op in _all(graph.OperatorsLength(), graph.Operators)
         )
         inputs, outputs = _integers(graph.InputsAsNumpy()), _integers(graph.OutputsAsNumpy())
         _within((*inputs, *outputs), len(tensors), lowest=0)
@@ -150,10 +150,9 @@ class TfliteFile:
         _within(outputs, tensors, lowest=0)
         return Operator(self._codes[operator.OpcodeIndex()], inputs, outputs, operator)
 
-    def _all(self, length: int, get: Callable[[int], _T]) -> Iterator[_T]:
-        if length * 4 > self._size:  # a reference to a table has 4 bytes
-            raise ValueError(f"a list has {length} entries, more than the file can hold")
-        return map(get, range(length))
+
+def _all(length: int, get: Callable[[int], _T]) -> Iterator[_T]:
+    return map(get, range(length))  # a length that lies leads behind the file's end, and that raises
 
 
 def _name(code: Any) -> str:

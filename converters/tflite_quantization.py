@@ -9,8 +9,9 @@ softmax, products of two activations - computes in float32.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,15 +34,17 @@ def quantize(
     """Writes `source`, a float32 TFLite file, to `target` under the recipe named `quantization`.
 
     `calibration` is a stream of feeds by input name, used by int8_static only. Raises ValueError
-    for a recipe that this format lacks and for int8_static without calibration.
+    for a recipe that this format lacks, and for int8_static without calibration or where the
+    float file is not finite on it.
     """
     from ai_edge_quantizer import quantizer
 
-    if quantization == "int8_static" and not calibration:
-        raise ValueError("int8_static needs calibration inputs, but got none")
     recipe = _recipe(source, quantization, keep_float)
     engine = quantizer.Quantizer(str(source), recipe.get_quantization_recipe())
-    ranges = _ranges(source, recipe, calibration) if quantization == "int8_static" else None
+    ranges = None
+    if quantization == "int8_static":
+        ranges = _ranges(source, recipe, calibration)
+        _expect_finite(ranges, (o for o in _operators(source) if o.is_layer(keep_float)))
     result = engine.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     assert result.quantized_model is not None
     target.write_bytes(result.quantized_model)
@@ -55,14 +58,19 @@ def kept_float(source: Path, keep_float: Sequence[KeepFloat]) -> list[tuple[Keep
 
 @dataclass(frozen=True)
 class _Operator:
-    """Type, `scope` (the outputs' names as ai-edge-quantizer joins them), shapes of constant inputs."""
+    """Type, `scope` (the outputs' names as ai-edge-quantizer joins them), names of activations."""
 
     kind: str
     scope: str
+    activations: tuple[str, ...]
     constants: Mapping[int, tuple[int, ...]]  # input position -> shape
 
     def matches(self, entry: KeepFloat) -> bool:
         return entry.matches(self.kind, [self.scope], self.constants.values())
+
+    def is_layer(self, keep_float: Iterable[KeepFloat]) -> bool:
+        """Owns a weight, and is not left in float."""
+        return self.kind in _LAYERS and 1 in self.constants and not any(map(self.matches, keep_float))
 
 
 def _operators(source: Path) -> Iterator[_Operator]:
@@ -79,8 +87,14 @@ def _operators(source: Path) -> Iterator[_Operator]:
                 for position, index in enumerate(operator.inputs)
                 if index >= 0 and model.buffers[tensors[index].buffer].data is not None
             }
-            kind = names[code].value if code in names else str(code)
-            yield _Operator(kind, tfl_flatbuffer_utils.get_op_scope(operator, tensors), constants)
+            variable = [index for place, index in enumerate(operator.inputs) if place not in constants]
+            touched = (tensors[index].name for index in [*variable, *operator.outputs] if index >= 0)
+            yield _Operator(
+                names[code].value if code in names else str(code),
+                tfl_flatbuffer_utils.get_op_scope(operator, tensors),
+                tuple(name.decode() for name in touched),
+                constants,
+            )
 
 
 def _recipe(source: Path, quantization: str, keep_float: Sequence[KeepFloat]) -> Any:
@@ -104,8 +118,7 @@ def _recipe(source: Path, quantization: str, keep_float: Sequence[KeepFloat]) ->
         else:
             raise ValueError(f"tflite has no recipe {quantization!r}")
     for operator in _operators(source):
-        stays = 1 not in operator.constants or any(map(operator.matches, keep_float))
-        if operator.kind in _LAYERS and stays:
+        if operator.kind in _LAYERS and not operator.is_layer(keep_float):
             recipe.add_quantization_config(
                 f"^{re.escape(operator.scope)}$",
                 qtyping.TFLOperationName(operator.kind),
@@ -117,14 +130,28 @@ def _recipe(source: Path, quantization: str, keep_float: Sequence[KeepFloat]) ->
 def _ranges(source: Path, recipe: Any, calibration: Sequence[Mapping[str, Array]]) -> Any:
     """Least and greatest value of each tensor over the calibration stream, by the float file.
 
-    ai-edge-quantizer's own default, a moving average of ranges, cuts off what few images reach.
+    ai-edge-quantizer's default update, a moving average of ranges, cuts off what few images reach;
+    its default mode keeps all tensors of a run in memory (ObjectFormer: 3.2 GB against 0.5 GB) and
+    finds the same ranges.
     """
     from ai_edge_quantizer import calibrator
     from ai_edge_quantizer.utils import qsv_utils
 
+    if not calibration:
+        raise ValueError("int8_static needs calibration inputs, but got none")
     observer = calibrator.Calibrator(
-        source.read_bytes(), num_threads=2, qsv_update_func=qsv_utils.min_max_update
+        source.read_bytes(),
+        num_threads=2,
+        mode=calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,
+        qsv_update_func=qsv_utils.min_max_update,
     )
     (signature,) = observer.get_signature_list()
     observer.calibrate({signature: [dict(feeds) for feeds in calibration]}, recipe)
     return observer.get_model_qsvs()
+
+
+def _expect_finite(ranges: Mapping[str, Any], layers: Iterable[_Operator]) -> None:
+    for name in (name for layer in layers for name in layer.activations):
+        low, high = float(ranges[name]["min"].min()), float(ranges[name]["max"].max())
+        if not math.isfinite(high - low):
+            raise ValueError(f"calibration found {name} between {low} and {high}")

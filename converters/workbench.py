@@ -73,8 +73,13 @@ class Workbench:
     """Makes, describes and runs artifacts in the workers, and keeps them in the store."""
 
     def __init__(
-        self, store: Store, workers: Workers, converters: Mapping[str, Converter] | None = None
+        self,
+        store: Store,
+        workers: Workers,
+        converters: Mapping[str, Converter] | None = None,
+        run_timeout_s: float = RUN_TIMEOUT_S,
     ) -> None:
+        self._run_timeout_s = run_timeout_s
         self.store = store
         self.workers = workers
         self.converters = CONVERTERS if converters is None else converters
@@ -138,7 +143,8 @@ class Workbench:
         calibration: Calibration | None = None,
         witness: str = "",
     ) -> tuple[Artifact, Mapping[str, Any]]:
-        """The artifact and what making it cost (`convert_s`, `convert_peak_bytes`).
+        """The artifact; what making it cost (`convert_s`, `convert_peak_bytes`), and how many operators
+        each of the recipe's exceptions left in float (`kept_float`).
 
         A quantized artifact is made from the float one. A `witness` is a second conversion of the
         same thing, by the worker of that name.
@@ -159,11 +165,10 @@ class Workbench:
                 keep = kept_float(subject.spec.name, format, quantization)
                 feeds = _calibration_for(quantization, calibration).feeds
                 arguments = (source.path, folder / name, quantization, keep, feeds)
-            return _cost(
-                self.workers[witness or format].call(
-                    f"converters.tasks:{function}", converter.module, *arguments, timeout=CONVERT_TIMEOUT_S
-                )
+            reply = self.workers[witness or format].call(
+                f"converters.tasks:{function}", converter.module, *arguments, timeout=CONVERT_TIMEOUT_S
             )
+            return {"kept_float": reply.value or [], **_cost(reply)}
 
         entry = self.store.get(self.artifact_key(subject, format, quantization, calibration, witness), make)
         sha256, size = entry.files[name]
@@ -182,7 +187,6 @@ class Workbench:
         feeds: Sequence[Feeds],
         threads: int = 1,
         fresh: bool = False,
-        timeout: float = RUN_TIMEOUT_S,
     ) -> list[Outputs]:
         """Runs an artifact in the format's worker, one dictionary of outputs a feed."""
         reply = self.workers[format].call(
@@ -192,7 +196,7 @@ class Workbench:
             feeds,
             threads,
             fresh,
-            timeout=timeout,
+            timeout=self._run_timeout_s * len(feeds),
         )
         return reply.value  # type: ignore[no-any-return]
 

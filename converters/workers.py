@@ -55,6 +55,7 @@ class Worker:
         self._connection: Connection | None = None
         self._log: IO[bytes] | None = None
         self._lock = threading.Lock()
+        self._killed = False
 
     def call(self, function: str, *args: Any, timeout: float = RUN_TIMEOUT_S, **kwargs: Any) -> Reply:
         """Runs `function` ("module:name") in the child.
@@ -64,6 +65,8 @@ class Worker:
         """
         with self._lock:
             connection = self._connected()
+            if self._killed:
+                raise self._crashed(function, "ended from outside", "SIGKILL")
             try:
                 connection.send(Call(function, args, kwargs))
                 if not connection.poll(timeout):
@@ -82,6 +85,12 @@ class Worker:
     def close(self) -> None:
         with self._lock:
             self._discard()
+
+    def kill(self) -> None:
+        """Ends the child at once and for good, also under a call, which then reports a crash."""
+        self._killed = True  # before the process, or a call in between would start another
+        if (process := self._process) is not None:
+            process.kill()
 
     @property
     def pid(self) -> int | None:
@@ -161,15 +170,26 @@ class Workers:
     def __init__(self) -> None:
         self._workers: dict[str, Worker] = {}
         self._lock = threading.Lock()
+        self._killed = False
 
     def __getitem__(self, name: str) -> Worker:
         with self._lock:
-            return self._workers.setdefault(name, Worker(name))
+            worker = self._workers.setdefault(name, Worker(name))
+            if self._killed:
+                worker.kill()
+            return worker
 
     def close(self, name: str | None = None) -> None:
         for key, worker in list(self._workers.items()):
             if name in (None, key):
                 worker.close()
+
+    def kill(self) -> None:
+        """Ends every child at once, whoever waits for it; no other can be started."""
+        with self._lock:
+            self._killed = True
+            for worker in self._workers.values():
+                worker.kill()
 
     def __enter__(self) -> Workers:
         return self

@@ -73,6 +73,7 @@ class Tensor(NamedTuple):
     stored: int = 0
     place: tuple[int, int] | None = None
     signature: Sequence[int] | None = None
+    buffer: str = ""  # another tensor, whose buffer this one shares
 
 
 class Operator(NamedTuple):
@@ -97,6 +98,9 @@ def tflite_bytes(
         order = [tensor.name for tensor in tensors]
         graph = schema.SubGraphT()
         graph.tensors = [_tensor(model, tensor) for tensor in tensors]
+        for made, tensor in zip(graph.tensors, tensors, strict=True):
+            if tensor.buffer:
+                made.buffer = graph.tensors[order.index(tensor.buffer)].buffer
         graph.operators = [_operator(model, operator, order) for operator in operators]
         graph.inputs, graph.outputs = _indices(inputs, order), _indices(outputs, order)
         model.subgraphs.append(graph)
@@ -120,7 +124,8 @@ def _entry(name: str, index: int) -> schema.TensorMapT:
 
 
 def _indices(names: str, order: Sequence[str]) -> list[int]:
-    return [-1 if name == "-" else order.index(name) for name in names.split()]
+    """`-` is an optional tensor left out, `?` one that is not there."""
+    return [{"-": -1, "?": -2}.get(name) or order.index(name) for name in names.split()]
 
 
 def _tensor(model: schema.ModelT, tensor: Tensor) -> schema.TensorT:
@@ -146,6 +151,7 @@ def _operator(model: schema.ModelT, operator: Operator, order: Sequence[str]) ->
     code = schema.OperatorCodeT()
     code.builtinCode = getattr(schema.BuiltinOperator, operator.name)
     code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+    code.customCode = "Anything" if operator.name == "CUSTOM" else None
     model.operatorCodes.append(code)
     made = schema.OperatorT()
     made.opcodeIndex = len(model.operatorCodes) - 1

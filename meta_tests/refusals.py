@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from fixtures.checkpoints import CheckpointError, read_checkpoint
 from fixtures.specs import MODELS, ModelSpec
 
 TINY = MODELS["tiny_ladeda"]
@@ -16,12 +14,16 @@ TINY = MODELS["tiny_ladeda"]
 
 def saved(path: Path, content: object, **options: Any) -> Path:
     """torch.save, handing on the path."""
+    import torch
+
     torch.save(content, path, **options)
     return path
 
 
 def refusal(path: Path, spec: ModelSpec = TINY) -> str:
     """The one line of the error, less the path it opens with."""
+    from fixtures.checkpoints import CheckpointError, read_checkpoint
+
     with pytest.raises(CheckpointError) as caught:
         read_checkpoint(path, spec)
     message = str(caught.value)

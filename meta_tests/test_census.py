@@ -73,9 +73,11 @@ KINDS = {
     "safetensors": (30).to_bytes(8, "little") + b'{"__metadata__":{"format":"p"}}' + bytes(100),
     "NumPy array": b"\x93NUMPY\x01\x00" + bytes(100),
     r"\.ort": b"\x18\x00\x00\x00ORTM" + bytes(100),
-    "SavedModel": b"\x08\x01\x12\x40\x0a\x30\x12\x05serve" + bytes(90),
+    "SavedModel": b"\x08\x01\x12\x40\x0a\x30\x12\x05serve" + bytes(55),
+    "another protobuf": b"\x08\x63\x12\x05torch",
     "unknown bytes that begin 00 00": bytes(100),
     "unknown bytes that begin 08 0a": b"\x08\x0a\xff\xff\xff\xff\xff\xff",
+    "unknown bytes that begin 08 05": b"\x08\x05\x3a\x10" + b"\xff" * 16,
     "unknown bytes that begin 08 63": b"\x08\x63\x1a\x05torch".ljust(40, b"\x00"),
 }
 

@@ -53,6 +53,11 @@ def test_multiply_accumulates_are_those_of_one_image(tmp_path: Path, batch: int 
     assert described(tmp_path, nodes, constants, [batch, 3, 8, 8]).macs == {"float32": 4 * 36 * 27 + 5 * 144}
 
 
+def test_gemm_sums_over_the_first_axis_of_a_transposed_operand(tmp_path: Path) -> None:
+    nodes = [node("Transpose", "x", "t"), node("Gemm", "t w", "y", transA=1)]
+    assert described(tmp_path, nodes, {"w": floats(3, 4)}, ["N", 3]).macs == {"float32": 12}
+
+
 def test_an_unknown_shape_is_recorded_not_guessed(tmp_path: Path) -> None:
     nodes = [node("Conv", "x w", "c"), node("GlobalAveragePool", "c", "p"), node("Conv", "p v", "y")]
     found = described(tmp_path, nodes, {"w": floats(4, 3, 3, 3), "v": floats(2, 4, 1, 1)}, ["N", 3, "H", "W"])
@@ -190,3 +195,11 @@ def test_damage_that_protobuf_lets_pass(tmp_path: Path) -> None:
     damaged(lambda m: m.ClearField("opset_import"), "names no opset")
     damaged(lambda m: m.graph.ClearField("output"), "no graph with outputs")
     damaged(lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 0), "no type")
+
+    path = onnx_file(tmp_path / "m", [node("Mine", "x", "y", domain="my.own")], {}, [1])
+    with pytest.raises(BrokenModelError, match=r"No opset import for domain my\.own"):
+        describe(path)
+    path = onnx_file(tmp_path / "m", [node("Relu", "x", "café")], {}, [1], y="café")
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xfe"))
+    with pytest.raises(BrokenModelError, match="bytes found"):
+        describe(path)

@@ -15,7 +15,13 @@ from meta_tests.census_models import described, floats, int8s, node
 SCALE, ZERO, UZERO = np.float32(0.5), np.int8(0), np.uint8(0)
 X = ["N", 3, 8, 8]
 
-STORED = {"xs": SCALE, "xz": UZERO, "w": int8s(3, 4), "ws": np.full(4, 0.5, np.float32), "wz": int8s(4)}
+STORED: dict[str, Any] = {
+    "xs": SCALE,
+    "xz": UZERO,
+    "w": int8s(3, 4),
+    "ws": np.full(4, 0.5, np.float32),
+    "wz": int8s(4),
+}
 QDQ = [
     node("QuantizeLinear", "x xs xz", "q"),
     node("DequantizeLinear", "q xs xz", "d"),
@@ -67,12 +73,47 @@ RECIPES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str, dict[str, in
         {"float32": 12},
         {"int8": 12},
     ),
+    "weight only, rounded at run time": (
+        [
+            node("QuantizeLinear", "w ws wz", "r", axis=1),
+            node("DequantizeLinear", "r ws wz", "v", axis=1),
+            node("MatMul", "x v", "y"),
+        ],
+        {"w": floats(3, 4), "ws": STORED["ws"], "wz": STORED["wz"]},
+        "int8_weight_only",
+        {"float32": 12},
+        {"float32": 12},
+    ),
+    "16 bits": (
+        [
+            node("QuantizeLinear", "x ws", "q", output_dtype=TensorProto.INT16),
+            node("DequantizeLinear", "q ws", "d"),
+            node("DequantizeLinear", "w ws", "v"),
+            node("MatMul", "d v", "y"),
+        ],
+        {"w": np.ones((3, 4), np.int16), "ws": SCALE},
+        "fp32",
+        {"float32": 12},
+        {"int16": 12},
+    ),
     "activations only": (
         [*QDQ[:2], node("MatMul", "d m", "y")],
         {**STORED, "m": floats(3, 4)},
         "fp32",
         {"float32": 12},
         {"float32": 12},
+    ),
+    "QDQ with a scale that is made as it runs": (
+        [
+            node("DynamicQuantizeLinear", "x", "q qs qz"),
+            node("DequantizeLinear", "q qs qz", "d"),
+            QDQ[2],
+            node("MatMul", "d v", "y"),
+        ],
+        STORED,
+        "int8_dynamic",
+        {"int8": 12},
+        {"int8": 12},
     ),
     "running": (RUNNING, STORED, "int8_dynamic", {"int8": 12}, {"int8": 12}),
     "integer with a stored scale": (

@@ -127,6 +127,31 @@ def test_a_weight_behind_dequantize_is_float(tmp_path: Path, stored: str, named:
     assert (found.quantization, found.macs, found.weights) == (named, {"float32": 40}, {stored.lower(): 40})
 
 
+def test_one_weight_only_layer_names_a_float_file(tmp_path: Path) -> None:
+    tensors = [
+        *(Tensor("x", (1, 8)), Tensor("w", (1, 5, 8), "INT8", stored=40), Tensor("v", (1, 5, 8))),
+        *(Tensor("t", (5, 8)), Tensor("y", (1, 5)), Tensor("k", (99, 5), stored=1980), Tensor("z", (99, 5))),
+    ]
+    operators = [
+        Operator("DEQUANTIZE", "w", "v"),
+        Operator("RESHAPE", "v", "t"),
+        Operator("FULLY_CONNECTED", "x t -", "y"),
+        Operator("ADD", "y k", "z"),
+    ]
+    found = described(tmp_path, (tensors, operators, "x", "z"))
+    assert (found.quantization, found.weights) == ("int8_weight_only", {"float32": 495, "int8": 40})
+
+
+def test_a_buffer_that_two_tensors_share_counts_once(tmp_path: Path) -> None:
+    tensors = [
+        *(Tensor("x", (1, 8)), Tensor("w", (8, 8), stored=256), Tensor("v", (8, 8), buffer="w")),
+        *(Tensor("h", (1, 8)), Tensor("y", (1, 8))),
+    ]
+    operators = [Operator("FULLY_CONNECTED", "x w -", "h"), Operator("FULLY_CONNECTED", "h v -", "y")]
+    found = described(tmp_path, (tensors, operators, "x", "y"))
+    assert (found.weights, found.macs) == ({"float32": 64}, {"float32": 128})
+
+
 @pytest.mark.parametrize("adj_x", [False, True])
 def test_a_product_of_activations(tmp_path: Path, adj_x: bool) -> None:
     left = (2, 7, 3) if adj_x else (2, 3, 7)
@@ -210,10 +235,15 @@ def test_damage_that_tables_let_pass(tmp_path: Path) -> None:
     damaged([X, Tensor("y", (1, -7))], [], "x", r"shape \(1, -7\)")
     damaged([X, Tensor("y", (1, 7))], [], "y", "no operator makes the output 'y'")
     damaged([X], [], "", "no outputs")
+    damaged(LAYERS, [Operator("FULLY_CONNECTED", "f - -", "y")], "y", "FULLY_CONNECTED lacks an operand")
+    damaged(LAYERS, [Operator("FULLY_CONNECTED", "f ? -", "y")], "y", "are named, but there are 13")
     data = tflite_bytes((LAYERS, OPERATORS, "x", "y"))
+    text_last = tflite_bytes(([X, Tensor("y", (1,))], [Operator("CUSTOM", "x", "y")], "x", "y"))
+    assert b"Anything" in text_last[-16:]
     for match, changed in {
         "root lies at byte": b"\xff\xff\xff\x7f" + data[4:],
         "offset leads astray": data[:200],
+        "a text ends at byte": text_last[: text_last.index(b"Anything") + 5],
     }.items():
         (tmp_path / "m").write_bytes(changed)
         with pytest.raises(BrokenModelError, match=match):

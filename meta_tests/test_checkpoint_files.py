@@ -10,17 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
 
-from fixtures.checkpoints import (
-    CheckpointError,
-    golden_state_dict,
-    read_checkpoint,
-)
 from meta_tests.refusals import TINY, refusal, saved
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _libraries():
+    """Loaded by the first test, not at collection: torch takes seconds."""
+    global torch, save_file, CheckpointError, golden_state_dict, read_checkpoint
+    import torch
+    from safetensors.torch import save_file
+
+    from fixtures.checkpoints import CheckpointError, golden_state_dict, read_checkpoint
 
 
 @pytest.fixture
@@ -33,6 +36,12 @@ def test_no_file(tmp_path):
     assert refusal(tmp_path) == "a directory, not a checkpoint file"
     (tmp_path / "a.pth").touch()
     assert refusal(tmp_path / "a.pth") == "empty file, 0 bytes"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.pth")
+    assert refusal(tmp_path / "a.pth") == "not a regular file"
 
 
 def test_no_permission(tmp_path, weights, monkeypatch):

@@ -9,20 +9,37 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
 
-from fixtures.checkpoint_match import golden_entries
-from fixtures.checkpoints import (
-    Checkpoint,
-    CheckpointError,
-    golden_checkpoint,
-    golden_state_dict,
-    load_weights,
-    read_checkpoint,
-)
 from fixtures.specs import MODELS
 from meta_tests.refusals import TINY, refusal, saved
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _libraries():
+    """Loaded by the first test, not at collection: torch takes seconds."""
+    global \
+        torch, \
+        save_file, \
+        golden_entries, \
+        Checkpoint, \
+        CheckpointError, \
+        golden_checkpoint, \
+        golden_state_dict, \
+        load_weights, \
+        read_checkpoint
+    import torch
+    from safetensors.torch import save_file
+
+    from fixtures.checkpoint_match import golden_entries
+    from fixtures.checkpoints import (
+        Checkpoint,
+        CheckpointError,
+        golden_checkpoint,
+        golden_state_dict,
+        load_weights,
+        read_checkpoint,
+    )
+
 
 OBJECTFORMER = MODELS["objectformer"]
 DETECTION = MODELS["objectformer_detection"]
@@ -112,11 +129,11 @@ def test_recompressed_zip(tmp_path, weights):
     assert_golden(read_checkpoint(packed, TINY))
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_floats_become_float32(tmp_path, weights, dtype):
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float64"])
+def test_other_floats_become_float32(tmp_path, weights, name):
+    dtype = getattr(torch, name)
     cast = {key: value.to(dtype) if value.is_floating_point() else value for key, value in weights.items()}
     checkpoint = read_checkpoint(saved(tmp_path / "a.pth", cast), TINY)
-    name = str(dtype).removeprefix("torch.")
     assert checkpoint.source == f"bare state dict of a.pth, 18 tensors cast from {name} to float32"
     for key, tensor in checkpoint.state_dict.items():
         assert tensor.dtype == weights[key].dtype
@@ -210,16 +227,22 @@ def without(*keys: str):
 
 
 def having(**values: object):
-    """Keys with a dot are spelt with two underscores."""
-    return lambda state: state.update({key.replace("__", "."): value for key, value in values.items()})
+    """Keys with a dot are spelt with two underscores; a callable is asked for its value."""
+
+    def change(state):
+        for key, value in values.items():
+            state[key.replace("__", ".")] = value() if callable(value) else value
+
+    return change
 
 
 def misspelt(state: dict[str, object]) -> None:
     state["fc.biass"] = state.pop("fc.bias")
 
 
-HUGE = torch.full((1,), 1e300, dtype=torch.float64)
-NAN, INF = (torch.tensor([[0.0, value] + [0.0] * 6]) for value in (float("nan"), float("-inf")))
+def row(value):
+    """The shape of fc.weight, with one odd entry."""
+    return torch.tensor([[0.0, float(value)] + [0.0] * 6])
 
 
 @pytest.mark.parametrize(
@@ -229,29 +252,32 @@ NAN, INF = (torch.tensor([[0.0, value] + [0.0] * 6]) for value in (float("nan"),
         (without("fc.bias", "conv1.weight", "fc.weight"), "key 'conv1.weight' is missing; and 2 further"),
         (misspelt, "key 'fc.bias' is missing; nearest that the file has: 'fc.biass'"),
         (
-            having(fc2__bias=torch.ones(1)),
+            having(fc2__bias=lambda: torch.ones(1)),
             "key 'fc2.bias' is not one of tiny_ladeda; nearest that tiny_ladeda has: 'fc.bias'",
         ),
         (
-            having(zzz=torch.ones(1), yyy=torch.ones(1)),
+            having(zzz=lambda: torch.ones(1), yyy=lambda: torch.ones(1)),
             "key 'zzz' is not one of tiny_ladeda; and 1 further",
         ),
-        (having(**{"evil\nkey": torch.ones(1)}), r"key 'evil\nkey' is not one of tiny_ladeda"),
-        (having(fc__weight=torch.ones(8, 1)), "key 'fc.weight' has shape [8, 1], expected [1, 8]"),
+        (having(**{"evil\nkey": lambda: torch.ones(1)}), r"key 'evil\nkey' is not one of tiny_ladeda"),
+        (having(fc__weight=lambda: torch.ones(8, 1)), "key 'fc.weight' has shape [8, 1], expected [1, 8]"),
         (
-            having(fc__weight=torch.ones(1, 8).to(torch.int8)),
+            having(fc__weight=lambda: torch.ones(1, 8).to(torch.int8)),
             "key 'fc.weight' is int8, expected float32",
         ),
         (
-            having(fc__weight=torch.ones(1, 8).to_sparse()),
+            having(fc__weight=lambda: torch.ones(1, 8).to_sparse()),
             "key 'fc.weight' is no plain tensor, expected float32",
         ),
-        (having(fc__weight=NAN), "key 'fc.weight' holds NaN"),
+        (having(fc__weight=lambda: row("nan")), "key 'fc.weight' holds NaN"),
         (
-            having(fc__weight=INF, fc__bias=INF[0, 1:2]),
+            having(fc__weight=lambda: row("-inf"), fc__bias=lambda: row("-inf")[0, 1:2]),
             "key 'fc.weight' holds infinite values; and 1 further",
         ),
-        (having(fc__bias=HUGE), "key 'fc.bias' holds infinite values"),
+        (
+            having(fc__bias=lambda: torch.full((1,), 1e300, dtype=torch.float64)),
+            "key 'fc.bias' holds infinite values",
+        ),
         (having(fc__bias=3), "not a state dict: entry 'fc.bias' is a int, not a tensor"),
     ],
 )
@@ -265,17 +291,19 @@ def test_state_that_does_not_fit(tmp_path, weights, change, words):
     [
         ({}, "no weights at all: an empty dict"),
         ([1, 2], "holds one list and no state dict"),
-        (torch.ones(3), "holds one Tensor and no state dict"),
+        (lambda: torch.ones(3), "holds one Tensor and no state dict"),
         ({"epoch": 1, "cfg": {}}, "no state dict found: it holds epoch, cfg"),
+        ({"epo\nch": 1}, "no state dict found: it holds epo ch"),
         ({"model_ema": {"decay": 0.9}}, "no state dict under 'model_ema' found: it holds decay"),
-        ({"model_ema": {"n_averaged": torch.ones(1)}}, "no weights under 'model_ema'"),
+        (lambda: {"model_ema": {"n_averaged": torch.ones(1)}}, "no weights under 'model_ema'"),
         (
-            {"model": {"a": torch.ones(1), "b": "x"}},
+            lambda: {"model": {"a": torch.ones(1), "b": "x"}},
             "not a state dict under 'model': entry 'b' is a str, not a tensor",
         ),
     ],
 )
 def test_content_that_is_no_state(tmp_path, content, words):
+    content = content() if callable(content) else content
     assert refusal(saved(tmp_path / "a.pth", content)) == words
 
 

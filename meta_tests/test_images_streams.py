@@ -234,16 +234,16 @@ def test_streams_and_strategies_need_no_torch_and_download_nothing():
 def test_own_directory(tmp_path):
     (tmp_path / "below").mkdir()
     (tmp_path / "README.txt").write_text("not an image")
-    for i, name in enumerate(["b.png", "a.jpg", "below/c.PNG"]):
+    for i, name in enumerate(["b.png", "a.jpg", "below/c.PNG", "d.webp"]):
         Image.fromarray(photograph(40 + i)).save(tmp_path / name)
     stream = calibration_from_directory(TINY, SIZE, tmp_path)
-    assert [sample.name for sample in stream] == ["a.jpg", "b.png", "below/c.PNG"]
+    assert [sample.name for sample in stream] == ["a.jpg", "b.png", "below/c.PNG", "d.webp"]
     assert all(sample.mask is None and sample.label is None for sample in stream)
     np.testing.assert_array_equal(
         stream.samples[1].image, preprocess(photograph(40), TINY.preprocessing, SIZE)
     )
     some = calibration_from_directory(TINY, SIZE, tmp_path, count=2)
-    assert [sample.name for sample in some] == ["a.jpg", "b.png"]
+    assert [sample.name for sample in some] == ["a.jpg", "below/c.PNG"]
 
 
 def test_own_directory_that_cannot_serve(tmp_path):

@@ -17,7 +17,6 @@ import pytest
 import reports
 from meta_tests.sample_run import HEADER, IDS, MISSING, SCRIPT, cell, green_run, mixed_run, record
 from parity.results import Claim, Crashed, Errored, Inconclusive, Mismatched, Run, Unsupported, read_run
-from reports.evidence import claim_words
 from reports.failures import failure_line
 from reports.markdown import LIMIT
 from reports.view import STATUSES, entries

@@ -8,7 +8,15 @@ from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
 from fixtures import strategies
-from fixtures.specs import MODELS, ModelSpec, Preprocessing, Signature, TensorSpec
+from fixtures.specs import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    MODELS,
+    ModelSpec,
+    Preprocessing,
+    Signature,
+    TensorSpec,
+)
 
 TINY = MODELS["tiny_ladeda"]
 
@@ -72,10 +80,8 @@ def test_every_kind_is_drawn(words):
 
 
 def paint(kind: str) -> np.ndarray:
-    unit = Signature((TensorSpec("image", (1, 3, 8, 8), "RGB"),), ())
     normal = Preprocessing("bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     pattern = find(strategies.patterns(8, 8), lambda pattern: pattern.description == kind)
-    assert strategies.images(unit) is not None
     return strategies._painted(pattern, 8, 8, normal)
 
 
@@ -85,10 +91,25 @@ def test_what_patterns_look_like():
     np.testing.assert_array_equal(
         paint("gradient across")[1], np.tile(np.linspace(0, 1, 8, dtype="f4"), (8, 1))
     )
+    rising = np.linspace(0, 1, 8, dtype="f4")
+    np.testing.assert_allclose(paint("gradient down, reversed")[2, :, 3], rising[::-1])
     pixel = paint("one white pixel at (0, 1)")
     assert pixel.sum() == 3
     assert pixel[:, 0, 1].tolist() == [1, 1, 1]
     assert paint("blue alone").mean((1, 2)).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("constant white", (np.ones(3) - IMAGENET_MEAN) / IMAGENET_STD),
+        ("constant +10, out of range", [10.0] * 3),
+    ],
+)
+def test_values_are_normalised_once(kind, expected):
+    for source in (small(), TINY):
+        drawn = find(strategies.images(source, batch=1), lambda drawn: drawn.description == kind)
+        np.testing.assert_allclose(drawn.array[0, :, 5, 5], expected, rtol=1e-6)
 
 
 def test_batches():

@@ -17,6 +17,7 @@ import psutil
 from benchmarks import costs
 from modelparity.measure import measure
 from modelparity.session import Session
+from modelparity.version import own_version
 from parity.cells import Cell, columns
 from parity.results import (
     CellRecord,
@@ -59,7 +60,7 @@ def run_gate(
     try:
         partial.write_text("", encoding="utf-8")
         append(partial, header_line(_header(cells, weights, selection)))
-        records = _prove_all(session, cells, partial, on_cell)
+        records = prove_all(session, cells, partial, on_cell)
         on_stage("measuring latency and memory")
         for record in _with_costs(session, records):
             append(partial, cell_line(record))
@@ -72,11 +73,12 @@ def run_gate(
     return read_run(output / RECORD)
 
 
-def _prove_all(
+def prove_all(
     session: Session, cells: Sequence[Cell], record_file: Path, on_cell: Listener
 ) -> list[CellRecord]:
     done: list[CellRecord] = []
     lock = threading.Lock()
+    stopped = threading.Event()
 
     def finished(record: CellRecord) -> None:
         with lock:
@@ -93,7 +95,10 @@ def _prove_all(
 
     def lane(cells_of_format: Sequence[Cell]) -> None:
         for cell in cells_of_format:
-            finished(session.prove(cell))
+            record = session.prove(cell)
+            if stopped.is_set():  # what the record says came of the stop
+                return
+            finished(record)
 
     def references(models: Sequence[str]) -> None:
         for model in models:
@@ -105,8 +110,14 @@ def _prove_all(
         futures = [pool.submit(lane, cells_of) for cells_of in fresh.values()]
         if models:
             futures.append(pool.submit(references, models))
-        for future in futures:
-            future.result()
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            # An interrupt, say: the pool waits for its threads, and they for their children.
+            stopped.set()
+            session.workers.kill()
+            raise
     session.workers.close()
     return done
 
@@ -141,7 +152,7 @@ def _header(cells: Sequence[Cell], weights: dict[str, str], selection: str) -> R
         weights={model: weights[model] for model in models},
         selection=selection,
         machine=machine(),
-        versions={"modelparity": importlib.metadata.version("modelparity"), **versions()},
+        versions={"modelparity": own_version(), **versions()},
         started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         expected=tuple(cell.id for cell in cells),
     )

@@ -43,6 +43,8 @@ def measure(session: Session, cells: Sequence[CellRecord]) -> dict[str, Cost]:
             "--quiet",
             f"--benchmark-json={results}",
         ]  # fmt: skip
-        with contextlib.redirect_stdout(io.StringIO()):
-            pytest.main(arguments, plugins=[_Outer(session)])
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            ended = pytest.main(arguments, plugins=[_Outer(session)])
+        if ended == pytest.ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt  # pytest keeps it to itself
         return read_benchmark(results) if results.exists() and results.stat().st_size else {}

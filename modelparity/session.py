@@ -11,7 +11,7 @@ from pathlib import Path
 from converters import CONVERTERS, Converter
 from converters.store import Key, Store
 from converters.workbench import Calibration, Feeds, Subject, Workbench, digest_of_arrays
-from converters.workers import Workers
+from converters.workers import RUN_TIMEOUT_S, Workers
 from fixtures.specs import MODELS, ModelSpec
 from fixtures.streams import Stream, calibration_stream, evaluation_stream
 from parity.cells import Cell
@@ -37,20 +37,25 @@ class Session:
         store: Path | None = None,
         checkpoints: Mapping[str, Path] | None = None,
         size: str = "reduced",
+        input_size: int | None = None,
         effort: Effort | None = None,
         models: Mapping[str, ModelSpec] | None = None,
         converters: Mapping[str, Converter] | None = None,
         expectations: Mapping[Cell, Expectation] | None = None,
         on_miss: Callable[[str, str], None] | None = None,
+        run_timeout_s: float = RUN_TIMEOUT_S,
     ) -> None:
         self.effort = effort or Effort()
         self.models = MODELS if models is None else models
         self.expectations = EXPECTATIONS if expectations is None else expectations
         self.workers = Workers()
         converters = CONVERTERS if converters is None else converters
-        self.bench = Workbench(Store(store or default_store(), on_miss), self.workers, converters)
+        self.bench = Workbench(
+            Store(store or default_store(), on_miss), self.workers, converters, run_timeout_s
+        )
         self._checkpoints = dict(checkpoints or {})
         self._size = size
+        self._input_size = input_size  # None: each model's default
         self._truths: dict[str, Truth] = {}
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
@@ -60,7 +65,7 @@ class Session:
         self.calibration = functools.cache(self._calibration)
 
     def _subject(self, model: str) -> Subject:
-        return Subject.of(self.models[model], self._checkpoints.get(model), size=self._size)
+        return Subject.of(self.models[model], self._checkpoints.get(model), self._input_size, self._size)
 
     def _stream(self, model: str) -> Stream:
         subject = self.subject(model)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.artifact import BrokenModelError, Description, NotAModelError
+from converters.artifact import UNKNOWN, BrokenModelError, Description, NotAModelError
 from converters.quantization import QUANTIZATIONS
 from converters.workbench import Calibration, Outputs, Subject, Workbench, kept_float
 from converters.workers import WorkerCrashedError, WorkerFailedError
@@ -210,7 +210,10 @@ class Judge:
 
         def check(drawn: DrawnImage) -> str:
             feed = drawn.feeds
-            (outputs,) = self._run([feed])
+            try:
+                (outputs,) = self._run([feed])
+            except WorkerFailedError as error:
+                return f"does not run: {error}"
             runs = [(drawn.description, outputs)]
             found = [
                 claims.outputs_as_declared(runs, signature, len(drawn.array)),
@@ -281,7 +284,9 @@ def prove(
         artifact, meta = bench.artifact(truth.subject, cell.format, cell.quantization, calibration)
         record = replace(
             record,
-            artifact=ArtifactRecord(artifact.sha256, artifact.bytes, artifact.key),
+            artifact=ArtifactRecord(
+                artifact.sha256, artifact.bytes, artifact.key, kept_float=_kept(cell, meta["kept_float"])
+            ),
             cost=Cost(convert_s=meta["convert_s"], convert_peak_bytes=meta["convert_peak_bytes"]),
         )
     if not caught.outcome:
@@ -311,7 +316,7 @@ def judged(record: CellRecord, judge: Judge) -> tuple[CellRecord, Outcome | None
     with _as_outcome(judge) as caught:
         judge.judge()
     if judge.description is not None and record.artifact is not None:
-        record = replace(record, artifact=_described(record, judge.description))
+        record = replace(record, artifact=_described(record.artifact, judge.description))
     record = replace(
         record, claims=tuple(judge.claims), samples=tuple(judge.samples), headline=judge.headline
     )
@@ -334,18 +339,18 @@ def blank_record(cell: Cell, subject: Subject) -> CellRecord:
     )
 
 
-def _described(record: CellRecord, description: Description) -> ArtifactRecord:
-    assert record.artifact is not None
-    kept = kept_float(record.model, record.format, record.quantization)
+def _kept(cell: Cell, counts: Sequence[int]) -> tuple[KeptFloat, ...]:
+    entries = kept_float(cell.model, cell.format, cell.quantization)
+    return tuple(KeptFloat(entry.operator, n, entry.because) for entry, n in zip(entries, counts, strict=True))
+
+
+def _described(artifact: ArtifactRecord, description: Description) -> ArtifactRecord:
+    arithmetic = {name: macs for name, macs in description.macs.items() if name != UNKNOWN}
     return replace(
-        record.artifact,
+        artifact,
         weight_share=_shares(description.weights),
-        arithmetic_share=_shares(description.macs),
-        macs=sum(description.macs.values()),
-        kept_float=tuple(
-            KeptFloat(entry.operator, description.operators.get(entry.operator, 0), entry.because)
-            for entry in kept
-        ),
+        arithmetic_share=_shares(arithmetic),
+        macs=sum(arithmetic.values()),
     )
 
 

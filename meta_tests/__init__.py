@@ -1,0 +1,1 @@
+"""Who judges the judge: tests of the harness itself, with miniature liars."""

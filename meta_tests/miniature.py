@@ -1,0 +1,64 @@
+"""A network of a few hundred weights, and the spec it goes by: what liars are judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from converters import CONVERTERS, Converter
+from fixtures.specs import ModelSpec, Preprocessing, TensorSpec
+from parity.cells import Cell
+from parity.expectations import Expectation, FloatTolerance, QuantizedTolerance
+
+SCORE = TensorSpec("score", ("batch", 1), "probability of one thing", (0.0, 1.0))
+SPEC = ModelSpec(
+    name="miniature",
+    title="Miniature",
+    deployed="meta_tests.miniature_network:Deployed",
+    published="meta_tests.miniature_network:Deployed",
+    published_outputs=("score", "doubt", "mask"),
+    golden=str(Path(__file__).with_name("miniature")),  # absolute: it lies beside this file
+    preprocessing=Preprocessing("bilinear"),
+    input_sizes=(32,),
+    default_input_size=32,
+    outputs=(
+        SCORE,
+        replace(SCORE, name="doubt", meaning="probability of another"),
+        TensorSpec("mask", ("batch", 1, "H", "W"), "probability of a pixel", (0.0, 1.0)),
+    ),
+)
+OUTPUTS = [spec.name for spec in SPEC.outputs]
+FLOAT = FloatTolerance(floors=8, drawn_floors=60, because="as the real cells")
+INT8 = QuantizedTolerance(
+    sqnr_db=dict.fromkeys(OUTPUTS, 30.0),
+    worst_sqnr_db=dict.fromkeys(OUTPUTS, 25.0),
+    because="right int8 reaches 36 dB, int8 that is one step off 25 dB",
+)
+
+
+def converter(name: str) -> Converter:
+    """A liar, or "honest": the real ONNX module under another name."""
+    module = "converters.onnx" if name.startswith("honest") else f"meta_tests.liars.{name}"
+    return replace(CONVERTERS["onnx"], format=name, module=module)
+
+
+def session_of(names: Sequence[str], store: Path, quantization: str = "fp32", **options: Any) -> Any:
+    """A session whose formats are `names`, each with one cell of the miniature."""
+    from modelparity.session import Session
+    from parity.prove import Effort
+
+    tolerance: Expectation = FLOAT if quantization == "fp32" else INT8
+    options.setdefault("effort", Effort(stream=6, draws=3, witness=False))
+    return Session(
+        store=store,
+        models={"miniature": SPEC},
+        converters={name: converter(name) for name in names},
+        expectations={cell(name, quantization): tolerance for name in names},
+        **options,
+    )
+
+
+def cell(name: str, quantization: str = "fp32") -> Cell:
+    return Cell("miniature", name, quantization)

@@ -1,0 +1,94 @@
+"""Every rule has a miniature that breaks it, and is turned red by the claim that should see it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from meta_tests.miniature import cell, session_of
+from parity.results import Cost, Crashed
+
+# liar -> the claims (or crash) that must see it.
+SEEN_BY = {
+    "always_wrong": {"float_parity"},
+    "drops_an_output": {"interface", "outputs"},
+    "returns_nan": {"finite", "float_parity"},
+    "swaps_outputs": {"float_parity"},
+    "constant_output": {"float_parity"},
+    "stale_artifact": {"float_parity"},
+    "fixed_batch": {"interface", "batch"},
+}
+CRASHES = {"segfaults": "SIGSEGV", "hangs": "timeout"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def session(store):
+    with session_of(["honest", *SEEN_BY], store) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def int8_session(store):
+    with session_of(["honest", "off_by_one_lsb"], store, "int8_static") as session:
+        yield session
+
+
+def failed(record) -> set[str]:
+    return {claim.name for claim in record.claims if claim.status == "failed"}
+
+
+def test_the_honest_one_is_green(session):
+    record = session.prove(cell("honest"))
+    assert record.status == "passed", failed(record)
+    assert {"interface", "float_parity", "batch", "repeatable", "drawn_inputs"} <= {
+        c.name for c in record.claims
+    }
+
+
+@pytest.mark.parametrize("liar", SEEN_BY)
+def test_a_liar_is_red(session, liar):
+    record = session.prove(cell(liar))
+    assert record.status == "mismatched"
+    assert failed(record) >= SEEN_BY[liar]
+
+
+def test_int8_that_is_one_step_off_is_red_where_right_int8_is_green(int8_session):
+    honest = int8_session.prove(cell("honest", "int8_static"))
+    liar = int8_session.prove(cell("off_by_one_lsb", "int8_static"))
+    assert honest.status == "passed", failed(honest)
+    assert liar.status == "mismatched"
+    assert "sqnr" in failed(liar)
+
+
+def test_a_crashed_or_hung_neighbour_changes_no_other_cell(store, session, tmp_path):
+    """The same cells with and without the two, side by side in the gate's own lanes."""
+    from modelparity.gate import prove_all
+
+    quiet = session.prove(cell("honest"))
+    lanes = ["segfaults", "honest", "hangs", "honest_too"]
+    seen = []
+    with session_of(lanes, tmp_path, run_timeout_s=0.5) as crowded:
+        cells = [cell(name) for name in lanes]
+        record_file = tmp_path / "run.jsonl"
+        prove_all(crowded, cells, record_file, lambda record, *_: seen.append(record.id))
+        records = {
+            record.format: record for record in prove_all(crowded, cells, record_file, lambda *_: None)
+        }
+    assert len(seen) == len(lanes)
+    for name, signal in CRASHES.items():
+        outcome = records[name].outcome
+        assert isinstance(outcome, Crashed)
+        assert (outcome.stage, outcome.signal) == ("run", signal)
+    assert comparable(records["honest"]) == comparable(quiet)
+    assert records["honest_too"].claims == quiet.claims
+
+
+def comparable(record):
+    """The record apart from what it cost and whether it was stored."""
+    return replace(record, cost=Cost(), cached=False)

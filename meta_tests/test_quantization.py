@@ -1,0 +1,257 @@
+"""The quantization recipes on a network of 4,000 weights: what each promises, and what it must leave alone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, numpy_helper
+from torch import nn
+
+from converters import onnx_quantization, tflite_quantization
+from converters.artifact import Description
+from converters.onnx import OnnxRunner
+from converters.onnx_census import describe_onnx
+from converters.onnx_int8 import quantized_weight
+from converters.quantization import KEEP_FLOAT, QUANTIZATIONS, KeepFloat
+from converters.tflite import TfliteRunner
+from converters.tflite_census import describe_tflite
+from fixtures.specs import MODELS
+
+FORMATS = ("onnx", "tflite")
+QUANTIZERS = {"onnx": onnx_quantization, "tflite": tflite_quantization}
+DESCRIBE = {"onnx": describe_onnx, "tflite": describe_tflite}
+RECIPES = ("fp16", "int8_dynamic", "int8_static")
+CELLS = [(format, recipe) for format in FORMATS for recipe in RECIPES]
+CALIBRATION = [
+    {"image": np.random.default_rng(seed).standard_normal((1, 3, 8, 8), np.float32)} for seed in range(4)
+]
+FIRST_LAYER = {
+    "onnx": KeepFloat("Conv", "test", shapes=((8, 3, 1, 1),)),
+    "tflite": KeepFloat("CONV_2D", "test", shapes=((8, 1, 1, 3),)),
+}
+
+
+class Network(nn.Module):
+    """Every kind of layer: convolutions with and without ReLU, a grouped one, a matrix with and without bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 1)
+        self.second = nn.Conv2d(8, 16, 3, stride=2)
+        self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False)
+        self.mix = nn.Linear(16, 96, bias=False)
+        self.head = nn.Linear(96, 10)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = self.depthwise(torch.relu(self.second(self.first(image))))
+        tokens = torch.softmax(self.mix(x.flatten(2).transpose(1, 2)), dim=2)
+        return self.head(tokens.mean(dim=1)), tokens
+
+
+@pytest.fixture(scope="module")
+def floats(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The float artifacts of the network, by format."""
+    from converters import onnx as onnx_format
+    from converters import tflite as tflite_format
+
+    folder = tmp_path_factory.mktemp("floats")
+    torch.manual_seed(0)
+    network = Network().eval()
+    batch = {"image": {0: torch.export.Dim("batch")}}
+    program = torch.export.export(network, (torch.zeros(2, 3, 8, 8),), dynamic_shapes=batch)
+    torch.export.save(program, folder / "network.pt2")
+    for module, suffix in ((onnx_format, "onnx"), (tflite_format, "tflite")):
+        target = folder / f"network.{suffix}"
+        module.convert_float(folder / "network.pt2", target, ["image"], ["logits", "tokens"])
+    return {format: folder / f"network.{format}" for format in FORMATS}
+
+
+def quantized(source: Path, folder: Path, recipe: str, keep: tuple[KeepFloat, ...] = ()) -> Path:
+    target = folder / f"{recipe}{source.suffix}"
+    QUANTIZERS[source.suffix[1:]].quantize(source, target, recipe, keep, CALIBRATION)
+    return target
+
+
+def run(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
+    runner = OnnxRunner if path.suffix == ".onnx" else TfliteRunner
+    with runner(path) as opened:
+        return opened.run({"image": image})
+
+
+@pytest.mark.parametrize(("format", "recipe"), CELLS)
+def test_a_recipe_keeps_its_promise(
+    floats: dict[str, Path], tmp_path: Path, format: str, recipe: str
+) -> None:
+    before: Description = DESCRIBE[format](floats[format])
+    after: Description = DESCRIBE[format](quantized(floats[format], tmp_path, recipe))
+    assert after.quantization == recipe
+    assert (after.inputs, after.outputs) == (before.inputs, before.outputs)
+    promise = QUANTIZATIONS[recipe]
+    total = sum(after.weights.values())
+    assert after.weights.get("int8", 0) / total >= promise.int8_share
+    assert after.weights.get("float16", 0) / total >= promise.float16_share
+
+
+@pytest.mark.parametrize(("format", "recipe"), CELLS)
+def test_outputs_stay_near_the_float_file(
+    floats: dict[str, Path], tmp_path: Path, format: str, recipe: str
+) -> None:
+    path = quantized(floats[format], tmp_path, recipe)
+    image = CALIBRATION[0]["image"]
+    for name, expected in run(floats[format], image).items():
+        error = run(path, image)[name] - expected
+        assert 0 < np.sqrt(np.mean(error**2)) < 0.05 * expected.std()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_onnx_batch_stays_dynamic(floats: dict[str, Path], tmp_path: Path, recipe: str) -> None:
+    path = quantized(floats["onnx"], tmp_path, recipe)
+    images = np.concatenate([feeds["image"] for feeds in CALIBRATION] + [CALIBRATION[0]["image"]])
+    for batch in (1, 3, 5):
+        outputs = run(path, images[:batch])
+        assert {len(output) for output in outputs.values()} == {batch}
+        if recipe == "int8_dynamic":
+            continue  # one activation scale for the whole batch: rows depend on one another
+        singles = [run(path, image[None]) for image in images[:batch]]
+        for name, output in outputs.items():
+            np.testing.assert_allclose(output, np.concatenate([s[name] for s in singles]), atol=1e-6)
+
+
+@pytest.mark.parametrize(("format", "recipe"), CELLS)
+def test_nothing_but_the_target_is_left_behind(
+    floats: dict[str, Path], tmp_path: Path, format: str, recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch, beside = tmp_path / "scratch", tmp_path / "beside"
+    scratch.mkdir()
+    beside.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    monkeypatch.chdir(scratch)
+    source = sorted(floats[format].parent.iterdir())
+    target = quantized(floats[format], beside, recipe)
+    assert list(beside.iterdir()) == [target]
+    assert list(scratch.iterdir()) == []
+    assert sorted(floats[format].parent.iterdir()) == source
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_another_process_writes_the_same_bytes(floats: dict[str, Path], tmp_path: Path, format: str) -> None:
+    """Under another hash seed: sets must not decide the order of anything."""
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[3])\n"
+        "from meta_tests.test_quantization import RECIPES, quantized\n"
+        "for recipe in RECIPES: quantized(Path(sys.argv[1]), Path(sys.argv[2]), recipe)\n"
+    )
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    here.mkdir()
+    root = str(Path(__file__).parents[1])
+    arguments = [sys.executable, "-c", code, str(floats[format]), str(there), root]
+    subprocess.run(arguments, env={**os.environ, "PYTHONHASHSEED": "7"}, check=True, capture_output=True)
+    for recipe in RECIPES:
+        paths = [quantized(floats[format], here, recipe), there / f"{recipe}.{format}"]
+        first, second = (hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+        assert first == second, f"{recipe}: two processes wrote different bytes"
+
+
+@pytest.mark.parametrize(("format", "recipe"), CELLS)
+def test_keep_float_leaves_those_layers_alone(
+    floats: dict[str, Path], tmp_path: Path, format: str, recipe: str
+) -> None:
+    entry = FIRST_LAYER[format]
+    elsewhere = KeepFloat(entry.operator, "test", names="^no such name$")
+    count = QUANTIZERS[format].kept_float(floats[format], (entry, elsewhere))
+    assert count == [(entry, 1), (elsewhere, 0)]
+    everything = DESCRIBE[format](quantized(floats[format], tmp_path, recipe)).weights
+    untouched = DESCRIBE[format](quantized(floats[format], tmp_path, recipe, (elsewhere,))).weights
+    kept = DESCRIBE[format](quantized(floats[format], tmp_path, recipe, (entry,))).weights
+    assert untouched == everything
+    stored = "float16" if recipe == "fp16" else "int8"
+    assert everything[stored] - kept[stored] == 8 * 3
+
+
+@pytest.mark.parametrize("recipe", ["int8_dynamic", "int8_static"])
+def test_onnx_weights_are_their_floats_within_half_a_step(
+    floats: dict[str, Path], tmp_path: Path, recipe: str
+) -> None:
+    before = {w.name: numpy_helper.to_array(w) for w in onnx.load(floats["onnx"]).graph.initializer}
+    graph = onnx.load(quantized(floats["onnx"], tmp_path, recipe)).graph
+    after = {w.name: numpy_helper.to_array(w) for w in graph.initializer}
+    found = [name for name in before if f"{name}_quantized" in after]
+    assert len(found) == 5
+    for name in found:
+        values, scale = after[f"{name}_quantized"], after[f"{name}_scale"]
+        axis = values.shape.index(scale.size) if values.ndim > 2 else int(values.shape[1] == scale.size)
+        step = scale.reshape([-1 if i == axis else 1 for i in range(values.ndim)])
+        assert np.abs(values * step - before[name]).max() <= 0.5001 * scale.max()
+        assert (np.abs(values).max(axis=tuple(i for i in range(values.ndim) if i != axis)) == 127).all()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "kernels"),
+    [
+        ("int8_dynamic", {"ConvInteger", "DynamicQuantizeMatMul"}),
+        ("int8_static", {"QLinearConv", "MatMulIntegerToFloat", "QGemm"}),
+    ],
+)
+def test_onnxruntime_computes_every_layer_in_int8(
+    floats: dict[str, Path], tmp_path: Path, recipe: str, kernels: set[str]
+) -> None:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(quantized(floats["onnx"], tmp_path, recipe), options)
+    types = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert kernels <= set(types)
+    assert not {"Conv", "FusedConv", "MatMul", "Gemm", "FusedMatMul"} & set(types)
+
+
+def test_a_channel_of_zeros_stays_zero() -> None:
+    values, scale = quantized_weight(np.array([[0.0, 1.0], [0.0, -0.5]], np.float32), axis=1)
+    assert values.tolist() == [[0, 127], [0, -64]]
+    assert np.isfinite(scale).all()
+
+
+def test_weights_beyond_float16_stay_float32(floats: dict[str, Path], tmp_path: Path) -> None:
+    model = onnx.load(floats["onnx"])
+    weight = next(w for w in model.graph.initializer if w.dims == [8, 3, 1, 1])
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) + np.float32(1e5), weight.name))
+    onnx.save(model, tmp_path / "large.onnx")
+    graph = onnx.load(quantized(tmp_path / "large.onnx", tmp_path, "fp16")).graph
+    types = {w.name: w.data_type for w in graph.initializer}
+    assert types[weight.name] == TensorProto.FLOAT
+    assert TensorProto.FLOAT16 in types.values()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_cannot_be_done_says_so(floats: dict[str, Path], tmp_path: Path, format: str) -> None:
+    module = QUANTIZERS[format]
+    with pytest.raises(ValueError, match=f"{format} has no recipe 'int4'"):
+        module.quantize(floats[format], tmp_path / "x", "int4", (), CALIBRATION)
+    with pytest.raises(ValueError, match="needs calibration"):
+        module.quantize(floats[format], tmp_path / "x", "int8_static", (), ())
+    broken = [{"image": np.full((1, 3, 8, 8), np.nan, np.float32)}, *CALIBRATION]
+    with pytest.raises(ValueError, match="calibration found"):
+        module.quantize(floats[format], tmp_path / "x", "int8_static", (), broken)
+    assert not (tmp_path / "x").exists()
+
+
+def test_every_exception_names_a_cell_and_a_measured_number() -> None:
+    for (model, format, recipe), entries in KEEP_FLOAT.items():
+        assert (model in MODELS, format in FORMATS, recipe in RECIPES) == (True, True, True)
+        for entry in entries:
+            assert any(c.isdigit() for c in entry.because), f"{model} {format} {recipe}: {entry}"
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_exception_of_tiny_ladeda_matches(tmp_path: Path, format: str) -> None:
+    """The larger models' entries are checked by `reports`, from the counts in each artifact's record."""

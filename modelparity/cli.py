@@ -1,0 +1,213 @@
+"""The command line. Nothing heavy is imported before a command needs it: `--help` and `list` stay instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from modelparity import terminal
+from reports.words import one_line
+
+# Missing arguments, unknown options and commands: what the parser itself refuses.
+_USAGE: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+class _Commands(TyperGroup):
+    """The commands; whatever one of them raises ends in one line and an exit code."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        standalone = extra.get("standalone_mode", True)
+        try:
+            code = super().main(*args, **{**extra, "standalone_mode": False})
+        except _USAGE as error:
+            from modelparity.faults import BAD_INPUT
+
+            terminal.fail(error.format_message())  # type: ignore[attr-defined]
+            code = BAD_INPUT
+        except Exception as error:
+            code = _failed(error)
+        if not standalone:
+            return code
+        sys.exit(code or 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            from modelparity.faults import StoppedError
+
+            raise StoppedError("stopped; nothing was written") from None
+
+
+def _failed(error: Exception) -> int:
+    from modelparity.faults import DEBUG, INTERNAL, STOPPED, explained, worker_traceback
+
+    words, code = explained(error)
+    if os.environ.get(DEBUG):
+        print(worker_traceback(error), end="", file=sys.stderr)
+        traceback.print_exception(error)
+    if code in (INTERNAL, STOPPED):
+        print(one_line(words), file=sys.stderr)
+    else:
+        terminal.fail(words)
+    return code
+
+
+app = typer.Typer(
+    cls=_Commands,
+    add_completion=False,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich" if terminal.live() else None,
+    help="Proves converted networks, or refuses them with a reason.",
+    epilog="Exit codes: 0 pass, 1 failed, 2 bad input. Work is kept in $MODELPARITY_STORE, else ~/.cache.",
+)
+
+ModelOption = Annotated[
+    str, typer.Option("--model", metavar="MODEL", help="The model that the file claims to be.")
+]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", metavar="PATH", help="Trained weights; without, those of the goldens."),
+]
+Size = Annotated[str, typer.Option("--size", metavar="reduced|full", help="The definition of the network.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]
+InputSize = Annotated[
+    int | None, typer.Option("--input-size", metavar="N", help="Height and width of the image.")
+]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from modelparity.version import own_version
+
+        terminal.say(f"modelparity {own_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+    if context.invoked_subcommand is None:
+        terminal.say(context.get_help())
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """Models, what goes in and out, and what each of their cells must reach."""
+    from modelparity.commands_list import list_models
+
+    list_models(as_json)
+
+
+@app.command()
+def convert(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model of `modelparity list`.")],
+    format: Annotated[str, typer.Option("--format", metavar="onnx|tflite|pretrained", help="What to make.")],
+    output: Annotated[
+        str, typer.Option("--output", metavar="PATH", help="A file, or a folder to put it in.")
+    ],
+    quantization: Annotated[str, typer.Option("--quantization", metavar="Q", help="The recipe.")] = "fp32",
+    checkpoint: Checkpoint = None,
+    size: Size = "reduced",
+    input_size: InputSize = None,
+    calibration: Annotated[
+        Path | None, typer.Option("--calibration", metavar="DIR", help="Your own images for int8_static.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make one artifact, or clean weights from a training checkpoint, and write it to PATH."""
+    from modelparity import commands_convert
+
+    slash = output.endswith(("/", os.sep))
+    wanted = commands_convert.request(
+        model, format, quantization, Path(output), slash, checkpoint, size, input_size, calibration
+    )
+    commands_convert.convert(wanted, as_json)
+
+
+@app.command()
+def run(
+    target: Annotated[str, typer.Argument(metavar="MODEL_OR_ARTIFACT", help="A model's name or a file.")],
+    input: Annotated[Path, typer.Option("--input", metavar="IN.npz", help="Arrays by name, float32.")],
+    output: Annotated[Path, typer.Option("--output", metavar="OUT.npz", help="Where the outputs go.")],
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="Hold the file against this model's names.")
+    ] = None,
+    checkpoint: Checkpoint = None,
+    size: Size = "reduced",
+    raw: Annotated[bool, typer.Option("--raw", help="The published network's own outputs.")] = False,
+) -> None:
+    """Run a network or an artifact: arrays by name in, arrays by name out."""
+    from modelparity import commands_run
+
+    commands_run.run(target, input, output, model, checkpoint, size, raw)
+
+
+@app.command()
+def verify(
+    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A file from anywhere, by any name.")],
+    model: ModelOption,
+    checkpoint: Checkpoint = None,
+    size: Size = "reduced",
+    input_size: InputSize = None,
+    as_json: Json = False,
+) -> None:
+    """Judge a file as the gate would. Exit 1 if it fails, 2 if it is no model at all."""
+    from modelparity.commands_verify import verify_file
+
+    if not verify_file(artifact, model, checkpoint, size, input_size, as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
+def gate(
+    expression: Annotated[
+        str, typer.Option("-k", metavar="EXPR", help="Only the cells that match, as in pytest.")
+    ] = "",
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option("--checkpoint", metavar="MODEL=PATH", help="Trained weights of one model."),
+    ] = None,
+    size: Size = "reduced",
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Where the report goes.")] = Path(
+        "modelparity-report"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Convert, prove, measure and report. Exit 0 only if everything may be released."""
+    from modelparity import commands_gate
+
+    if not commands_gate.gate(expression, checkpoint or [], size, output, as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The output folder of a gate.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="DIR", help="Where the report goes; RUN_DIR if not given."),
+    ] = None,
+) -> None:
+    """Write the report of a recorded run again. Exit 0 once it is written, whatever its verdict."""
+    from modelparity import commands_report
+
+    commands_report.report(folder, output)
+
+
+def main() -> NoReturn:
+    """The `modelparity` command."""
+    app()
+    raise AssertionError("unreachable")  # the group exits

@@ -1,0 +1,87 @@
+"""`modelparity gate`: the selected cells proven, as they finish, and the verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from modelparity import named, terminal
+from modelparity.commands_convert import weights_words
+from modelparity.commands_report import RECORD, print_run
+from modelparity.errors import BadInputError
+from modelparity.faults import StoppedError, os_words
+from modelparity.gate import run_gate
+from modelparity.session import Session
+from parity.cells import Cell, select
+from parity.expectations import expectation_of
+from parity.results import CellRecord, Run
+from reports.view import Entry
+from reports.words import GLYPHS
+
+STOPPED = "stopped; finished cells are kept, run again to go on"
+
+
+def gate(expression: str, checkpoints: Iterable[str], size: str, output: Path, as_json: bool) -> bool:
+    """Runs the gate and prints the verdict; returns whether it is a pass."""
+    cells = selected(expression)
+    paths = named.checkpoint_pairs(checkpoints)
+    size = named.size_named(size)
+    output = named.writable_folder(output.absolute())
+    models = list(dict.fromkeys(cell.model for cell in cells))
+    for model in paths.keys() - models:
+        terminal.warn(f"-k {expression!r} selects no cell of {model}; its checkpoint is not used")
+    try:
+        with Session(checkpoints=paths, size=size) as session:
+            specs = {model: named.model_named(model) for model in models}
+            weights = {model: weights_words(session, spec, paths.get(model)) for model, spec in specs.items()}
+            run = _run(session, cells, output, weights, expression)
+    except KeyboardInterrupt:
+        raise StoppedError(STOPPED) from None
+    except OSError as error:
+        # A write that fails does not say where; the record is what is written all along.
+        raise BadInputError(os_words(error, None if error.filename else output / RECORD)) from error
+    if as_json:
+        terminal.say((output / "report.json").read_text(encoding="utf-8").rstrip("\n"))
+    else:
+        print_run(run)
+        terminal.say(f"report: {output / 'report.md'} (and .html, .json, junit.xml)")
+    return run.verdict == "pass"
+
+
+def selected(expression: str) -> tuple[Cell, ...]:
+    """The cells that a `-k` expression selects, at least one, each with a declared expectation."""
+    try:
+        cells = select(expression)
+    except ValueError as error:
+        raise BadInputError(str(error)) from error
+    if not cells:
+        raise BadInputError(f"-k {expression!r} selects no cell; `modelparity list` names them")
+    for cell in cells:
+        try:
+            expectation_of(cell)
+        except KeyError as error:
+            raise BadInputError(str(error.args[0])) from error
+    return cells
+
+
+def _run(
+    session: Session, cells: tuple[Cell, ...], output: Path, weights: dict[str, str], expression: str
+) -> Run:
+    start = time.monotonic()
+    width = max(len(cell.id) for cell in cells)
+    with terminal.progress("proving", total=len(cells)) as progress:
+
+        def on_cell(record: CellRecord, done: int, total: int) -> None:
+            words = Entry(record.id, record.model, record.format, record.quantization, record).headline
+            cached = " (cached)" if record.cached else ""
+            count = f"{done:{len(str(total))}}/{total}"
+            progress.line(
+                f"{count} {GLYPHS[record.status]} {record.id:{width}} {record.status} {words}{cached}"
+            )
+            progress.advance()
+
+        def on_stage(words: str) -> None:
+            progress.stage(f"{words}, {time.monotonic() - start:.0f} s so far")
+
+        return run_gate(session, cells, output, weights, expression, on_cell, on_stage)

@@ -1,0 +1,99 @@
+"""`modelparity verify`: the verdict on a file, in a line, then claim by claim."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelparity import named, terminal
+from modelparity.errors import BadInputError
+from modelparity.faults import os_words
+from modelparity.session import Session
+from modelparity.verify import Verification, verify
+from reports.evidence import claim_words
+from reports.failures import failure_line, failure_text, undecided_or_failed
+from reports.view import Entry
+from reports.words import GLYPHS, shares
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def verify_file(
+    artifact: Path, model: str, checkpoint: Path | None, size: str, input_size: int | None, as_json: bool
+) -> bool:
+    """Prints the verdict; returns whether it is a pass."""
+    spec = named.model_named(model)
+    size = named.size_named(size)
+    if input_size is not None:
+        named.input_size_of(spec, input_size)
+    path = artifact.absolute()
+    checkpoint = checkpoint.absolute() if checkpoint else None
+    try:
+        with path.open("rb"):
+            pass
+    except IsADirectoryError:
+        pass  # sniffing says so in its own words
+    except OSError as error:
+        raise BadInputError(os_words(error, path)) from error
+    found = _verified(path, spec.name, checkpoint, size, input_size)
+    if as_json:
+        terminal.say(found.as_json())
+    else:
+        _print(found)
+    return found.verdict == "pass"
+
+
+def _verified(path: Path, model: str, checkpoint: Path | None, size: str, n: int | None) -> Verification:
+    from converters.census import sniff
+    from modelparity.commands_convert import weights_words
+
+    spec = named.model_named(model)
+    sniff(path)  # what is no model at all is refused before anything is read for it
+    if checkpoint:
+        with Session() as session:
+            weights_words(session, spec, checkpoint)
+    with terminal.progress(f"judging {path.name}") as progress:
+        return verify(path, spec, checkpoint, size, n, on_stage=progress.stage)
+
+
+def _print(found: Verification) -> None:
+    from rich.text import Text
+
+    record = found.record
+    entry = Entry(record.id, record.model, record.format, record.quantization, record)
+    passed = found.verdict == "pass"
+    if passed:
+        line = f"{record.id}: {len(record.claims)} claims hold, {record.headline}"
+    else:
+        line = failure_line(record, undecided_or_failed(record)[0])
+    terminal.show(Text(f"{found.verdict.upper()}: {line}", style="bold green" if passed else "bold red"))
+    if found.limitation:
+        terminal.say(f"known limitation of this cell: {found.limitation.reason}")
+    if record.artifact:
+        weights = record.artifact.weight_share
+        terminal.say(f"{record.artifact.bytes:,} bytes, sha256 {record.artifact.sha256}")
+        if weights:
+            terminal.say(f"weights {shares(weights)}; arithmetic {shares(record.artifact.arithmetic_share)}")
+    if record.claims:
+        terminal.say()
+        terminal.show(_claims(found))
+    if not passed:
+        terminal.say()
+        terminal.say(failure_text(entry, lines=0))
+
+
+_STYLES = {"passed": "green", "failed": "red", "inconclusive": "yellow"}
+
+
+def _claims(found: Verification) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("", "claim", "output", "observed", "bound", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for claim in found.record.claims:
+        words = claim_words(claim)
+        style = _STYLES[claim.status]
+        cells = (GLYPHS[claim.status], words.name, words.output, words.observed, words.bound)
+        table.add_row(*(Text(text, style=style if at == 0 else "") for at, text in enumerate(cells)))
+    return table

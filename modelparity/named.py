@@ -1,0 +1,97 @@
+"""What the user names on the command line, looked up; what nobody knows by that name is bad input."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from converters import CONVERTERS
+from converters.quantization import QUANTIZATIONS
+from fixtures.specs import MODELS, ModelSpec
+from modelparity.errors import BadInputError, nearest
+
+PRETRAINED = "pretrained"
+FORMATS = (*CONVERTERS, PRETRAINED)
+SIZES = ("reduced", "full")
+GOLDEN_WORDS = "deterministic weights of the goldens (no checkpoint given)"
+
+
+def model_named(name: str) -> ModelSpec:
+    """The model's spec."""
+    return MODELS[_known("model", name, MODELS)]
+
+
+def format_named(name: str) -> str:
+    """A converter's format, or "pretrained"."""
+    return _known("format", name, FORMATS)
+
+
+def quantization_named(name: str) -> str:
+    """A quantization that recipes exist for."""
+    return _known("quantization", name, QUANTIZATIONS)
+
+
+def size_named(name: str) -> str:
+    """ "reduced" or "full"."""
+    return _known("size", name, SIZES)
+
+
+def _known(kind: str, name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    if name not in known:
+        raise BadInputError(f"no such {kind}: {name!r}{nearest(name, known)}")
+    return name
+
+
+def input_size_of(spec: ModelSpec, asked: int | None) -> int:
+    """The input size asked for, or the model's default."""
+    if asked is None:
+        return spec.default_input_size
+    if asked not in spec.input_sizes:
+        sizes = ", ".join(map(str, spec.input_sizes))
+        raise BadInputError(f"--input-size {asked}: {spec.name} takes {sizes}")
+    return asked
+
+
+def checkpoint_pairs(pairs: Iterable[str]) -> dict[str, Path]:
+    """`MODEL=PATH` texts as absolute paths by model."""
+    found: dict[str, Path] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not (equals and path):
+            raise BadInputError(f"--checkpoint {pair!r}, but should be MODEL=PATH")
+        if model_named(name).name in found:
+            raise BadInputError(f"--checkpoint names {name} twice")
+        found[name] = Path(path).absolute()
+    return found
+
+
+def output_path(path: Path, name: str) -> Path:
+    """Where a file goes: `path`, or `name` inside it if it is a folder or ends in a slash."""
+    return path.absolute() / name if path.is_dir() else path.absolute()
+
+
+def checked_output(path: Path, *sources: Path | None) -> Path:
+    """`path`, if a file can be put there and it is none of `sources`; nothing is created yet."""
+    if path.is_dir():
+        raise BadInputError(f"{path}: a directory, not a file to write")
+    if path.exists() and not path.is_file():
+        raise BadInputError(f"{path}: not a regular file; it is left alone")
+    for source in sources:
+        if source is not None and path.exists() and source.exists() and path.samefile(source):
+            raise BadInputError(f"{path}: is the file that is read; choose another output")
+    writable_folder(path.parent)
+    return path
+
+
+def writable_folder(folder: Path) -> Path:
+    """`folder`, if files can be put there, or it can be made; nothing is created yet."""
+    standing = folder
+    while not standing.exists() and standing != standing.parent:
+        standing = standing.parent
+    if not standing.is_dir():
+        raise BadInputError(f"{folder}: {standing} is a file, not a directory")
+    if not os.access(standing, os.W_OK | os.X_OK):
+        raise BadInputError(f"{folder}: no permission to write there")
+    return folder
