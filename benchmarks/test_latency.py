@@ -50,7 +50,7 @@ def test_latency(cell: Cell, session: Session, benchmark: BenchmarkFixture) -> N
         loaded = worker.call("benchmarks.child:prepare", module, artifact.path, feed, THREADS)
         peaks.append(loaded.peak_bytes)
         rounds = rounds_for(once())
-        benchmark.pedantic(once, rounds=rounds, warmup_rounds=WARMUP_ROUNDS)
+        benchmark.pedantic(once, rounds=rounds, warmup_rounds=WARMUP_ROUNDS)  # type: ignore[no-untyped-call]
     finally:
         worker.close()
     benchmark.group = f"{cell.model} {cell.format}"

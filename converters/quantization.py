@@ -71,13 +71,16 @@ class KeepFloat:
 # image on two cores.
 _STAGES = ((64, 96), (96, 192), (192, 384))  # ObjectFormer's projections from one stage to the next
 _LAST_STAGE = (384, 768)
-_TFLITE_STAGES = ((96, 64), (192, 96), (384, 192), (768, 384))  # FULLY_CONNECTED stores [out, in]
+_TFLITE_STAGES = ((96, 64), (192, 96), (384, 192))  # FULLY_CONNECTED stores [out, in]
+_TFLITE_LAST_STAGE = (768, 384)
 _TFLITE_HEAD = (1, 768)
 
 # (model, format, quantization) -> what stays float.
 KEEP_FLOAT: dict[tuple[str, Format, str], tuple[KeepFloat, ...]] = {
     ("objectformer", "onnx", "int8_dynamic"): (
-        KeepFloat("Conv", "as ConvInteger: 238 ms instead of 136 (float file: 199), mask 21.8 dB instead of 25.5"),
+        KeepFloat(
+            "Conv", "as ConvInteger: 238 ms instead of 136 (float file: 199), mask 21.8 dB instead of 25.5"
+        ),
         KeepFloat("Gemm", "the score's own layer; alone in int8 it leaves the score 22.9 dB"),
         KeepFloat("MatMul", "score 16.7 dB instead of 13.5, mask 25.4 instead of 25.1", shapes=_STAGES),
     ),
@@ -87,12 +90,18 @@ KEEP_FLOAT: dict[tuple[str, Format, str], tuple[KeepFloat, ...]] = {
         KeepFloat("MatMul", "mask 24.1 dB instead of 22.9, score 14.0 instead of 12.8", shapes=_STAGES),
     ),
     ("objectformer", "tflite", "int8_dynamic"): (
-        KeepFloat("FULLY_CONNECTED", "score 19.1 dB instead of 16.8", shapes=(_TFLITE_HEAD, *_TFLITE_STAGES)),
+        KeepFloat(
+            "FULLY_CONNECTED",
+            "score 19.1 dB instead of 16.8",
+            shapes=(_TFLITE_HEAD, *_TFLITE_STAGES, _TFLITE_LAST_STAGE),
+        ),
     ),
     ("objectformer", "tflite", "int8_static"): (
         KeepFloat("CONV_2D", "mask 23.6 dB instead of 21.6, score 14.6 instead of 12.5"),
-        KeepFloat("DEPTHWISE_CONV_2D", "each leaves the mask 31.5 to 36.8 dB alone, for 0.02 % of the weights"),
-        KeepFloat("FULLY_CONNECTED", "mask 21.6 dB instead of 19.2", shapes=(_TFLITE_HEAD, *_TFLITE_STAGES)),
+        KeepFloat(
+            "DEPTHWISE_CONV_2D", "each leaves the mask 31.5 to 36.8 dB alone, for 0.02 % of the weights"
+        ),
+        KeepFloat("FULLY_CONNECTED", "TODO 1", shapes=(_TFLITE_HEAD, *_TFLITE_STAGES)),
     ),
     ("objectformer_detection", "onnx", "int8_dynamic"): (
         KeepFloat("Conv", "score 15.5 dB instead of 13.4, for 0.2 % of the weights"),
@@ -107,25 +116,46 @@ KEEP_FLOAT: dict[tuple[str, Format, str], tuple[KeepFloat, ...]] = {
     ("objectformer_detection", "tflite", "int8_dynamic"): (
         KeepFloat("CONV_2D", "score 20.6 dB instead of 18.7, for 0.1 % of the weights"),
         KeepFloat("DEPTHWISE_CONV_2D", "score 16.1 dB instead of 15.7, for 0.02 % of the weights"),
-        KeepFloat("FULLY_CONNECTED", "score 18.7 dB instead of 15.8", shapes=(_TFLITE_HEAD, *_TFLITE_STAGES)),
+        KeepFloat(
+            "FULLY_CONNECTED",
+            "score 18.7 dB instead of 15.8",
+            shapes=(_TFLITE_HEAD, *_TFLITE_STAGES, _TFLITE_LAST_STAGE),
+        ),
     ),
     ("objectformer_detection", "tflite", "int8_static"): (
         KeepFloat("DEPTHWISE_CONV_2D", "score 15.9 dB instead of 13.0, for 0.02 % of the weights"),
-        KeepFloat("FULLY_CONNECTED", "score 13.0 dB instead of 11.7", shapes=(_TFLITE_HEAD, *_TFLITE_STAGES)),
+        KeepFloat(
+            "FULLY_CONNECTED",
+            "score 13.0 dB instead of 11.7",
+            shapes=(_TFLITE_HEAD, *_TFLITE_STAGES, _TFLITE_LAST_STAGE),
+        ),
     ),
     ("tiny_ladeda", "onnx", "int8_dynamic"): (
-        KeepFloat("Conv", "gradient and first layer: patches 27.5 dB instead of 25.5", shapes=((3, 1, 3, 3), (8, 3, 1, 1))),
+        KeepFloat(
+            "Conv",
+            "gradient and first layer: patches 27.5 dB instead of 25.5",
+            shapes=((3, 1, 3, 3), (8, 3, 1, 1)),
+        ),
     ),
     ("tiny_ladeda", "onnx", "int8_static"): (
-        KeepFloat("Conv", "gradient and first layer: patches 24.7 dB instead of 22.8", shapes=((3, 1, 3, 3), (8, 3, 1, 1))),
+        KeepFloat(
+            "Conv",
+            "gradient and first layer: patches 24.7 dB instead of 22.8",
+            shapes=((3, 1, 3, 3), (8, 3, 1, 1)),
+        ),
     ),
     ("tiny_ladeda", "tflite", "int8_dynamic"): (
         KeepFloat("DEPTHWISE_CONV_2D", "the gradient: patches 28.7 dB instead of 27.5"),
-        KeepFloat("CONV_2D", "first layer: 1.2 of the float file's time instead of 2.3", shapes=((8, 1, 1, 3),)),
+        KeepFloat(
+            "CONV_2D", "first layer: 1.2 of the float file's time instead of 2.3", shapes=((8, 1, 1, 3),)
+        ),
     ),
     ("tiny_ladeda", "tflite", "int8_static"): (
         KeepFloat("DEPTHWISE_CONV_2D", "the gradient: patches 22.8 dB instead of 22.5"),
         KeepFloat("CONV_2D", "first layer: patches 24.1 dB instead of 22.8", shapes=((8, 1, 1, 3),)),
-        KeepFloat("FULLY_CONNECTED", "its int8 output is cut off at the calibrated range: a patch 0.73 off, else 0.30"),
+        KeepFloat(
+            "FULLY_CONNECTED",
+            "its int8 output is cut off at the calibrated range: a patch 0.73 off, else 0.30",
+        ),
     ),
 }

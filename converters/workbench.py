@@ -198,7 +198,7 @@ class Workbench:
             fresh,
             timeout=self._run_timeout_s * len(feeds),
         )
-        return reply.value  # type: ignore[no-any-return]
+        return reply.value
 
     def reference(self, subject: Subject, feeds: Sequence[Feeds], **options: Any) -> list[Outputs]:
         """Runs the network itself (`converters.reference.run`)."""
@@ -210,7 +210,7 @@ class Workbench:
             timeout=CONVERT_TIMEOUT_S,
             **options,
         )
-        return reply.value  # type: ignore[no-any-return]
+        return reply.value
 
 
 def _cost(reply: Reply) -> dict[str, Any]:

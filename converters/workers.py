@@ -80,7 +80,7 @@ class Worker:
                 raise
         if reply.error:
             raise WorkerFailedError(function, reply)
-        return reply  # type: ignore[no-any-return]
+        return reply
 
     def close(self) -> None:
         with self._lock:

@@ -47,7 +47,7 @@ def converter(name: str) -> Converter:
 def session_of(names: Sequence[str], store: Path, quantization: str = "fp32", **options: Any) -> Any:
     """A session whose formats are `names`, each with one cell of the miniature."""
     from modelparity.session import Session
-    from parity.prove import Effort
+    from parity.judge import Effort
 
     tolerance: Expectation = FLOAT if quantization == "fp32" else INT8
     options.setdefault("effort", Effort(stream=6, draws=3, witness=False))

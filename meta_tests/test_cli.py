@@ -51,7 +51,7 @@ def store(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_world(store, monkeypatch):
-    from parity.prove import Effort
+    from parity.judge import Effort
 
     monkeypatch.setenv("MODELPARITY_STORE", str(store))
     monkeypatch.delenv("MODELPARITY_DEBUG", raising=False)

@@ -1,4 +1,4 @@
-"""The quantization recipes on a network of 4,000 weights: what each promises, and what it must leave alone."""
+"""The quantization recipes on a network of 4,000 weights: what each promises, and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FIRST_LAYER = {
 
 
 class Network(nn.Module):
-    """Every kind of layer: convolutions with and without ReLU, a grouped one, a matrix with and without bias."""
+    """Every kind of layer: convolutions with, without ReLU and grouped, matrices with and without bias."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,13 +145,18 @@ def test_nothing_but_the_target_is_left_behind(
 def test_another_process_writes_the_same_bytes(floats: dict[str, Path], tmp_path: Path, format: str) -> None:
     """Under another hash seed: sets must not decide the order of anything."""
     code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[3])\n"
-        "from meta_tests.test_quantization import RECIPES, quantized\n"
-        "for recipe in RECIPES: quantized(Path(sys.argv[1]), Path(sys.argv[2]), recipe)\n"
+        "import sys, importlib, numpy; from pathlib import Path\n"
+        "source, folder, root = sys.argv[1:]; sys.path.insert(0, root)\n"
+        "quantizer = importlib.import_module('converters.' + source.rpartition('.')[2] + '_quantization')\n"
+        "feeds = [{'image': image} for image in numpy.load(Path(folder) / 'images.npy')]\n"
+        "for recipe in ('fp16', 'int8_dynamic', 'int8_static'):\n"
+        "    target = Path(folder) / (recipe + Path(source).suffix)\n"
+        "    quantizer.quantize(Path(source), target, recipe, (), feeds)\n"
     )
     there, here = tmp_path / "there", tmp_path / "here"
     there.mkdir()
     here.mkdir()
+    np.save(there / "images.npy", [feeds["image"] for feeds in CALIBRATION])
     root = str(Path(__file__).parents[1])
     arguments = [sys.executable, "-c", code, str(floats[format]), str(there), root]
     subprocess.run(arguments, env={**os.environ, "PYTHONHASHSEED": "7"}, check=True, capture_output=True)
@@ -218,7 +223,7 @@ def test_onnxruntime_computes_every_layer_in_int8(
 def test_a_channel_of_zeros_stays_zero() -> None:
     values, scale = quantized_weight(np.array([[0.0, 1.0], [0.0, -0.5]], np.float32), axis=1)
     assert values.tolist() == [[0, 127], [0, -64]]
-    assert np.isfinite(scale).all()
+    assert (scale > 0).all()
 
 
 def test_weights_beyond_float16_stay_float32(floats: dict[str, Path], tmp_path: Path) -> None:
@@ -252,6 +257,13 @@ def test_every_exception_names_a_cell_and_a_measured_number() -> None:
             assert any(c.isdigit() for c in entry.because), f"{model} {format} {recipe}: {entry}"
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_every_exception_of_tiny_ladeda_matches(tmp_path: Path, format: str) -> None:
-    """The larger models' entries are checked by `reports`, from the counts in each artifact's record."""
+def test_every_exception_matches_a_layer_of_its_network() -> None:
+    """By shape, up to the order of axes, which is the format's own: no conversion is needed."""
+    for (model, format, recipe), entries in KEEP_FLOAT.items():
+        with torch.device("meta"):
+            network = MODELS[model].build()
+        tensors = [*network.parameters(), *network.buffers()]
+        shapes = {tuple(sorted(tensor.shape)) for tensor in tensors}
+        for entry in entries:
+            for shape in entry.shapes:
+                assert tuple(sorted(shape)) in shapes, f"{model} {format} {recipe}: nothing has shape {shape}"

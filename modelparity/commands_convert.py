@@ -122,16 +122,15 @@ def weights_words(session: Session, spec: ModelSpec, checkpoint: Path | None) ->
         return named.GOLDEN_WORDS
     if not checkpoint.exists():  # known without waiting for torch
         raise BadInputError(f"{checkpoint}: no such file")
-    with terminal.progress(f"reading {checkpoint.name}", quiet=True):
-        reply = session.workers["torch"].call(
-            "modelparity.in_worker:weights_words", spec, checkpoint, timeout=CONVERT_TIMEOUT_S
-        )
+    reply = session.workers["torch"].call(
+        "modelparity.in_worker:weights_words", spec, checkpoint, timeout=CONVERT_TIMEOUT_S
+    )
     return str(reply.value)
 
 
 def _pretrained(wanted: Request) -> Written:
     start = time.monotonic()
-    with Session() as session, terminal.progress(f"cleaning {wanted.checkpoint}", quiet=True):
+    with Session() as session, terminal.progress(f"cleaning {wanted.checkpoint}"):
         reply = session.workers["torch"].call(
             "modelparity.in_worker:write_pretrained",
             wanted.checkpoint,

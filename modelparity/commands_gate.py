@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,10 +31,7 @@ def gate(expression: str, checkpoints: Iterable[str], size: str, output: Path, a
     for model in paths.keys() - models:
         terminal.warn(f"-k {expression!r} selects no cell of {model}; its checkpoint is not used")
     try:
-        with Session(checkpoints=paths, size=size) as session:
-            specs = {model: named.model_named(model) for model in models}
-            weights = {model: weights_words(session, spec, paths.get(model)) for model, spec in specs.items()}
-            run = _run(session, cells, output, weights, expression)
+        run = _run(cells, models, paths, size, output, expression)
     except KeyboardInterrupt:
         raise StoppedError(STOPPED) from None
     except OSError as error:
@@ -66,9 +62,13 @@ def selected(expression: str) -> tuple[Cell, ...]:
 
 
 def _run(
-    session: Session, cells: tuple[Cell, ...], output: Path, weights: dict[str, str], expression: str
+    cells: tuple[Cell, ...],
+    models: list[str],
+    checkpoints: dict[str, Path],
+    size: str,
+    output: Path,
+    expression: str,
 ) -> Run:
-    start = time.monotonic()
     width = max(len(cell.id) for cell in cells)
     with terminal.progress("proving", total=len(cells)) as progress:
 
@@ -81,7 +81,13 @@ def _run(
             )
             progress.advance()
 
-        def on_stage(words: str) -> None:
-            progress.stage(f"{words}, {time.monotonic() - start:.0f} s so far")
+        def on_miss(label: str, _: str) -> None:
+            if not label.endswith("evidence"):  # stored once a cell is done, which is told anyway
+                progress.hint(f"making {label}")
 
-        return run_gate(session, cells, output, weights, expression, on_cell, on_stage)
+        with Session(checkpoints=checkpoints, size=size, on_miss=on_miss) as session:
+            weights = {
+                model: weights_words(session, named.model_named(model), checkpoints.get(model))
+                for model in models
+            }
+            return run_gate(session, cells, output, weights, expression, on_cell, progress.stage)

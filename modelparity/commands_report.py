@@ -63,7 +63,8 @@ def _matrix(run: Run) -> Table:
     painted = [[""] * len(matrix.header), *styles]
     wide = _table(across, painted)
     out = terminal.console()
-    if Measurement.get(out, out.options, wide).maximum <= out.width and terminal.live():
+    needed = Measurement.get(out, out.options.update(width=terminal.UNBOUNDED), wide).maximum
+    if needed <= out.width and terminal.live():
         return wide
     return _table(
         [list(line) for line in zip(*across, strict=True)], [list(x) for x in zip(*painted, strict=True)]

@@ -67,18 +67,20 @@ def _network(spec: ModelSpec, input: Path, checkpoint: Path | None, size: str, r
     check_arrays(arrays, wanted, input)
     _warn(arrays)
     checkpoints = {spec.name: checkpoint} if checkpoint else {}
-    with Session(checkpoints=checkpoints, size=size, input_size=arrays["image"].shape[-1]) as session:
+    n = arrays["image"].shape[-1]
+    with (
+        terminal.progress(f"running {spec.name}"),
+        Session(checkpoints=checkpoints, size=size, input_size=n) as session,
+    ):
         weights_words(session, spec, checkpoint)
-        with terminal.progress(f"running {spec.name}"):
-            if raw:
-                reply = session.workers["torch"].call(
-                    "converters.reference:run_published", spec, checkpoint, arrays, timeout=CONVERT_TIMEOUT_S
-                )
-                return dict(reply.value)
-            (outputs,) = session.bench.reference(
-                session.subject(spec.name), [arrays], threads=os.cpu_count() or 1
+        if raw:
+            reply = session.workers["torch"].call(
+                "converters.reference:run_published", spec, checkpoint, arrays, timeout=CONVERT_TIMEOUT_S
             )
-            return outputs
+            return dict(reply.value)
+        threads = os.cpu_count() or 1
+        (outputs,) = session.bench.reference(session.subject(spec.name), [arrays], threads=threads)
+        return outputs
 
 
 def _artifact(path: Path, input: Path, spec: ModelSpec | None, checkpoint: Path | None, raw: bool) -> Arrays:

@@ -50,10 +50,11 @@ def _verified(path: Path, model: str, checkpoint: Path | None, size: str, n: int
 
     spec = named.model_named(model)
     sniff(path)  # what is no model at all is refused before anything is read for it
-    if checkpoint:
-        with Session() as session:
-            weights_words(session, spec, checkpoint)
     with terminal.progress(f"judging {path.name}") as progress:
+        if checkpoint:
+            progress.hint(f"reading {checkpoint.name}")
+            with Session() as session:
+                weights_words(session, spec, checkpoint)
         return verify(path, spec, checkpoint, size, n, on_stage=progress.stage)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
 import os
@@ -15,6 +16,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks import costs
+from converters import CONVERTERS
+from converters.workers import WorkerCrashedError, WorkerFailedError
 from modelparity.measure import measure
 from modelparity.session import Session
 from modelparity.version import own_version
@@ -32,9 +35,7 @@ from parity.results import (
 from reports import render
 
 RECORD = "run.jsonl"
-_VERSIONS = (
-    "torch", "onnx", "onnxscript", "onnxruntime", "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "numpy",
-)  # fmt: skip
+_VERSIONS = ("torch", *(name for entry in CONVERTERS.values() for name in entry.toolchain), "numpy")
 
 # Told as cells finish: the record, how many are done, how many there are.
 Listener = Callable[[CellRecord, int, int], None]
@@ -76,6 +77,7 @@ def run_gate(
 def prove_all(
     session: Session, cells: Sequence[Cell], record_file: Path, on_cell: Listener
 ) -> list[CellRecord]:
+    """The record of every cell, appended to `record_file` as it is made: a lane a toolchain, side by side."""
     done: list[CellRecord] = []
     lock = threading.Lock()
     stopped = threading.Event()
@@ -100,16 +102,20 @@ def prove_all(
                 return
             finished(record)
 
-    def references(models: Sequence[str]) -> None:
-        for model in models:
-            session.truth(model)
+    def prepare(models: Sequence[str]) -> None:
+        # What fails here fails again for each cell that needs it, and is recorded there.
+        with contextlib.suppress(WorkerFailedError, WorkerCrashedError):
+            for model in models:
+                session.bench.exported(session.subject(model))
+            for model in models:
+                session.truth(model)
 
     # A lane a toolchain; a third prepares what both will ask for.
     models = list(dict.fromkeys(cell.model for cells_of in fresh.values() for cell in cells_of))
     with ThreadPoolExecutor(max_workers=len(fresh) + 1) as pool:
         futures = [pool.submit(lane, cells_of) for cells_of in fresh.values()]
         if models:
-            futures.append(pool.submit(references, models))
+            futures.append(pool.submit(prepare, models))
         try:
             for future in futures:
                 future.result()

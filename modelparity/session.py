@@ -17,7 +17,7 @@ from fixtures.streams import Stream, calibration_stream, evaluation_stream
 from parity.cells import Cell
 from parity.evidence import cached, evidence_key, prove_once
 from parity.expectations import EXPECTATIONS, Expectation, expectation_of
-from parity.prove import Effort, Truth
+from parity.judge import Effort, Truth
 from parity.reference import DrawnReference, feeds_of, reference_key, reference_of
 from parity.results import CellRecord
 
@@ -107,6 +107,7 @@ class Session:
         """The cell's record, from the store or made now."""
         return self.cached(cell) or prove_once(
             self.bench,
+            self.subject(cell.model),
             lambda: self.truth(cell.model),
             self._evidence_key(cell),
             cell,

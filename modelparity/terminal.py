@@ -14,9 +14,8 @@ from reports.words import one_line
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Progress as Bar
-    from rich.progress import TaskID
 
-_UNBOUNDED = 10_000  # columns of what is no terminal: a script's line is never folded
+UNBOUNDED = 10_000  # columns of what is no terminal: a script's line is never folded
 
 
 def live() -> bool:
@@ -50,7 +49,7 @@ def console() -> Console:
     from rich.console import Console
 
     return (
-        Console(highlight=False) if live() else Console(highlight=False, color_system=None, width=_UNBOUNDED)
+        Console(highlight=False) if live() else Console(highlight=False, color_system=None, width=UNBOUNDED)
     )
 
 
@@ -68,9 +67,14 @@ def show(renderable: RenderableType) -> None:
 
 
 class Progress(Protocol):
-    """`stage` says what is being done; `line` leaves a line behind; `advance` counts one thing as done."""
+    """`stage` says what is being done, `hint` too where somebody watches; `line` leaves a line behind.
+
+    `advance` counts one thing as done.
+    """
 
     def stage(self, words: str) -> None: ...
+
+    def hint(self, words: str) -> None: ...
 
     def line(self, text: str) -> None: ...
 
@@ -78,54 +82,71 @@ class Progress(Protocol):
 
 
 @contextmanager
-def progress(words: str, total: int | None = None, quiet: bool = False) -> Iterator[Progress]:
-    """A bar (a spinner without `total`) while the work lasts; lines where nobody watches.
-
-    `quiet` leaves out the lines: for checks that should say nothing but why they fail.
-    """
+def progress(words: str, total: int | None = None) -> Iterator[Progress]:
+    """A bar (a spinner without `total`) while the work lasts; a line a stage where nobody watches."""
     if not live():
-        yield _Lines(quiet)
+        yield _Lines()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    bar_columns = [BarColumn(bar_width=24), MofNCompleteColumn()] if total else []
+    bar_columns = [BarColumn(bar_width=24)] if total else []
     text = TextColumn("{task.description}", markup=False)
     # A stream of its own: pytest, which measures the costs, takes over sys.stderr and its descriptor.
     with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding) as stream:
         out = Console(file=stream, highlight=False)
         columns = [SpinnerColumn(), *bar_columns, TimeElapsedColumn(), text]
         with Bar(*columns, console=out, transient=True, refresh_per_second=5) as bar:
-            yield _Live(bar, bar.add_task(one_line(words), total=total))
+            yield _Live(bar, words, total)
 
 
 class _Lines:
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
+    def __init__(self) -> None:
         self._start = time.monotonic()
 
     def stage(self, words: str) -> None:
-        self.line(words)
+        self.line(f"{one_line(words)} ({time.monotonic() - self._start:.0f} s)")
+
+    def hint(self, words: str) -> None:
+        pass
 
     def line(self, text: str) -> None:
-        if not self._quiet:
-            print(one_line(text), file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, flush=True)
 
     def advance(self) -> None:
         pass
 
 
 class _Live:
-    def __init__(self, bar: Bar, task: TaskID) -> None:
+    def __init__(self, bar: Bar, words: str, total: int | None) -> None:
         self._bar = bar
-        self._task = task
+        self._total = total
+        self._done = 0
+        self._words = one_line(words)
+        self._hint = ""
+        self._task = bar.add_task(self._text(), total=total)
+
+    def _text(self) -> str:
+        count = f"{self._done} of {self._total} done" if self._total else ""
+        return "; ".join(filter(None, (self._words, count, self._hint)))
 
     def stage(self, words: str) -> None:
-        self._bar.update(self._task, description=one_line(words))
+        self._words, self._hint = one_line(words), ""
+        if self._total and self._done >= self._total:
+            # A full bar's clock stands still; what comes behind it has no end in sight.
+            self._bar.update(self._task, visible=False)
+            self._total = None
+            self._task = self._bar.add_task(self._words, total=None)
+        self._bar.update(self._task, description=self._text())
+
+    def hint(self, words: str) -> None:
+        self._hint = one_line(words)
+        self._bar.update(self._task, description=self._text())
 
     def line(self, text: str) -> None:
-        self._bar.console.print(one_line(text), markup=False, soft_wrap=True)
+        self._bar.console.print(text, markup=False, soft_wrap=True)
 
     def advance(self) -> None:
-        self._bar.advance(self._task)
+        self._done += 1
+        self._bar.update(self._task, advance=1, description=self._text())

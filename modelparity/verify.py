@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +21,8 @@ from modelparity.session import Session
 from parity import claims
 from parity.cells import Cell
 from parity.expectations import Limitation, expectation_of
-from parity.prove import Judge, judged
+from parity.judge import Judge
+from parity.prove import judged
 from parity.results import (
     ArtifactRecord,
     CellRecord,
@@ -105,7 +107,8 @@ def _judged(
     session: Session, path: Path, spec: ModelSpec, description: Description, on_stage: Callable[[str], None]
 ) -> Verification:
     cell = Cell(spec.name, description.format, description.quantization)
-    record = _blank(cell, path, session.subject(spec.name).size)
+    subject = session.subject(spec.name)
+    record = _blank(cell, path, subject.size, subject.checkpoint)
     if cell.quantization not in QUANTIZATIONS:
         return Verification(_finished(record, _foreign_quantization(cell, description, session, spec), None))
     try:
@@ -126,9 +129,10 @@ def _judged(
     return Verification(_finished(record, record.claims, outcome), limitation)
 
 
-def _blank(cell: Cell, path: Path, size: str) -> CellRecord:
+def _blank(cell: Cell, path: Path, size: str, checkpoint: Path | None) -> CellRecord:
     artifact = ArtifactRecord(sha256_of(path), path.stat().st_size)
-    reproduce = (f"modelparity verify {path} --model {cell.model}",)
+    weights = ["--checkpoint", str(checkpoint)] if checkpoint else []
+    reproduce = (shlex.join(["modelparity", "verify", str(path), "--model", cell.model, *weights]),)
     return CellRecord(
         cell.id,
         cell.model,
@@ -170,7 +174,7 @@ def _unreadable(
         outcome = Errored("load", explained(error)[0])
     else:
         raise error
-    record = _blank(Cell(spec.name, format, UNKNOWN), path, spec.size_for("reduced"))
+    record = _blank(Cell(spec.name, format, UNKNOWN), path, spec.size_for("reduced"), None)
     return Verification(_finished(record, (), outcome))
 
 

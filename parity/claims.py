@@ -99,7 +99,7 @@ def weight_count(description: Description, weights: int, elements: int) -> Claim
         verdict(low <= total <= high),
         total,
         f"{low} to {high}",
-        because="exporters fold normalisations away and expand small tables, but keep every kernel and matrix",
+        because="exporters fold normalisations and expand small tables, but keep every kernel and matrix",
     )
 
 

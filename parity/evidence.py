@@ -12,7 +12,8 @@ from converters.store import Entry, Key, digest_of_files
 from converters.workbench import Calibration, Subject, Workbench, versions_text
 from parity.cells import Cell
 from parity.expectations import Expectation
-from parity.prove import Effort, Truth, prove
+from parity.judge import Effort, Truth
+from parity.prove import prove
 from parity.results import CellRecord, cell_from_json, cell_line
 
 _FILE = "cell.json"
@@ -56,7 +57,8 @@ def cached(bench: Workbench, key: Key, artifact: Key) -> CellRecord | None:
 
 def prove_once(
     bench: Workbench,
-    truth: Callable[[], Truth],
+    subject: Subject,
+    truth_of: Callable[[], Truth],
     key: Key,
     cell: Cell,
     expectation: Expectation,
@@ -64,7 +66,7 @@ def prove_once(
     effort: Effort,
 ) -> CellRecord:
     """Proves the cell; a green record is kept. A red one is proven anew every time."""
-    record = prove(bench, truth(), cell, expectation, calibration, effort)
+    record = prove(bench, subject, truth_of, cell, expectation, calibration, effort)
     if not record.green:
         return record
 

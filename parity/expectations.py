@@ -49,8 +49,8 @@ _FLOAT = FloatTolerance(
     floors=8,
     drawn_floors=60,
     because=(
-        "a right conversion sits at 1 to 3 floors (27 on constant images, where a runtime's systematic errors add "
-        "up instead of averaging out), the smallest planted fault (2 % on one row) at 150"
+        "a right conversion sits at 1 to 3 floors (27 on constant images, where a runtime's systematic "
+        "errors add up instead of averaging out), the smallest planted fault (2 % on one row) at 150"
     ),
 )
 

@@ -1,26 +1,19 @@
-"""One cell, one direction: convert, run, compare, judge, record."""
+"""One cell, one direction: convert, judge, convert again, record."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from converters.artifact import UNKNOWN, BrokenModelError, Description, NotAModelError
-from converters.quantization import QUANTIZATIONS
-from converters.workbench import Calibration, Outputs, Subject, Workbench, kept_float
+from converters.artifact import UNKNOWN, Artifact, BrokenModelError, Description, NotAModelError
+from converters.workbench import Calibration, Subject, Workbench, kept_float
 from converters.workers import WorkerCrashedError, WorkerFailedError
-from fixtures.strategies import DrawnImage
 from parity import claims
 from parity.cells import Cell
-from parity.drawn import falsify
 from parity.expectations import Expectation, FloatTolerance, Limitation, QuantizedTolerance
-from parity.metrics import OutputError, compare, decibels, rms
-from parity.reference import DrawnReference, Reference
+from parity.judge import Effort, Judge, Truth
 from parity.results import (
     ArtifactRecord,
     CellRecord,
@@ -31,245 +24,15 @@ from parity.results import (
     KeptFloat,
     Mismatched,
     Outcome,
-    SampleRecord,
     Unsupported,
     outcome_of,
 )
 
-RUN_THREADS = 1  # toolchains are proven side by side, a core each
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How hard a cell is looked at: stream length, drawn inputs, batches, a second conversion."""
-
-    stream: int = 12
-    draws: int = 6
-    batches: tuple[int, ...] = (1, 3, 5)
-    witness: bool = True
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What a subject's cells are judged by; shared by all of them."""
-
-    subject: Subject
-    reference: Reference
-    drawn: DrawnReference
-    elements: Mapping[str, int]  # "weights" and "elements" of the network, as exported
-
-
-class Judge:
-    """Judges one file as one cell. `claims` and `samples` grow as it goes, and outlive a crash."""
-
-    def __init__(
-        self,
-        bench: Workbench,
-        truth: Truth,
-        cell: Cell,
-        path: Path,
-        tolerance: FloatTolerance | QuantizedTolerance,
-        effort: Effort,
-    ) -> None:
-        self._bench = bench
-        self._truth = truth
-        self._cell = cell
-        self._path = path
-        self._tolerance = tolerance
-        self._effort = effort
-        self._dynamic = bench.converters[cell.format].dynamic_batch
-        self.stage = "load"
-        self.claims: list[Claim] = []
-        self.samples: list[SampleRecord] = []
-        self.description: Description | None = None
-        self.headline = ""
-
-    def judge(self) -> None:
-        """Raises what a worker raises; claims made until then stand."""
-        self.description = self._bench.describe(self._path)
-        self._declared(self.description)
-        self.stage = "run"
-        reference = self._truth.reference
-        outputs = self._run(reference.feeds, fresh=True)
-        runs = list(zip(reference.names, outputs, strict=True))
-        signature = self._truth.subject.signature
-        declared = claims.outputs_as_declared(runs, signature)
-        self.claims.append(declared)
-        self.claims.append(claims.finite(runs))
-        if not declared.passed:
-            return  # nothing left can be compared like with like
-        self.claims += claims.in_range(runs, signature)
-        self._parity(outputs)
-        if self._dynamic:
-            self.claims += self._batches(outputs)
-        self._again(outputs)
-        self._drawn()
-
-    def _run(self, feeds: Sequence[Mapping[str, Any]], fresh: bool = False) -> list[Outputs]:
-        return self._bench.run(self._cell.format, self._path, feeds, threads=RUN_THREADS, fresh=fresh)
-
-    def _declared(self, description: Description) -> None:
-        recipe = QUANTIZATIONS[self._cell.quantization]
-        counts = self._truth.elements
-        self.claims += [
-            claims.interface(description, self._truth.subject.signature, self._dynamic),
-            claims.precision(description, self._cell.quantization),
-            claims.weight_count(description, counts["weights"], counts["elements"]),
-        ]
-        if (share := claims.weight_share(description, recipe)) is not None:
-            self.claims.append(share)
-
-    def _parity(self, outputs: Sequence[Outputs]) -> None:
-        reference = self._truth.reference
-        errors = [
-            compare(name, [output[name] for output in outputs], expected)
-            for name, expected in reference.outputs.items()
-        ]
-        self.claims += claims.alive(reference, errors)
-        for error in errors:
-            self.samples += _sample_records(reference, error)
-            if isinstance(self._tolerance, FloatTolerance):
-                self.claims.append(claims.float_parity(reference, error, self._tolerance))
-            else:
-                self.claims += claims.quantized_parity(reference, error, self._tolerance)
-        self.headline = self._headline(errors)
-
-    def _headline(self, errors: Sequence[OutputError]) -> str:
-        if isinstance(self._tolerance, FloatTolerance):
-            floors = self._truth.reference.floors
-            return f"{max(error.worst_rms.rms / floors[error.output] for error in errors):.1f} × floor"
-        worst = min(errors, key=lambda error: error.sqnr_db)
-        return f"{worst.output} {worst.sqnr_db:.1f} dB"
-
-    def _batches(self, singles: Sequence[Outputs]) -> list[Claim]:
-        """Batches, in reversed order, against their images one at a time; one claim an output."""
-        names = self._truth.subject.signature.output_names
-        worst: dict[str, tuple[float, str]] = {}
-        wanted = ", ".join(map(str, self._effort.batches))
-        because = (
-            f"a batch (of {wanted}) is its images one at a time; exporters freeze the traced batch silently"
-        )
-        for batch in self._effort.batches:
-            feeds = self._truth.reference.feeds[:batch][::-1]
-            stacked = {"image": np.concatenate([feed["image"] for feed in feeds])}
-            try:
-                (together,) = self._run([stacked])
-            except WorkerFailedError as error:
-                return [Claim("batch", "failed", str(error), f"runs batch {batch}", because)]
-            for name in names:
-                one_by_one = np.concatenate([outputs[name] for outputs in singles[:batch][::-1]])
-                got = together.get(name)
-                if got is None or got.shape != one_by_one.shape:
-                    shape = "no output" if got is None else str(list(got.shape))
-                    return [
-                        Claim("batch", "failed", shape, str(list(one_by_one.shape)), because, output=name)
-                    ]
-                noise = rms(got.astype(np.float64) - one_by_one)
-                detail = f"worst at batch {batch}, reversed, against {batch} single runs"
-                if name not in worst or not noise <= worst[name][0]:
-                    worst[name] = (noise, detail)
-        return [self._batch(name, *worst[name], because) for name in names]
-
-    def _batch(self, name: str, noise: float, detail: str, because: str) -> Claim:
-        if isinstance(self._tolerance, FloatTolerance):
-            ratio = noise / self._truth.reference.floors[name]
-            bound = self._tolerance.floors
-            status = claims.verdict(ratio <= bound)
-            return Claim("batch", status, claims.number(ratio), bound, because, name, "floors", detail, "<=")
-        sqnr = decibels(self._truth.reference.spread(name) ** 2, noise**2)
-        bound = self._tolerance.worst_sqnr_db[name]
-        because += "; where int8 ranges span the batch, that must cost no more than int8 itself"
-        return Claim(
-            "batch",
-            claims.verdict(sqnr >= bound),
-            claims.number(sqnr),
-            bound,
-            because,
-            name,
-            "dB",
-            detail,
-            ">=",
-        )
-
-    def _again(self, outputs: Sequence[Outputs]) -> None:
-        feed = self._truth.reference.feeds[0]
-        same, *_ = self._run([feed])
-        fresh, *_ = self._run([feed], fresh=True)
-        self.claims += [
-            claims.same_bytes(
-                "repeatable", outputs[0], same, "same file, same image, same session: same bytes"
-            ),
-            claims.same_bytes(
-                "reloadable", outputs[0], fresh, "same file loaded anew, same image: same bytes"
-            ),
-        ]
-
-    def _drawn(self) -> None:
-        """Constant, extreme and synthetic images: finite and in range; float files also within the floor."""
-        signature = self._truth.subject.signature
-
-        def check(drawn: DrawnImage) -> str:
-            feed = drawn.feeds
-            try:
-                (outputs,) = self._run([feed])
-            except WorkerFailedError as error:
-                return f"does not run: {error}"
-            runs = [(drawn.description, outputs)]
-            found = [
-                claims.outputs_as_declared(runs, signature, len(drawn.array)),
-                claims.finite(runs),
-                *claims.in_range(runs, signature),
-            ]
-            for claim in found:
-                if not claim.passed:
-                    return f"{claim.name}: {claim.observed}, but should be {claim.bound} {claim.detail}"
-            return self._drawn_parity(feed, outputs) if isinstance(self._tolerance, FloatTolerance) else ""
-
-        falsified = falsify(self._truth.subject, check, self._effort.draws, 2 if self._dynamic else 1)
-        because = "a network meets more than photographs: black, white, noise, edges, values out of range"
-        self.claims.append(
-            Claim(
-                "drawn_inputs",
-                claims.verdict(falsified is None),
-                "all hold" if falsified is None else falsified.drawn.description,
-                f"{self._effort.draws} drawn inputs hold",
-                because,
-                detail=falsified.message if falsified else "",
-            )
-        )
-
-    def _drawn_parity(self, feed: Mapping[str, Any], outputs: Outputs) -> str:
-        assert isinstance(self._tolerance, FloatTolerance)
-        truth, floors = self._truth.drawn.of(feed)
-        for name, expected in truth.items():
-            floor = max(floors[name], self._truth.reference.floors[name])
-            ratio = rms(outputs[name].astype(np.float64) - expected) / floor
-            if not ratio <= self._tolerance.drawn_floors:
-                return (
-                    f"{name} is {ratio:.3g} floors off, but should be within {self._tolerance.drawn_floors:g}"
-                )
-        return ""
-
-
-def _sample_records(reference: Reference, error: OutputError) -> list[SampleRecord]:
-    def finite(value: float, digits: int) -> float | None:
-        rounded = claims.number(value, digits)
-        return None if isinstance(rounded, str) else float(rounded)
-
-    return [
-        SampleRecord(
-            reference.names[sample.sample],
-            error.output,
-            finite(sample.max_abs, 4),
-            finite(sample.sqnr_db, 4),
-        )
-        for sample in error.samples
-    ]
-
 
 def prove(
     bench: Workbench,
-    truth: Truth,
+    subject: Subject,
+    truth_of: Callable[[], Truth],
     cell: Cell,
     expectation: Expectation,
     calibration: Calibration,
@@ -277,38 +40,62 @@ def prove(
 ) -> CellRecord:
     """Converts a cell and judges what came of it. Never raises for what the cell did."""
     limitation = expectation if isinstance(expectation, Limitation) else None
-    tolerance = limitation.tolerance if limitation else expectation
-    record = blank_record(cell, truth.subject)
-    judge: Judge | None = None
-    with _as_outcome("convert") as caught:
-        artifact, meta = bench.artifact(truth.subject, cell.format, cell.quantization, calibration)
-        record = replace(
-            record,
-            artifact=ArtifactRecord(
-                artifact.sha256, artifact.bytes, artifact.key, kept_float=_kept(cell, meta["kept_float"])
-            ),
-            cost=Cost(convert_s=meta["convert_s"], convert_peak_bytes=meta["convert_peak_bytes"]),
-        )
-    if not caught.outcome:
-        assert isinstance(tolerance, FloatTolerance | QuantizedTolerance)
-        judge = Judge(bench, truth, cell, artifact.path, tolerance, effort)
-        record, outcome = judged(record, judge)
-        if effort.witness and outcome is None:
-            with _as_outcome("convert") as caught:
-                again, _ = bench.artifact(
-                    truth.subject,
-                    cell.format,
-                    cell.quantization,
-                    calibration,
-                    witness=f"{cell.format}-witness",
-                )
-                claim = claims.reproducible(artifact.sha256, again.sha256)
-                record = replace(record, claims=(*record.claims, claim))
-            outcome = caught.outcome
-    else:
-        outcome = caught.outcome
+    tolerance = expectation.tolerance if isinstance(expectation, Limitation) else expectation
+    record = blank_record(cell, subject)
+    outcome: Outcome | None = None
+    for step in (_converted, _judged, _witnessed):
+        record, outcome = step(_Case(bench, subject, truth_of, cell, calibration, tolerance, effort), record)
+        if outcome is not None:
+            break
     record = replace(record, outcome=outcome or outcome_of(record.claims))
     return _limited(record, limitation) if limitation else record
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What the steps of a proof share."""
+
+    bench: Workbench
+    subject: Subject
+    truth_of: Callable[[], Truth]
+    cell: Cell
+    calibration: Calibration
+    tolerance: FloatTolerance | QuantizedTolerance
+    effort: Effort
+
+    def artifact(self, witness: str = "") -> tuple[Artifact, Mapping[str, Any]]:
+        cell = self.cell
+        return self.bench.artifact(self.subject, cell.format, cell.quantization, self.calibration, witness)
+
+
+def _converted(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None]:
+    with _as_outcome("convert") as caught:
+        artifact, meta = case.artifact()
+        made = ArtifactRecord(
+            artifact.sha256, artifact.bytes, artifact.key, kept_float=_kept(case.cell, meta["kept_float"])
+        )
+        cost = Cost(convert_s=meta["convert_s"], convert_peak_bytes=meta["convert_peak_bytes"])
+        record = replace(record, artifact=made, cost=cost)
+    return record, caught.outcome
+
+
+def _judged(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None]:
+    with _as_outcome("reference") as caught:
+        truth = case.truth_of()
+    if caught.outcome:
+        return record, caught.outcome
+    artifact, _ = case.artifact()
+    return judged(record, Judge(case.bench, truth, case.cell, artifact.path, case.tolerance, case.effort))
+
+
+def _witnessed(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None]:
+    if not case.effort.witness:
+        return record, None
+    with _as_outcome("convert again") as caught:
+        first, _ = case.artifact()
+        again, _ = case.artifact(witness=f"{case.cell.format}-witness")
+        record = replace(record, claims=(*record.claims, claims.reproducible(first.sha256, again.sha256)))
+    return record, caught.outcome
 
 
 def judged(record: CellRecord, judge: Judge) -> tuple[CellRecord, Outcome | None]:
@@ -341,7 +128,9 @@ def blank_record(cell: Cell, subject: Subject) -> CellRecord:
 
 def _kept(cell: Cell, counts: Sequence[int]) -> tuple[KeptFloat, ...]:
     entries = kept_float(cell.model, cell.format, cell.quantization)
-    return tuple(KeptFloat(entry.operator, n, entry.because) for entry, n in zip(entries, counts, strict=True))
+    return tuple(
+        KeptFloat(entry.operator, n, entry.because) for entry, n in zip(entries, counts, strict=True)
+    )
 
 
 def _described(artifact: ArtifactRecord, description: Description) -> ArtifactRecord:

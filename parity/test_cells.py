@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 
-def test_cell(cell, record, assert_green):  # noqa: ARG001  (`cell` makes the matrix)
+from parity.cells import Cell
+from parity.results import CellRecord
+
+
+def test_cell(cell: Cell, record: CellRecord, assert_green: Callable[[CellRecord], None]) -> None:
+    assert record.id == cell.id
     assert_green(record)
