@@ -67,95 +67,90 @@ class KeepFloat:
         )
 
 
-# Measured on 30 photographs against the float file; dB are SQNR over the stream, milliseconds an
-# image on two cores.
-_STAGES = ((64, 96), (96, 192), (192, 384))  # ObjectFormer's projections from one stage to the next
-_LAST_STAGE = (384, 768)
+# Numbers are SQNR in dB against the float file, over 30 photographs, golden weights: with the entry
+# "instead of" without it, the cell's other entries in place.
+_ONNX_STAGES = ((64, 96), (96, 192), (192, 384))  # ObjectFormer's projections from stage to stage
+_ONNX_LAST_STAGE = (384, 768)
 _TFLITE_STAGES = ((96, 64), (192, 96), (384, 192))  # FULLY_CONNECTED stores [out, in]
 _TFLITE_LAST_STAGE = (768, 384)
-_TFLITE_HEAD = (1, 768)
+_TFLITE_HEAD = (1, 768)  # the score's own layer
+_ONNX_FIRST = ((3, 1, 3, 3), (8, 3, 1, 1))  # Tiny-LaDeDa's gradient kernel and first layer
+_TFLITE_FIRST = (8, 1, 1, 3)
 
 # (model, format, quantization) -> what stays float.
 KEEP_FLOAT: dict[tuple[str, Format, str], tuple[KeepFloat, ...]] = {
     ("objectformer", "onnx", "int8_dynamic"): (
+        KeepFloat("Conv", "mask 25.4 instead of 22.8; as ConvInteger 1.2 of the float file's time, else 0.7"),
         KeepFloat(
-            "Conv", "as ConvInteger: 238 ms instead of 136 (float file: 199), mask 21.8 dB instead of 25.5"
+            "Gemm", "the score's own layer: score 16.7 instead of 16.2, its worst image 9.4 instead of 6.6"
         ),
-        KeepFloat("Gemm", "the score's own layer; alone in int8 it leaves the score 22.9 dB"),
-        KeepFloat("MatMul", "score 16.7 dB instead of 13.5, mask 25.4 instead of 25.1", shapes=_STAGES),
+        KeepFloat("MatMul", "stage to stage: score 16.7 instead of 13.5", shapes=_ONNX_STAGES),
     ),
     ("objectformer", "onnx", "int8_static"): (
-        KeepFloat("Conv", "mask 24.1 dB instead of 21.8: onnxruntime's int8 convolution has an int8 output"),
-        KeepFloat("Gemm", "the score's own layer; alone in int8 it leaves the score 20.0 dB"),
-        KeepFloat("MatMul", "mask 24.1 dB instead of 22.9, score 14.0 instead of 12.8", shapes=_STAGES),
+        KeepFloat("Conv", "mask 24.1 instead of 20.2: onnxruntime's int8 convolution has an int8 output"),
+        KeepFloat(
+            "MatMul",
+            "stage to stage: mask 24.1 instead of 22.9, score 15.0 instead of 13.7",
+            shapes=_ONNX_STAGES,
+        ),
     ),
     ("objectformer", "tflite", "int8_dynamic"): (
         KeepFloat(
             "FULLY_CONNECTED",
-            "score 19.1 dB instead of 16.8",
-            shapes=(_TFLITE_HEAD, *_TFLITE_STAGES, _TFLITE_LAST_STAGE),
+            "stage to stage, and the score's layer: score 19.1 instead of 16.8",
+            shapes=(*_TFLITE_STAGES, _TFLITE_LAST_STAGE, _TFLITE_HEAD),
         ),
     ),
     ("objectformer", "tflite", "int8_static"): (
-        KeepFloat("CONV_2D", "mask 23.6 dB instead of 21.6, score 14.6 instead of 12.5"),
-        KeepFloat(
-            "DEPTHWISE_CONV_2D", "each leaves the mask 31.5 to 36.8 dB alone, for 0.02 % of the weights"
-        ),
-        KeepFloat("FULLY_CONNECTED", "TODO 1", shapes=(_TFLITE_HEAD, *_TFLITE_STAGES)),
-    ),
-    ("objectformer_detection", "onnx", "int8_dynamic"): (
-        KeepFloat("Conv", "score 15.5 dB instead of 13.4, for 0.2 % of the weights"),
-        KeepFloat("Gemm", "the score's own layer; alone in int8 it leaves the score 22.9 dB"),
-        KeepFloat("MatMul", "score 18.1 dB instead of 13.5", shapes=(*_STAGES, _LAST_STAGE)),
-    ),
-    ("objectformer_detection", "onnx", "int8_static"): (
-        KeepFloat("Conv", "layer_0's reasoning alone in int8 leaves the score 21.9 dB; 0.2 % of the weights"),
-        KeepFloat("Gemm", "the score's own layer; alone in int8 it leaves the score 20.0 dB"),
-        KeepFloat("MatMul", "score 14.9 dB instead of 12.8", shapes=(*_STAGES, _LAST_STAGE)),
-    ),
-    ("objectformer_detection", "tflite", "int8_dynamic"): (
-        KeepFloat("CONV_2D", "score 20.6 dB instead of 18.7, for 0.1 % of the weights"),
-        KeepFloat("DEPTHWISE_CONV_2D", "score 16.1 dB instead of 15.7, for 0.02 % of the weights"),
+        KeepFloat("CONV_2D", "mask 23.6 instead of 21.6"),
+        KeepFloat("DEPTHWISE_CONV_2D", "mask 23.6 instead of 22.7, for 0.02 % of the weights"),
         KeepFloat(
             "FULLY_CONNECTED",
-            "score 18.7 dB instead of 15.8",
-            shapes=(_TFLITE_HEAD, *_TFLITE_STAGES, _TFLITE_LAST_STAGE),
+            "stage to stage, and the score's layer: mask 23.6 instead of 21.8",
+            shapes=(*_TFLITE_STAGES, _TFLITE_HEAD),
+        ),
+    ),
+    ("objectformer_detection", "onnx", "int8_dynamic"): (
+        KeepFloat("Conv", "worst image 12.1 instead of 10.6, for 0.2 % of the weights"),
+        KeepFloat("Gemm", "the score's own layer: 18.1 instead of 17.1, worst image 12.1 instead of 9.2"),
+        KeepFloat("MatMul", "stage to stage: 18.1 instead of 13.5", shapes=(*_ONNX_STAGES, _ONNX_LAST_STAGE)),
+    ),
+    ("objectformer_detection", "onnx", "int8_static"): (
+        KeepFloat("Conv", "score 15.7 instead of 12.9, for 0.2 % of the weights"),
+        KeepFloat("MatMul", "stage to stage: 15.7 instead of 13.7", shapes=(*_ONNX_STAGES, _ONNX_LAST_STAGE)),
+    ),
+    ("objectformer_detection", "tflite", "int8_dynamic"): (
+        KeepFloat("CONV_2D", "score 20.6 instead of 18.7, for 0.1 % of the weights"),
+        KeepFloat("DEPTHWISE_CONV_2D", "score 20.6 instead of 19.0, for 0.02 % of the weights"),
+        KeepFloat(
+            "FULLY_CONNECTED",
+            "stage to stage, and the score's layer: score 20.6 instead of 15.2",
+            shapes=(*_TFLITE_STAGES, _TFLITE_LAST_STAGE, _TFLITE_HEAD),
         ),
     ),
     ("objectformer_detection", "tflite", "int8_static"): (
-        KeepFloat("DEPTHWISE_CONV_2D", "score 15.9 dB instead of 13.0, for 0.02 % of the weights"),
+        KeepFloat("DEPTHWISE_CONV_2D", "score 15.9 instead of 13.0, for 0.02 % of the weights"),
         KeepFloat(
             "FULLY_CONNECTED",
-            "score 13.0 dB instead of 11.7",
-            shapes=(_TFLITE_HEAD, *_TFLITE_STAGES, _TFLITE_LAST_STAGE),
+            "stage to stage, and the score's layer: score 15.9 instead of 12.1",
+            shapes=(*_TFLITE_STAGES, _TFLITE_LAST_STAGE, _TFLITE_HEAD),
         ),
     ),
     ("tiny_ladeda", "onnx", "int8_dynamic"): (
-        KeepFloat(
-            "Conv",
-            "gradient and first layer: patches 27.5 dB instead of 25.5",
-            shapes=((3, 1, 3, 3), (8, 3, 1, 1)),
-        ),
+        KeepFloat("Conv", "gradient and first layer: patch_logits 27.6 instead of 25.6", shapes=_ONNX_FIRST),
     ),
     ("tiny_ladeda", "onnx", "int8_static"): (
-        KeepFloat(
-            "Conv",
-            "gradient and first layer: patches 24.7 dB instead of 22.8",
-            shapes=((3, 1, 3, 3), (8, 3, 1, 1)),
-        ),
+        KeepFloat("Conv", "gradient and first layer: patch_logits 24.5 instead of 22.7", shapes=_ONNX_FIRST),
     ),
     ("tiny_ladeda", "tflite", "int8_dynamic"): (
-        KeepFloat("DEPTHWISE_CONV_2D", "the gradient: patches 28.7 dB instead of 27.5"),
+        KeepFloat("DEPTHWISE_CONV_2D", "the gradient: patch_logits 28.7 instead of 27.5"),
         KeepFloat(
-            "CONV_2D", "first layer: 1.2 of the float file's time instead of 2.3", shapes=((8, 1, 1, 3),)
+            "CONV_2D", "first layer: 1.3 of the float file's time instead of 1.8", shapes=(_TFLITE_FIRST,)
         ),
     ),
     ("tiny_ladeda", "tflite", "int8_static"): (
-        KeepFloat("DEPTHWISE_CONV_2D", "the gradient: patches 22.8 dB instead of 22.5"),
-        KeepFloat("CONV_2D", "first layer: patches 24.1 dB instead of 22.8", shapes=((8, 1, 1, 3),)),
-        KeepFloat(
-            "FULLY_CONNECTED",
-            "its int8 output is cut off at the calibrated range: a patch 0.73 off, else 0.30",
-        ),
+        KeepFloat("DEPTHWISE_CONV_2D", "the gradient: patch_logits 24.5 instead of 22.8"),
+        KeepFloat("CONV_2D", "first layer: patch_logits 24.5 instead of 23.1", shapes=(_TFLITE_FIRST,)),
+        KeepFloat("FULLY_CONNECTED", "int8 output ends at the calibrated range: a patch 0.73 off, else 0.35"),
     ),
 }

@@ -32,9 +32,9 @@ SPEC = ModelSpec(
 OUTPUTS = [spec.name for spec in SPEC.outputs]
 FLOAT = FloatTolerance(floors=8, drawn_floors=60, because="as the real cells")
 INT8 = QuantizedTolerance(
-    sqnr_db=dict.fromkeys(OUTPUTS, 30.0),
-    worst_sqnr_db=dict.fromkeys(OUTPUTS, 25.0),
-    because="right int8 reaches 36 dB, int8 that is one step off 25 dB",
+    sqnr_db=dict.fromkeys(OUTPUTS, 28.0),
+    worst_sqnr_db=dict.fromkeys(OUTPUTS, 24.0),
+    because="right int8 rounding reaches 30 dB, weights one step off 19 dB",
 )
 
 

@@ -657,9 +657,3 @@ def test_a_fault_of_our_own(monkeypatch):
     assert len(result.stderr.splitlines()) == 1
     monkeypatch.setenv("MODELPARITY_DEBUG", "1")
     assert "Traceback" in modelparity("list").stderr
-
-
-def test_the_record_has_one_name():
-    from modelparity import commands_report, gate
-
-    assert commands_report.RECORD == gate.RECORD

@@ -11,9 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import TensorProto, numpy_helper
-from torch import nn
 
 from converters import onnx_quantization, tflite_quantization
 from converters.artifact import Description
@@ -39,28 +37,14 @@ FIRST_LAYER = {
 }
 
 
-class Network(nn.Module):
-    """Every kind of layer: convolutions with, without ReLU and grouped, matrices with and without bias."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(3, 8, 1)
-        self.second = nn.Conv2d(8, 16, 3, stride=2)
-        self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False)
-        self.mix = nn.Linear(16, 96, bias=False)
-        self.head = nn.Linear(96, 10)
-
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = self.depthwise(torch.relu(self.second(self.first(image))))
-        tokens = torch.softmax(self.mix(x.flatten(2).transpose(1, 2)), dim=2)
-        return self.head(tokens.mean(dim=1)), tokens
-
-
 @pytest.fixture(scope="module")
 def floats(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The float artifacts of the network, by format."""
+    import torch
+
     from converters import onnx as onnx_format
     from converters import tflite as tflite_format
+    from meta_tests.quantized_network import Network
 
     folder = tmp_path_factory.mktemp("floats")
     torch.manual_seed(0)
@@ -260,6 +244,8 @@ def test_every_exception_names_a_cell_and_a_measured_number() -> None:
 def test_every_exception_matches_a_layer_of_its_network() -> None:
     """By shape, up to the order of axes, which is the format's own: no conversion is needed."""
     for (model, format, recipe), entries in KEEP_FLOAT.items():
+        import torch
+
         with torch.device("meta"):
             network = MODELS[model].build()
         tensors = [*network.parameters(), *network.buffers()]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from modelparity import named, terminal
 from modelparity.commands_convert import weights_words
-from modelparity.commands_report import RECORD, print_run
+from modelparity.commands_report import print_run
 from modelparity.errors import BadInputError
 from modelparity.faults import StoppedError, os_words
 from modelparity.gate import run_gate
@@ -15,6 +15,7 @@ from modelparity.session import Session
 from parity.cells import Cell, select
 from parity.expectations import expectation_of
 from parity.results import CellRecord, Run
+from reports import RECORD
 from reports.view import Entry
 from reports.words import GLYPHS
 

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 from modelparity import terminal
 from modelparity.errors import BadInputError
-from reports import counts_line, render, verdict_line, verdict_rows, weights_lines
+from reports import RECORD, counts_line, render, verdict_line, verdict_rows, weights_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from parity.results import Run
-
-RECORD = "run.jsonl"
 
 
 def report(folder: Path, output: Path | None) -> None:

@@ -32,9 +32,8 @@ from parity.results import (
     header_line,
     read_run,
 )
-from reports import render
+from reports import RECORD, render
 
-RECORD = "run.jsonl"
 _VERSIONS = ("torch", *(name for entry in CONVERTERS.values() for name in entry.toolchain), "numpy")
 
 # Told as cells finish: the record, how many are done, how many there are.

@@ -19,6 +19,7 @@ from reports.page import page
 from reports.view import Matrix, Slot, counts_line, verdict_line, verdict_rows, weights_lines
 
 __all__ = [
+    "RECORD",
     "Matrix",
     "Slot",
     "counts_line",
@@ -29,6 +30,7 @@ __all__ = [
     "weights_lines",
 ]
 
+RECORD = "run.jsonl"  # a run's record, in the folder of its reports
 FORMATS = {
     "report.json": machine_readable,
     "report.md": markdown,
