@@ -103,5 +103,5 @@ def with_ratios(group: Sequence[CellRecord], measured: Mapping[str, Cost]) -> li
 
 
 def rounds_for(seconds: float) -> int:
-    """About two seconds of inference, at least 7 rounds and at most 200."""
-    return int(min(200, max(7, 2.0 / max(seconds, 1e-6))))
+    """About 1.2 seconds of inference, at least 7 rounds and at most 200."""
+    return int(min(200, max(7, 1.2 / max(seconds, 1e-6))))

@@ -117,7 +117,7 @@ class Workbench:
         format: str,
         quantization: str,
         calibration: Calibration | None = None,
-        witness: str = "",
+        again: bool = False,
     ) -> Key:
         """Names what the artifact depends on; nothing is made to know it."""
         converter = self.converters[format]
@@ -131,8 +131,8 @@ class Workbench:
             "calibration": _calibration_for(quantization, calibration).digest,
             "toolchain": versions_text(converter.toolchain),
         }
-        if witness:
-            parts["witness"] = witness
+        if again:
+            parts["again"] = "by another process"
         return Key(f"{subject.label} {format} {quantization}", parts)
 
     def artifact(
@@ -141,13 +141,13 @@ class Workbench:
         format: str,
         quantization: str,
         calibration: Calibration | None = None,
-        witness: str = "",
+        again: bool = False,
     ) -> tuple[Artifact, Mapping[str, Any]]:
         """The artifact; what making it cost (`convert_s`, `convert_peak_bytes`), and how many operators
         each of the recipe's exceptions left in float (`kept_float`).
 
-        A quantized artifact is made from the float one. A `witness` is a second conversion of the
-        same thing, by the worker of that name.
+        A quantized artifact is made from the float one. `again` is a second conversion of the same
+        thing by a process that did not make the first, to compare the two.
         """
         converter = self.converters[format]
         name = f"{subject.spec.name}{converter.suffix}"
@@ -165,12 +165,17 @@ class Workbench:
                 keep = kept_float(subject.spec.name, format, quantization)
                 feeds = _calibration_for(quantization, calibration).feeds
                 arguments = (source.path, folder / name, quantization, keep, feeds)
-            reply = self.workers[witness or format].call(
+            worker = self.workers[format]
+            if again:
+                _, first = self.artifact(subject, format, quantization, calibration)
+                if worker.pid == first["pid"]:
+                    worker.close()
+            reply = worker.call(
                 f"converters.tasks:{function}", converter.module, *arguments, timeout=CONVERT_TIMEOUT_S
             )
-            return {"kept_float": reply.value or [], **_cost(reply)}
+            return {"kept_float": reply.value or [], "pid": worker.pid, **_cost(reply)}
 
-        entry = self.store.get(self.artifact_key(subject, format, quantization, calibration, witness), make)
+        entry = self.store.get(self.artifact_key(subject, format, quantization, calibration, again), make)
         sha256, size = entry.files[name]
         return Artifact(entry.path(name), sha256, size, entry.key, format, quantization), entry.meta
 

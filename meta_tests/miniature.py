@@ -50,7 +50,7 @@ def session_of(names: Sequence[str], store: Path, quantization: str = "fp32", **
     from parity.judge import Effort
 
     tolerance: Expectation = FLOAT if quantization == "fp32" else INT8
-    options.setdefault("effort", Effort(stream=6, draws=3, witness=False))
+    options.setdefault("effort", Effort(stream=6, draws=3, convert_again=False))
     return Session(
         store=store,
         models={"miniature": SPEC},

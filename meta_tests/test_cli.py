@@ -56,7 +56,7 @@ def _own_world(store, monkeypatch):
     monkeypatch.setenv("MODELPARITY_STORE", str(store))
     monkeypatch.delenv("MODELPARITY_DEBUG", raising=False)
     # A shorter look at each cell: what is looked at, other tests ask.
-    monkeypatch.setattr("modelparity.session.Effort", lambda: Effort(stream=6, draws=2, witness=False))
+    monkeypatch.setattr("modelparity.session.Effort", lambda: Effort(stream=6, draws=2, convert_again=False))
     monkeypatch.setitem(EXPECTATIONS, FP32, FloatTolerance(floors=8, drawn_floors=60, because="a test"))
 
 

@@ -94,15 +94,20 @@ def prove_all(
         else:
             fresh.setdefault(cell.format, []).append(cell)
 
-    def lane(cells_of_format: Sequence[Cell]) -> None:
-        for cell in cells_of_format:
+    def lane(format: str) -> None:
+        """All cells are converted, then judged by a process that has converted none of them."""
+        for cell in fresh[format]:
+            # What fails here fails again as the cell is proven, and is recorded there.
+            with contextlib.suppress(WorkerFailedError, WorkerCrashedError):
+                session.convert(cell)
+        session.workers.close(format)
+        for cell in fresh[format]:
             record = session.prove(cell)
             if stopped.is_set():  # what the record says came of the stop
                 return
             finished(record)
 
     def prepare(models: Sequence[str]) -> None:
-        # What fails here fails again for each cell that needs it, and is recorded there.
         with contextlib.suppress(WorkerFailedError, WorkerCrashedError):
             for model in models:
                 session.bench.exported(session.subject(model))
@@ -110,9 +115,9 @@ def prove_all(
                 session.truth(model)
 
     # A lane a toolchain; a third prepares what both will ask for.
-    models = list(dict.fromkeys(cell.model for cells_of in fresh.values() for cell in cells_of))
+    models = list(dict.fromkeys(cell.model for of_format in fresh.values() for cell in of_format))
     with ThreadPoolExecutor(max_workers=len(fresh) + 1) as pool:
-        futures = [pool.submit(lane, cells_of) for cells_of in fresh.values()]
+        futures = [pool.submit(lane, format) for format in fresh]
         if models:
             futures.append(pool.submit(prepare, models))
         try:

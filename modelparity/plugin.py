@@ -6,7 +6,7 @@ collecting stays fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,9 +43,25 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
 
 
 @pytest.fixture(scope="session")
-def record(cell: Cell, session: Session) -> CellRecord:
+def records(request: pytest.FixtureRequest, session: Session) -> Mapping[str, CellRecord]:
+    """The records of all cells that this run asks for, proven as the gate proves them."""
+    from modelparity.gate import prove_all
+    from parity.cells import all_cells
+
+    asked = {
+        item.callspec.params["cell"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and "record" in item.fixturenames
+    }
+    wanted = [cell for cell in all_cells() if cell in asked]
+    file = request.getfixturevalue("tmp_path_factory").mktemp("cells") / "run.jsonl"
+    return {record.id: record for record in prove_all(session, wanted, file, lambda *_: None)}
+
+
+@pytest.fixture
+def record(cell: Cell, records: Mapping[str, CellRecord]) -> CellRecord:
     """The cell's record, proven now or taken from the store."""
-    return session.prove(cell)
+    return records[cell.id]
 
 
 @pytest.fixture

@@ -103,6 +103,11 @@ class Session:
         )
         return cached(self.bench, self._evidence_key(cell), artifact)
 
+    def convert(self, cell: Cell) -> None:
+        """Makes the cell's artifact, if it is not there; raises what the worker raises."""
+        subject, calibration = self.subject(cell.model), self.calibration(cell.model)
+        self.bench.artifact(subject, cell.format, cell.quantization, calibration)
+
     def prove(self, cell: Cell) -> CellRecord:
         """The cell's record, from the store or made now."""
         return self.cached(cell) or prove_once(

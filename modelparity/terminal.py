@@ -109,7 +109,7 @@ class _Lines:
         self.line(f"{one_line(words)} ({time.monotonic() - self._start:.0f} s)")
 
     def hint(self, words: str) -> None:
-        pass
+        self.stage(words)
 
     def line(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -30,9 +30,9 @@ class Effort:
     """How hard a cell is looked at: stream length, drawn inputs, batches, a second conversion."""
 
     stream: int = 12
-    draws: int = 6
+    draws: int = 5
     batches: tuple[int, ...] = (1, 3, 5)
-    witness: bool = True
+    convert_again: bool = True
 
 
 @dataclass(frozen=True)

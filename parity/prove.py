@@ -43,7 +43,7 @@ def prove(
     tolerance = expectation.tolerance if isinstance(expectation, Limitation) else expectation
     record = blank_record(cell, subject)
     outcome: Outcome | None = None
-    for step in (_converted, _judged, _witnessed):
+    for step in (_converted, _converted_again, _judged):
         record, outcome = step(_Case(bench, subject, truth_of, cell, calibration, tolerance, effort), record)
         if outcome is not None:
             break
@@ -63,9 +63,9 @@ class _Case:
     tolerance: FloatTolerance | QuantizedTolerance
     effort: Effort
 
-    def artifact(self, witness: str = "") -> tuple[Artifact, Mapping[str, Any]]:
+    def artifact(self, again: bool = False) -> tuple[Artifact, Mapping[str, Any]]:
         cell = self.cell
-        return self.bench.artifact(self.subject, cell.format, cell.quantization, self.calibration, witness)
+        return self.bench.artifact(self.subject, cell.format, cell.quantization, self.calibration, again)
 
 
 def _converted(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None]:
@@ -88,13 +88,13 @@ def _judged(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None
     return judged(record, Judge(case.bench, truth, case.cell, artifact.path, case.tolerance, case.effort))
 
 
-def _witnessed(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None]:
-    if not case.effort.witness:
+def _converted_again(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None]:
+    if not case.effort.convert_again:
         return record, None
     with _as_outcome("convert again") as caught:
         first, _ = case.artifact()
-        again, _ = case.artifact(witness=f"{case.cell.format}-witness")
-        record = replace(record, claims=(*record.claims, claims.reproducible(first.sha256, again.sha256)))
+        second, _ = case.artifact(again=True)
+        record = replace(record, claims=(*record.claims, claims.reproducible(first.sha256, second.sha256)))
     return record, caught.outcome
 
 
@@ -105,7 +105,7 @@ def judged(record: CellRecord, judge: Judge) -> tuple[CellRecord, Outcome | None
     if judge.description is not None and record.artifact is not None:
         record = replace(record, artifact=_described(record.artifact, judge.description))
     record = replace(
-        record, claims=tuple(judge.claims), samples=tuple(judge.samples), headline=judge.headline
+        record, claims=(*judge.claims, *record.claims), samples=tuple(judge.samples), headline=judge.headline
     )
     return record, caught.outcome
 
