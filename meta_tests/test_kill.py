@@ -38,7 +38,10 @@ def test_a_kill_costs_at_most_the_cell_it_hit(tmp_path, finished):
     process = start(tmp_path)
     lines = [process.stdout.readline() for _ in range(finished)]
     assert all(line.split()[1:] == ["passed", "proven"] for line in lines)
-    time.sleep(0.3)  # into the next cell
+    partial = tmp_path / "store" / "partial"
+    while not (partial.is_dir() and any(partial.iterdir())):  # until something is half made
+        assert process.poll() is None
+        time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     known = lines + process.stdout.read().splitlines()
@@ -58,4 +61,4 @@ def test_a_kill_costs_at_most_the_cell_it_hit(tmp_path, finished):
     assert {line[1] for line in told[:-1]} == {"passed"}
     repeated = [line for line in told[: len(known)] if line[2] == "proven"]
     assert len(repeated) <= 1
-    assert not list((tmp_path / "store" / "partial").iterdir())
+    assert not list(partial.iterdir())

@@ -52,7 +52,7 @@ def _ratio_chart(
         y += ROW // 2
     line = f'<line class="one" x1="{one:.1f}" y1="{HEADING - 8}" x2="{one:.1f}" y2="{y}"/>'
     body = [line, _text(one, HEADING - 12, "fp32 = 1", "middle"), *body]  # the line runs behind the bars
-    past = sum(value > 1 for value in known)
+    past = sum(round(value, 2) > 1 for value in known)
     described = f"{len(known)} cells measured; {past} {beyond} than fp32, with a dashed outline."
     return _svg(f"chart-{name}", f"{name} relative to fp32", described, y, body)
 
@@ -62,8 +62,9 @@ def _bar(entry: Entry, ratio: float | None, scale: float, y: int, beyond: str) -
     if ratio is None:
         return [label, _text(LABEL, y + 12, "not measured", "faint")]
     length = ratio * scale
-    kind = "bar over" if ratio > 1 else "bar"
-    said = f"{number(ratio)} × {beyond}" if ratio > 1 else f"{number(ratio)} ×"
+    over = round(ratio, 2) > 1
+    kind = "bar over" if over else "bar"
+    said = f"{number(ratio)} × {beyond}" if over else f"{number(ratio)} ×"
     return [
         label,
         f'<rect class="{kind}" x="{LABEL}" y="{y + 2}" width="{length:.1f}" height="{ROW - 5}">'

@@ -113,7 +113,8 @@ class _Report:
 
     def _claim_row(self, claim: Claim) -> list[str]:
         words = evidence.claim_words(claim)
-        shown = (words.name, words.output or NONE, words.observed, words.bound)
+        same = claim.passed and words.observed == words.bound
+        shown = (words.name, words.output or NONE, words.observed, "the same" if same else words.bound)
         status = words.status if claim.passed else f"**{words.status}**"
         texts = [_inline(trim(text, self.detail.chars)) for text in shown]
         return [*texts, status, self._reason(words.because)]
