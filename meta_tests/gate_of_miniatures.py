@@ -7,7 +7,7 @@ from pathlib import Path
 
 from meta_tests.miniature import cell, session_of
 
-LANES = [f"honest_{i}" for i in range(5)]
+LANES = [f"honest_{i}" for i in range(3)]
 
 
 def main() -> None:
