@@ -130,6 +130,8 @@ class Dynamic(_Rewriter):
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute} if convolution else {}
         kind = "ConvInteger" if convolution else "MatMulInteger"
         operands = [self.done[activation], self.done[weight], f"{activation}_zero_point"]
+        if convolution:
+            operands.append(f"{weight}_zero_point")
         unbiased = f"{output}_unbiased" if bias else output
         self.add(kind, operands, [f"{output}_integer"], **attributes)
         self.add("Cast", [f"{output}_integer"], [f"{output}_cast"], to=TensorProto.FLOAT)
@@ -142,8 +144,12 @@ class Dynamic(_Rewriter):
         weight, axis = node.input[1], _channel_axis(node)
         values, scale = quantized_weight(self.array(weight), axis)
         self.constant(f"{weight}_scale", scale.reshape(-1, *ones))
+        if node.op_type == "Conv":
+            # The same integers, moved by 128: onnxruntime before 1.24 has no ConvInteger of int8 weights.
+            self.constant(f"{weight}_zero_point", np.array(128, np.uint8))
+            return self.constant(f"{weight}_quantized", (values.astype(np.int16) + 128).astype(np.uint8))
         stored = self.constant(f"{weight}_quantized", values)
-        if node.op_type == "Conv" or axis == 1:
+        if axis == 1:
             return stored
         self.add("Transpose", [stored], [f"{weight}_transposed"], perm=[1, 0])  # folded as the file loads
         return f"{weight}_transposed"

@@ -74,18 +74,23 @@ def precision(description: Description, quantization: str) -> Claim:
 
 
 def weight_share(description: Description, recipe: Quantization) -> Claim | None:
-    """The share of weights in the type that the recipe promises; None where it promises nothing."""
-    dtype, bound = ("int8", recipe.int8_share) if recipe.int8_share else ("float16", recipe.float16_share)
+    """The share of weights in the type that the recipe promises; None where it promises nothing.
+
+    An 8-bit weight is int8, or uint8 about a zero point of 128.
+    """
+    dtypes, bound = (
+        (("int8", "uint8"), recipe.int8_share) if recipe.int8_share else (("float16",), recipe.float16_share)
+    )
     if not bound:
         return None
     total = sum(description.weights.values())
-    share = description.weights.get(dtype, 0) / total if total else 0.0
+    share = sum(description.weights.get(dtype, 0) for dtype in dtypes) / total if total else 0.0
     return Claim(
         "weight_share",
         verdict(share >= bound),
         number(share),
         bound,
-        because=f"{recipe.name} promises {dtype} weights; a file without them is another file",
+        because=f"{recipe.name} promises {dtypes[0]} weights; a file without them is another file",
         sense=">=",
     )
 
