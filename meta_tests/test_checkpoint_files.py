@@ -209,3 +209,11 @@ def test_any_damage_is_one_clear_line_or_harmless(tmp_path, sound, data):
     assert len(message.splitlines()) == 1
     assert message.startswith(f"{path}: ")
     assert kind != "cut" or at < 32 or "truncated" in message
+
+
+def test_an_entry_of_a_later_zip_version(tmp_path, weights):
+    path = saved(tmp_path / "a.pth", weights)
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"PK\x01\x02") + 6] = 64  # the directory's "version needed to extract"
+    path.write_bytes(data)
+    assert refusal(path) == "damaged zip archive: zip file version 6.4"
