@@ -1,4 +1,4 @@
-"""One cell, one direction: convert, judge, convert again, record."""
+"""One cell, one direction: convert, convert again, judge, record."""
 
 from __future__ import annotations
 
