@@ -10,29 +10,28 @@ import pytest
 
 GOLDENS = Path(__file__).parents[1] / "fixtures" / "goldens"
 CASES = {
-    "objectformer": ("fixtures.objectformer", {}, ("detection_logit", "mask_0", "mask_1", "mask_2")),
-    "tiny_ladeda-right_diag": (
-        "fixtures.ladeda",
-        {"gradient": "right_diag"},
-        ("patch_logits", "image_logit"),
-    ),
-    "tiny_ladeda-NPR": ("fixtures.ladeda", {"gradient": "NPR"}, ("patch_logits", "image_logit")),
+    "objectformer": ("objectformer", {}),
+    "ladeda9-NPR": ("ladeda", {"gradient": "NPR"}),
+    "ladeda9-right_diag": ("ladeda", {"gradient": "right_diag"}),
+    "tiny_ladeda-right_diag": ("tiny_ladeda", {"gradient": "right_diag"}),
+    "tiny_ladeda-NPR": ("tiny_ladeda", {"gradient": "NPR"}),
+    "fasterrcnn": ("fasterrcnn", {}),
+    "chunkyseal-32bit": ("chunkyseal", {}),
 }
 
 
+def spec_of(name):
+    from fixtures.specs import MODELS
+
+    model, settings = CASES[name]
+    return MODELS[model].configured(settings)
+
+
 def network_of(name):
-    import importlib
+    from fixtures.checkpoints import weighted
 
-    import torch
-
-    from fixtures.golden_weights import arrays_for
-
-    module, options, _ = CASES[name]
-    published = importlib.import_module(module).Published(**options).eval()
     described = json.loads((GOLDENS / f"{name}.json").read_text())
-    arrays = arrays_for({key: shape for key, (shape, _) in described["state_dict"].items()})
-    published.network.load_state_dict({key: torch.from_numpy(np.asarray(a)) for key, a in arrays.items()})
-    return published, described
+    return weighted(spec_of(name), published=True), described
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -47,6 +46,8 @@ def golden_input(name, shape):
     image = golden_image(shape)
     if name == "objectformer":
         return 2 * image - 1
+    if not spec_of(name).preprocessing.normalises:
+        return image
     mean, std = (np.array(x, np.float32).reshape(3, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
     return (image - mean) / std
 
@@ -69,10 +70,22 @@ def test_outputs_are_the_published_ones(golden):
         for key, shape in described["inputs"].items():
             with torch.no_grad():
                 outputs = published(torch.from_numpy(golden_input(name, shape)))
-            for output, value in zip(CASES[name][2], outputs, strict=True):
+            for output, value in zip(spec_of(name).published_outputs, outputs, strict=True):
                 truth = expected[f"{key}/{output}"]
                 assert value.shape == truth.shape
                 assert np.abs(value.numpy() - truth).max() <= 1e-4 * truth.std() + 1e-5, (key, output)
+
+
+def test_full_size_chunkyseal_has_the_published_keys():
+    """Keys and shapes; its outputs take 6 GB (`python -m benchmarks.chunkyseal_full`)."""
+    from fixtures.checkpoint_match import published_entries
+    from fixtures.specs import MODELS
+
+    described = json.loads((GOLDENS / "chunkyseal.json").read_text())["state_dict"]
+    entries = published_entries(MODELS["chunkyseal"].at("full"))
+    assert [(key, list(shape), dtype) for key, (shape, dtype) in entries.items()] == [
+        (key, *entry) for key, entry in described.items()
+    ]
 
 
 @pytest.mark.parametrize("size", [224, 380])
