@@ -19,7 +19,9 @@ class Converter:
     `module` has `convert_float(exported, target, inputs, outputs)`, `quantize(source, target,
     quantization, keep_float, calibration)` and `open_runner(path, threads)`; `toolchain` are the
     distributions whose versions decide what it writes; `dynamic_batch` says whether its files
-    take any batch or only 1.
+    take any batch or only 1; `reference_kernels` whether its runtime has a second, plain
+    implementation of the operators. `source` is the format whose float file it converts, where
+    that is not the exported program.
     """
 
     format: str
@@ -27,6 +29,8 @@ class Converter:
     suffix: str
     dynamic_batch: bool
     toolchain: tuple[str, ...]
+    reference_kernels: bool = False
+    source: str = ""
 
 
 CONVERTERS: dict[str, Converter] = {
@@ -43,5 +47,19 @@ CONVERTERS: dict[str, Converter] = {
         suffix=".tflite",
         dynamic_batch=False,
         toolchain=("torch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert"),
+        reference_kernels=True,
+    ),
+}
+
+# Second routes to a format, by the toolchain's name: witnesses, not formats of their own.
+ROUTES: dict[str, Converter] = {
+    "onnx2tf": Converter(
+        "tflite",
+        module="converters.second_route",
+        suffix=".tflite",
+        dynamic_batch=False,
+        toolchain=("onnx2tf", "tensorflow", "tf-keras", "onnx-graphsurgeon", "onnx", "onnxruntime"),
+        reference_kernels=True,
+        source="onnx",
     ),
 }

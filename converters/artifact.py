@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,10 @@ class BrokenModelError(ValueError):
 
 @dataclass(frozen=True)
 class Artifact:
-    """One converted model in the store."""
+    """One converted model in the store.
+
+    `path` is the model itself; `sha256` and `bytes` are of the whole, weights beside it included.
+    """
 
     path: Path
     sha256: str
@@ -58,3 +62,11 @@ class Artifact:
     key: str
     format: str
     quantization: str
+
+
+def whole(files: Mapping[str, tuple[str, int]]) -> tuple[str, int]:
+    """sha256 and bytes of a model of one or several files: of several, of the list that sha256sum prints."""
+    if len(files) == 1:
+        return next(iter(files.values()))
+    listed = "".join(f"{sha256}  {name}\n" for name, (sha256, _) in sorted(files.items()))
+    return hashlib.sha256(listed.encode()).hexdigest(), sum(size for _, size in files.values())

@@ -30,7 +30,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """`error` is "Type: message" of what the function raised, or "" if it returned."""
+    """`error` is "Type: message" of what the function raised, or "" if it returned.
+
+    `cpu_seconds` are those of all its threads, which say more than `seconds` on a busy machine.
+    """
 
     value: Any
     seconds: float
@@ -38,6 +41,7 @@ class Reply:
     error: str = ""
     error_type: str = ""
     traceback: str = ""
+    cpu_seconds: float = 0.0
 
 
 def reset_peak() -> None:
@@ -58,7 +62,7 @@ def peak_bytes() -> int:
 
 def answer(call: Call) -> Reply:
     reset_peak()
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     try:
         module, _, name = call.function.partition(":")
         value = getattr(importlib.import_module(module), name)(*call.args, **call.kwargs)
@@ -68,7 +72,8 @@ def answer(call: Call) -> Reply:
         kind = type(error).__name__
         text = f"{kind}: {first}" if first else kind
         return Reply(None, seconds, peak_bytes(), text, kind, traceback.format_exc())
-    return Reply(value, time.perf_counter() - start, peak_bytes())
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
+    return Reply(value, seconds, peak_bytes(), cpu_seconds=cpu)
 
 
 def _die_with_parent() -> None:

@@ -14,20 +14,22 @@ from typing import Any
 import numpy as np
 
 from converters.onnx_quantization import kept_float, quantize
+from converters.program import APART_BYTES, Exported, weight_bytes
 
 __all__ = ["OPSET", "OnnxRunner", "convert_float", "kept_float", "open_runner", "quantize"]
 
 # The exporter's own: it writes this natively, and LayerNormalization (17) and Gelu (20) stay one node.
 OPSET = 20
-_EXTERNAL_DATA_BYTES = 1_900_000_000  # protobuf ends at 2 GiB
+_AXES = ("batch", "channels", "height", "width")
 
 
-def convert_float(exported: Path, target: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """`.pt2` to `.onnx` in float32, inputs and outputs named, the first axis of each named "batch"."""
+def convert_float(exported: Exported, target: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """An exported program to `.onnx` in float32, with inputs, outputs and dynamic axes named."""
     import onnx
     import torch
 
-    program = torch.export.load(exported)
+    program = exported.load()
+    large = weight_bytes(program.state_dict.values()) > APART_BYTES
     converted = torch.onnx.export(
         program,
         dynamo=True,
@@ -37,14 +39,23 @@ def convert_float(exported: Path, target: Path, inputs: Sequence[str], outputs: 
         verbose=False,
     )
     assert converted is not None
+    if large:
+        _write_weights(converted.model, target)
     model = converted.model_proto
     for value in [*model.graph.input, *model.graph.output]:
-        axis = value.type.tensor_type.shape.dim[0]
-        if axis.dim_param:
-            _rename_dimension(model, axis.dim_param, "batch")
+        for axis, name in zip(value.type.tensor_type.shape.dim, _AXES, strict=False):
+            if axis.dim_param:
+                _rename_dimension(model, axis.dim_param, name)
     _strip_paths(model)
-    large = model.ByteSize() > _EXTERNAL_DATA_BYTES
-    onnx.save_model(model, target, save_as_external_data=large, location=f"{target.name}.data")
+    onnx.save_model(model, target)
+
+
+def _write_weights(model: Any, target: Path) -> None:
+    """Writes the weights beside `target`, one after another, and leaves references to them in the model."""
+    import onnx_ir
+
+    data = f"{target.name}.data"
+    onnx_ir.external_data.unload_from_model(model, target.parent, data, size_threshold_bytes=1024)
 
 
 def _rename_dimension(model: Any, old: str, new: str) -> None:
@@ -79,6 +90,8 @@ class OnnxRunner:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # Without VNNI, products of uint8 and int8 saturate in 16 bits; this makes both uint8, which do not.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._outputs = [output.name for output in self._session.get_outputs()]
 

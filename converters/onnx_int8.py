@@ -10,11 +10,13 @@ types is the one onnxruntime's CPU kernels are fastest with. A quantized weight 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
+from converters import onnx_data
 from converters.quantization import KeepFloat
 
 Array = np.ndarray[Any, Any]
@@ -59,10 +61,14 @@ def set_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
 
 
 class _Rewriter:
-    """Goes through the graph in order; a subclass says what becomes of a layer."""
+    """Goes through the graph in order; a subclass says what becomes of a layer.
 
-    def __init__(self, graph: GraphProto, keep_float: Sequence[KeepFloat]) -> None:
+    `folder` is where the graph's external data are.
+    """
+
+    def __init__(self, graph: GraphProto, keep_float: Sequence[KeepFloat], folder: Path = Path()) -> None:
         self.graph = graph
+        self.folder = folder
         self.weights = {w.name: w for w in graph.initializer if w.data_type == TensorProto.FLOAT}
         self.nodes: list[NodeProto] = []
         self.done: dict[str, str] = {}  # weight or activation -> name of its quantized form
@@ -108,7 +114,7 @@ class _Rewriter:
         return name
 
     def array(self, name: str) -> Array:
-        return numpy_helper.to_array(self.weights[name])
+        return onnx_data.array_of(self.weights[name], self.folder)
 
 
 class Dynamic(_Rewriter):
@@ -164,8 +170,8 @@ class Static(_Rewriter):
 
     ranges: Ranges
 
-    def __init__(self, graph: GraphProto, keep_float: Sequence[KeepFloat]) -> None:
-        super().__init__(graph, keep_float)
+    def __init__(self, graph: GraphProto, keep_float: Sequence[KeepFloat], folder: Path = Path()) -> None:
+        super().__init__(graph, keep_float, folder)
         readers: dict[str, list[NodeProto]] = {}
         for node in graph.node:
             for name in node.input:

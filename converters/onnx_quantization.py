@@ -9,6 +9,7 @@ stay, and so does the dynamic batch.
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, TensorProto, helper, numpy_helper
 
+from converters import onnx_data
 from converters.onnx_int8 import Dynamic, Ranges, Static, set_nodes, shapes_of, stays_float
 from converters.quantization import KeepFloat
 
@@ -39,16 +41,18 @@ def quantize(
     """
     if quantization not in ("fp16", "int8_dynamic", "int8_static"):
         raise ValueError(f"onnx has no recipe {quantization!r}")
-    ranges = _ranges(source, keep_float, calibration) if quantization == "int8_static" else {}
-    model = onnx.load(source)
+    static_recipe = quantization == "int8_static"
+    ranges = _ranges(source, target.parent, keep_float, calibration) if static_recipe else {}
+    model = onnx.load(source, load_external_data=False)  # each weight is read as its turn comes
     if quantization == "fp16":
-        _store_float16(model.graph, keep_float)
+        _store_float16(model.graph, keep_float, source.parent)
     elif quantization == "int8_dynamic":
-        Dynamic(model.graph, keep_float).rewrite()
+        Dynamic(model.graph, keep_float, source.parent).rewrite()
     else:
-        static = Static(model.graph, keep_float)
+        static = Static(model.graph, keep_float, source.parent)
         static.ranges = ranges
         static.rewrite()
+    onnx_data.embed(model, source.parent)
     onnx.save(model, target)
 
 
@@ -59,7 +63,7 @@ def kept_float(source: Path, keep_float: Sequence[KeepFloat]) -> list[tuple[Keep
     return [(entry, sum(stays_float(node, shapes, [entry]) for node in graph.node)) for entry in keep_float]
 
 
-def _store_float16(graph: GraphProto, keep_float: Sequence[KeepFloat]) -> None:
+def _store_float16(graph: GraphProto, keep_float: Sequence[KeepFloat], folder: Path) -> None:
     """Matrices and kernels become float16, with a `Cast` to float32 in front of what reads them.
 
     Vectors (biases, normalisation) stay, and so do weights beyond float16's greatest number.
@@ -73,7 +77,7 @@ def _store_float16(graph: GraphProto, keep_float: Sequence[KeepFloat]) -> None:
     for weight in graph.initializer:
         if weight.data_type != TensorProto.FLOAT or len(weight.dims) < 2 or weight.name in kept:
             continue
-        array = numpy_helper.to_array(weight)
+        array = onnx_data.array_of(weight, folder)
         if np.abs(array).max(initial=0) > np.finfo(np.float16).max:
             continue
         name = weight.name
@@ -82,7 +86,9 @@ def _store_float16(graph: GraphProto, keep_float: Sequence[KeepFloat]) -> None:
     set_nodes(graph, [*casts, *graph.node])
 
 
-def _ranges(source: Path, keep_float: Sequence[KeepFloat], calibration: Sequence[Feeds]) -> Ranges:
+def _ranges(
+    source: Path, scratch: Path, keep_float: Sequence[KeepFloat], calibration: Sequence[Feeds]
+) -> Ranges:
     """Least and greatest value of each activation over the calibration stream, by the float file.
 
     Narrower ranges (percentiles, least squares, a mean of ranges) were all worse on ObjectFormer.
@@ -91,8 +97,8 @@ def _ranges(source: Path, keep_float: Sequence[KeepFloat], calibration: Sequence
 
     if not calibration:
         raise ValueError("int8_static needs calibration inputs, but got none")
-    model = onnx.load(source)
-    names = Static(model.graph, keep_float).activations()
+    model = onnx.load(source, load_external_data=False)
+    names = Static(model.graph, keep_float, source.parent).activations()
     fed = {value.name for value in model.graph.input}
     inner = [name for name in names if name not in fed]
     del model.graph.output[:]
@@ -100,9 +106,11 @@ def _ranges(source: Path, keep_float: Sequence[KeepFloat], calibration: Sequence
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     low, high = dict.fromkeys(names, math.inf), dict.fromkeys(names, -math.inf)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
         path = Path(folder) / "watched.onnx"
-        onnx.save(model, path, save_as_external_data=True, location="weights")  # protobuf ends at 2 GiB
+        for name in onnx_data.files_of(model):
+            os.link(source.parent / name, path.with_name(name))
+        onnx.save(model, path)
         del model
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         for feeds in calibration:

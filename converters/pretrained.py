@@ -16,6 +16,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
+from converters.pretrained_metadata import described
 from fixtures.checkpoint_layouts import METADATA_ENTRY
 from fixtures.checkpoints import Checkpoint, read_checkpoint
 from fixtures.golden_weights import golden_image
@@ -33,19 +34,27 @@ class ProofError(RuntimeError):
 class PretrainedResult:
     """What was written, and the proof.
 
-    `source` says which weights were taken. `outputs` maps each output of the network to the sha256
-    of its bytes, the same with the checkpoint's weights and with those read back from `path`;
-    the input is `PROOF_SHAPE` noise.
+    `spec` has the settings that the checkpoint tells, `source` says which weights were taken and
+    `metadata` what else the checkpoint says in plain values. `outputs` maps each output of the
+    network to the sha256 of its bytes, the same with the checkpoint's weights and with those read
+    back from `path`; the input is `PROOF_SHAPE` noise.
     """
 
     path: Path
+    spec: ModelSpec
     source: str
+    source_sha256: str
+    metadata: dict[str, Any]
     sha256: str
     bytes_before: int
     bytes_after: int
-    keys: tuple[str, ...]
+    shapes: dict[str, tuple[int, ...]]
     parameters: int
     outputs: dict[str, str]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(self.shapes)
 
 
 def write_pretrained(checkpoint_path: Path | str, spec: ModelSpec, output: Path | str) -> PretrainedResult:
@@ -64,6 +73,7 @@ def write_pretrained(checkpoint_path: Path | str, spec: ModelSpec, output: Path 
     if output.suffix not in SUFFIXES:
         raise ValueError(f"{output}: suffix {output.suffix!r}, but should be one of {', '.join(SUFFIXES)}")
     checkpoint = read_checkpoint(checkpoint_path, spec)
+    spec = checkpoint.spec
     if output.exists() and output.samefile(checkpoint_path):
         raise ValueError(f"{output}: is the checkpoint itself, whose training state would be lost")
     # The proof runs the published network where all its keys are there, the variant's elsewhere.
@@ -96,11 +106,14 @@ def write_pretrained(checkpoint_path: Path | str, spec: ModelSpec, output: Path 
         temporary.unlink(missing_ok=True)
     return PretrainedResult(
         path=output,
+        spec=spec,
         source=checkpoint.source,
+        source_sha256=checkpoint.sha256,
+        metadata=checkpoint.metadata,
         sha256=written.sha256,
         bytes_before=checkpoint_path.stat().st_size,
         bytes_after=bytes_after,
-        keys=tuple(written.everything),
+        shapes={key: tuple(tensor.shape) for key, tensor in written.everything.items()},
         parameters=parameters,
         outputs=after,
     )
@@ -110,6 +123,7 @@ def _metadata(checkpoint: Checkpoint, spec: ModelSpec, parameters: int) -> dict[
     """What the source said of itself, and under "modelparity" what is known of the network."""
     return {
         **checkpoint.metadata,
+        **described(checkpoint.metadata, spec),
         "modelparity": {
             "model": spec.name,
             "title": spec.title,

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from fixtures.checkpoints import load_weights
+from converters import program as program_file
+from fixtures.checkpoints import read_checkpoint, weighted
 from fixtures.specs import ModelSpec
 
 Feeds = Mapping[str, np.ndarray[Any, Any]]
@@ -22,11 +23,6 @@ Outputs = dict[str, np.ndarray[Any, Any]]
 
 # A batch of 2 keeps the traced batch from being taken for a constant 1.
 _TRACE_BATCH = 2
-
-
-def _weighted(module: nn.Module, spec: ModelSpec, checkpoint: Path | None) -> nn.Module:
-    load_weights(module, spec, checkpoint)
-    return module.eval()
 
 
 _LATEST: dict[tuple[ModelSpec, Path | None, str], nn.Module] = {}
@@ -37,8 +33,13 @@ def _deployed(spec: ModelSpec, checkpoint: Path | None, precision: str) -> nn.Mo
     key = (spec, checkpoint, precision)
     if key not in _LATEST:
         _LATEST.clear()
-        _LATEST[key] = _weighted(spec.build(), spec, checkpoint).to(getattr(torch, precision))
+        _LATEST[key] = weighted(spec, checkpoint).to(getattr(torch, precision))
     return _LATEST[key]
+
+
+def fitted(spec: ModelSpec, checkpoint: Path) -> ModelSpec:
+    """`spec` with the settings that a checkpoint tells. Raises `CheckpointError`."""
+    return read_checkpoint(checkpoint, spec).spec
 
 
 def export(spec: ModelSpec, checkpoint: Path | None, input_size: int, target: Path) -> dict[str, int]:
@@ -49,10 +50,12 @@ def export(spec: ModelSpec, checkpoint: Path | None, input_size: int, target: Pa
     """
     module = _deployed(spec, checkpoint, "float32")
     image = torch.zeros(_TRACE_BATCH, 3, input_size, input_size)
-    batch = torch.export.Dim("batch", min=1)
+    axes = {0: torch.export.Dim("batch", min=1)}
+    if spec.free_size:
+        axes |= {2: torch.export.Dim("height", min=2), 3: torch.export.Dim("width", min=2)}
     with torch.no_grad():
-        program = torch.export.export(module, (image,), dynamic_shapes={"image": {0: batch}})
-    torch.export.save(program, target)
+        program = torch.export.export(module, (image,), dynamic_shapes={"image": axes})
+    program_file.save(program, target)
     parameters = list(module.parameters())
     everything = [*parameters, *(buffer for buffer in module.buffers() if buffer.is_floating_point())]
     return {
@@ -81,7 +84,7 @@ def run(
 
 def run_published(spec: ModelSpec, checkpoint: Path | None, feeds: Feeds) -> Outputs:
     """Every output of the published network, named as in the goldens."""
-    module = _weighted(spec.build_published(), spec, checkpoint)
+    module = weighted(spec, checkpoint, published=True)
     return _run(module, spec.published_outputs, [feeds], torch.float32, torch.get_num_threads(), True)[0]
 
 

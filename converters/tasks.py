@@ -9,6 +9,8 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
+from converters.program import Exported
+
 Feeds = Mapping[str, np.ndarray[Any, Any]]
 Outputs = dict[str, np.ndarray[Any, Any]]
 
@@ -27,7 +29,7 @@ class FormatModule(Protocol):
     """What a format's module offers."""
 
     def convert_float(
-        self, exported: Path, target: Path, inputs: Sequence[str], outputs: Sequence[str]
+        self, exported: Exported, target: Path, inputs: Sequence[str], outputs: Sequence[str]
     ) -> None: ...
 
     def quantize(
@@ -41,7 +43,7 @@ class FormatModule(Protocol):
 
     def kept_float(self, source: Path, keep_float: Sequence[Any]) -> list[tuple[Any, int]]: ...
 
-    def open_runner(self, path: Path, threads: int) -> Runner: ...
+    def open_runner(self, path: Path, threads: int, **kernels: str) -> Runner: ...
 
 
 def load(module: str) -> FormatModule:
@@ -49,7 +51,7 @@ def load(module: str) -> FormatModule:
 
 
 def convert_float(
-    module: str, exported: Path, target: Path, inputs: Sequence[str], outputs: Sequence[str]
+    module: str, exported: Exported, target: Path, inputs: Sequence[str], outputs: Sequence[str]
 ) -> None:
     load(module).convert_float(exported, target, inputs, outputs)
 
@@ -68,17 +70,26 @@ def quantize(
 
 
 # The runner in use: loading 130 MB anew for every image would cost more than running it.
-_OPEN: dict[tuple[str, Path, int, int], Runner] = {}
+_OPEN: dict[tuple[str, Path, int, int, str], Runner] = {}
 
 
 def run(
-    module: str, path: Path, feeds: Sequence[Feeds], threads: int = 1, fresh: bool = False
+    module: str,
+    path: Path,
+    feeds: Sequence[Feeds],
+    threads: int = 1,
+    fresh: bool = False,
+    kernels: str = "",
 ) -> list[Outputs]:
-    """Outputs by name, one dictionary a feed. `fresh` loads the file anew even if it is open."""
-    key = (module, path, path.stat().st_mtime_ns, threads)
+    """Outputs by name, one dictionary a feed. `fresh` loads the file anew even if it is open.
+
+    `kernels` "" is what users run; another word is the format's own.
+    """
+    key = (module, path, path.stat().st_mtime_ns, threads, kernels)
     if fresh or key not in _OPEN:
         close()
-        _OPEN[key] = load(module).open_runner(path, threads).__enter__()
+        options = {"kernels": kernels} if kernels else {}
+        _OPEN[key] = load(module).open_runner(path, threads, **options).__enter__()
     return [_OPEN[key].run(feed) for feed in feeds]
 
 

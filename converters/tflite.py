@@ -6,6 +6,7 @@ from it (`tflite_quantization`).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,22 +14,28 @@ from typing import Any
 
 import numpy as np
 
+from converters.program import APART_BYTES, Exported, weight_bytes
 from converters.tflite_quantization import kept_float, quantize
 
 __all__ = ["TfliteRunner", "convert_float", "kept_float", "open_runner", "quantize"]
 
 
-def convert_float(exported: Path, target: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """`.pt2` to `.tflite` in float32 at batch 1, its signature naming inputs and outputs."""
+def convert_float(exported: Exported, target: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """An exported program to `.tflite` in float32 at batch 1, its signature naming inputs and outputs."""
     import litert_torch
     import torch
     from torch import nn
 
+    from converters.tflite_large_weights import fold_constants, untouched
     from converters.tflite_topk import use_indices
 
-    program = torch.export.load(exported)
-    network = program.module()
+    program = exported.load()
+    network, (args, kwargs) = program.module(), program.example_inputs
+    del program
     use_indices(network)
+    large = weight_bytes(network.parameters()) > APART_BYTES
+    if large:
+        fold_constants(network)
 
     class Named(nn.Module):
         """The exported graph again, its outputs in a dictionary: litert-torch names them by its keys."""
@@ -40,24 +47,32 @@ def convert_float(exported: Path, target: Path, inputs: Sequence[str], outputs: 
         def forward(self, **feeds: torch.Tensor) -> dict[str, torch.Tensor]:
             return dict(zip(outputs, self.network(*(feeds[name] for name in inputs)), strict=True))
 
-    args, kwargs = program.example_inputs
     samples = {name: value[:1] for name, value in zip(inputs, [*args, *kwargs.values()], strict=True)}
     module = Named()
     module.training = False  # an exported graph is in evaluation mode for good and refuses .eval()
-    litert_torch.convert(module, sample_kwargs=samples).export(str(target))
+    # The memory-saving mode stores more constants and shares fewer: only where nothing else fits.
+    with untouched() if large else contextlib.nullcontext():
+        litert_torch.convert(module, sample_kwargs=samples, lightweight_conversion=large).export(str(target))
 
 
-def open_runner(path: Path, threads: int) -> TfliteRunner:
-    return TfliteRunner(path, threads)
+def open_runner(path: Path, threads: int, kernels: str = "xnnpack") -> TfliteRunner:
+    return TfliteRunner(path, threads, kernels)
 
 
 class TfliteRunner:
-    """Runs a file on the CPU (XNNPACK); feeds and outputs are arrays by name."""
+    """Runs a file on the CPU; feeds and outputs are arrays by name.
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        from ai_edge_litert.interpreter import Interpreter
+    `kernels` "xnnpack" are what users run, "reference" the runtime's plain loops, an independent
+    implementation of every operator, some 10 to 100 times slower.
+    """
 
-        self._interpreter = Interpreter(str(path), num_threads=threads)
+    def __init__(self, path: Path, threads: int = 1, kernels: str = "xnnpack") -> None:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        resolvers = {"xnnpack": OpResolverType.AUTO, "reference": OpResolverType.BUILTIN_REF}
+        self._interpreter = Interpreter(
+            str(path), num_threads=threads, experimental_op_resolver_type=resolvers[kernels]
+        )
         signatures = list(self._interpreter.get_signature_list())
         if len(signatures) != 1:
             raise ValueError(f"expected one signature, found {len(signatures)}")

@@ -39,13 +39,16 @@ def quantize(
     """
     from ai_edge_quantizer import quantizer
 
+    from converters.tflite_large_weights import by_channel
+
     recipe = _recipe(source, quantization, keep_float)
     engine = quantizer.Quantizer(str(source), recipe.get_quantization_recipe())
     ranges = None
     if quantization == "int8_static":
         ranges = _ranges(source, recipe, calibration)
         _expect_finite(ranges, (o for o in _operators(source) if o.is_layer(keep_float)))
-    result = engine.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    with by_channel():
+        result = engine.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     assert result.quantized_model is not None
     target.write_bytes(result.quantized_model)
 

@@ -7,26 +7,29 @@ import importlib.metadata
 import importlib.util
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from converters import CONVERTERS, Converter
-from converters.artifact import Artifact, Description
+from converters.artifact import Artifact, Description, whole
 from converters.child import Reply
+from converters.program import Exported
 from converters.quantization import KEEP_FLOAT, QUANTIZATIONS, KeepFloat
+from converters.second_route import Source
 from converters.store import Entry, Key, Store, digest_of_files, sha256_of
 from converters.workers import CONVERT_TIMEOUT_S, RUN_TIMEOUT_S, Workers
-from fixtures.specs import ModelSpec, Signature
+from fixtures.specs import ModelSpec, Signature, TensorSpec
 
 Feeds = Mapping[str, np.ndarray[Any, Any]]
 Outputs = dict[str, np.ndarray[Any, Any]]
 
 PROGRAM = "program.pt2"
+_LARGE_BYTES = 2 << 30
 _HERE = Path(__file__).parent
-_SHARED_SOURCES = [_HERE / name for name in ("reference.py", "tasks.py")]
+_SHARED_SOURCES = [_HERE / name for name in ("program.py", "reference.py", "tasks.py")]
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,6 @@ class Subject:
 
     spec: ModelSpec
     input_size: int
-    size: str
     checkpoint: Path | None = None
     weights_digest: str = ""
 
@@ -51,18 +53,32 @@ class Subject:
     def of(
         spec: ModelSpec, checkpoint: Path | None = None, input_size: int | None = None, size: str = "reduced"
     ) -> Subject:
+        """Without a checkpoint, `size` says which definition of the network it is; a checkpoint tells."""
         if checkpoint is None:
-            golden = Path(importlib.util.find_spec("fixtures").submodule_search_locations[0]) / "goldens"  # type: ignore[union-attr,index]
-            sources = [golden / f"{spec.golden}.json", golden.parent / "golden_weights.py"]
-            digest = "golden:" + digest_of_files([path for path in sources if path.exists()])
+            spec = spec.at(size)
+            package = importlib.util.find_spec("fixtures")
+            assert package is not None
+            assert package.submodule_search_locations is not None
+            recipe = Path(package.submodule_search_locations[0]) / "golden_weights.py"
+            digest = "golden:" + digest_of_files([recipe])
         else:
             checkpoint = checkpoint.resolve()
             digest = sha256_of(checkpoint)
-        return Subject(spec, input_size or spec.default_input_size, spec.size_for(size), checkpoint, digest)
+        return Subject(spec, input_size or spec.default_input_size, checkpoint, digest)
 
     @property
     def signature(self) -> Signature:
         return self.spec.signature(self.input_size)
+
+    @property
+    def size(self) -> str:
+        return self.spec.size
+
+    @property
+    def definition(self) -> str:
+        """Every setting and its value, and the outputs where they were selected, for keys."""
+        outputs = {"outputs": self.spec.selected} if self.spec.selected else {}
+        return json.dumps({**self.spec.values, **outputs}, sort_keys=True)
 
     @property
     def label(self) -> str:
@@ -89,7 +105,7 @@ class Workbench:
             "checkpoint": subject.weights_digest,
             "network": network_digest(subject.spec),
             "input size": str(subject.input_size),
-            "definition": subject.size,
+            "definition": subject.definition,
             "converter": digest_of_files(_SHARED_SOURCES),
             "toolchain": versions_text(("torch",)),
         }
@@ -120,10 +136,14 @@ class Workbench:
         again: bool = False,
     ) -> Key:
         """Names what the artifact depends on; nothing is made to know it."""
-        converter = self.converters[format]
-        keep = kept_float(subject.spec.name, format, quantization)
-        float_source = quantization != "fp32"
-        source = self.artifact_key(subject, format, "fp32") if float_source else self.exported_key(subject)
+        converter = self._maker(format, quantization)
+        keep = kept_float(subject.spec.name, converter.format, quantization)
+        if quantization != "fp32":
+            source = self.artifact_key(subject, format, "fp32")
+        elif converter.source:
+            source = self.artifact_key(subject, converter.source, "fp32")
+        else:
+            source = self.exported_key(subject)
         parts = {
             "source": source.digest,
             "converter": _format_digest(converter),
@@ -149,7 +169,7 @@ class Workbench:
         A quantized artifact is made from the float one. `again` is a second conversion of the same
         thing by a process that did not make the first, to compare the two.
         """
-        converter = self.converters[format]
+        converter = self._maker(format, quantization)
         name = f"{subject.spec.name}{converter.suffix}"
 
         def make(folder: Path) -> dict[str, Any]:
@@ -157,15 +177,22 @@ class Workbench:
             if quantization == "fp32":
                 function = "convert_float"
                 inputs = [spec.name for spec in subject.signature.inputs]
-                program = self.exported(subject).path(PROGRAM)
-                arguments = (program, folder / name, inputs, subject.signature.output_names)
+                made_from: Exported | Source
+                if converter.source:
+                    ports = subject.signature
+                    path = self.artifact(subject, converter.source, "fp32")[0].path
+                    made_from = Source(path, _single(ports.inputs), _single(ports.outputs))
+                else:
+                    program = self.exported(subject).path(PROGRAM)
+                    made_from = Exported(program, subject.spec, subject.checkpoint)
+                arguments = (made_from, folder / name, inputs, subject.signature.output_names)
             else:
                 function = "quantize"
                 source, _ = self.artifact(subject, format, "fp32")
-                keep = kept_float(subject.spec.name, format, quantization)
+                keep = kept_float(subject.spec.name, converter.format, quantization)
                 feeds = _calibration_for(quantization, calibration).feeds
                 arguments = (source.path, folder / name, quantization, keep, feeds)
-            worker = self.workers[format]
+            worker = self.workers[format if quantization == "fp32" else converter.format]
             if again:
                 _, first = self.artifact(subject, format, quantization, calibration)
                 if worker.pid == first["pid"]:
@@ -173,11 +200,40 @@ class Workbench:
             reply = worker.call(
                 f"converters.tasks:{function}", converter.module, *arguments, timeout=CONVERT_TIMEOUT_S
             )
-            return {"kept_float": reply.value or [], "pid": worker.pid, **_cost(reply)}
+            made = {"kept_float": reply.value or [], "pid": worker.pid, **_cost(reply)}
+            if reply.peak_bytes > _LARGE_BYTES:
+                worker.close()  # toolchains keep what they had, beside what comes next
+            return made
 
         entry = self.store.get(self.artifact_key(subject, format, quantization, calibration, again), make)
-        sha256, size = entry.files[name]
+        sha256, size = whole(entry.files)
         return Artifact(entry.path(name), sha256, size, entry.key, format, quantization), entry.meta
+
+    def _maker(self, format: str, quantization: str) -> Converter:
+        """Who makes it: a second route makes float files, which its format's own converter quantizes."""
+        converter = self.converters[format]
+        return converter if quantization == "fp32" else self.converters.get(converter.format, converter)
+
+    def at_opset(self, artifact: Artifact, opset: int) -> Artifact:
+        """An ONNX artifact written again at an older opset."""
+        name = artifact.path.name
+        parts = {
+            "source": artifact.key,
+            "opset": str(opset),
+            "converter": digest_of_files([_HERE / "onnx_opset.py"]),
+            "toolchain": versions_text(("onnx",)),
+        }
+
+        def make(folder: Path) -> dict[str, Any]:
+            function = "converters.onnx_opset:lower"
+            reply = self.workers["onnx"].call(
+                function, artifact.path, folder / name, opset, timeout=CONVERT_TIMEOUT_S
+            )
+            return _cost(reply)
+
+        entry = self.store.get(Key(f"{name} {artifact.quantization} opset {opset}", parts), make)
+        sha256, size = entry.files[name]
+        return replace(artifact, path=entry.path(name), sha256=sha256, bytes=size, key=entry.key)
 
     def describe(self, path: Path) -> Description:
         """What the file says of itself; raises as `census.describe` does."""
@@ -192,8 +248,12 @@ class Workbench:
         feeds: Sequence[Feeds],
         threads: int = 1,
         fresh: bool = False,
+        kernels: str = "",
     ) -> list[Outputs]:
-        """Runs an artifact in the format's worker, one dictionary of outputs a feed."""
+        """Runs an artifact in the format's worker, one dictionary of outputs a feed.
+
+        `kernels` "reference" are the runtime's plain ones, where it has them.
+        """
         reply = self.workers[format].call(
             "converters.tasks:run",
             self.converters[format].module,
@@ -201,6 +261,7 @@ class Workbench:
             feeds,
             threads,
             fresh,
+            kernels,
             timeout=self._run_timeout_s * len(feeds),
         )
         return reply.value
@@ -218,8 +279,17 @@ class Workbench:
         return reply.value
 
 
+def _single(ports: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:
+    """Shapes at batch 1."""
+    return {port.name: tuple(1 if isinstance(n, str) else n for n in port.shape) for port in ports}
+
+
 def _cost(reply: Reply) -> dict[str, Any]:
-    return {"convert_s": round(reply.seconds, 3), "convert_peak_bytes": reply.peak_bytes}
+    return {
+        "convert_s": round(reply.seconds, 3),
+        "convert_cpu_s": round(reply.cpu_seconds, 3),
+        "convert_peak_bytes": reply.peak_bytes,
+    }
 
 
 def _calibration_for(quantization: str, calibration: Calibration | None) -> Calibration:
@@ -237,13 +307,14 @@ def kept_float(model: str, format: str, quantization: str) -> tuple[KeepFloat, .
 
 
 def network_digest(spec: ModelSpec) -> str:
-    """One hash over the sources that define the network."""
+    """One hash over the sources that define the network: its modules and their companions (`x_*.py`)."""
     files = []
     for path in {spec.deployed, spec.published}:
         found = importlib.util.find_spec(path.partition(":")[0])
         assert found is not None
         assert found.origin is not None
-        files.append(Path(found.origin))
+        module = Path(found.origin)
+        files += [module, *module.parent.glob(f"{module.stem}_*.py")]
     return digest_of_files(sorted(set(files)))
 
 

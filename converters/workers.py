@@ -131,7 +131,10 @@ class Worker:
             name = exit_name(self._process.returncode)
             message = f"the {self.name} process died of {name}"
             if name == "SIGKILL":
-                message += " (out of memory is the usual cause)"
+                message += (
+                    " (out of memory is the usual cause: close other programs, add memory or swap,"
+                    " or give a checkpoint of the network alone: modelparity extract)"
+                )
         tail = self._tail()
         self._discard()
         return WorkerCrashedError(function, name, message, tail)

@@ -39,9 +39,10 @@ INT8 = QuantizedTolerance(
 
 
 def converter(name: str) -> Converter:
-    """A liar, or "honest": the real ONNX module under another name."""
-    module = "converters.onnx" if name.startswith("honest") else f"meta_tests.liars.{name}"
-    return replace(CONVERTERS["onnx"], format=name, module=module)
+    """A liar, or "honest": the real ONNX module under another name; TFLite's where kernels are told apart."""
+    format = CONVERTERS["tflite" if name.endswith("kernels") else "onnx"]
+    module = format.module if name.startswith("honest") else f"meta_tests.liars.{name}"
+    return replace(format, format=name, module=module)
 
 
 def session_of(names: Sequence[str], store: Path, quantization: str = "fp32", **options: Any) -> Any:

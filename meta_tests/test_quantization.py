@@ -45,6 +45,7 @@ def floats(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     from converters import onnx as onnx_format
     from converters import tflite as tflite_format
+    from converters.program import Exported
     from meta_tests.quantized_network import Network
 
     folder = tmp_path_factory.mktemp("floats")
@@ -55,7 +56,7 @@ def floats(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     torch.export.save(program, folder / "network.pt2")
     for module, suffix in ((onnx_format, "onnx"), (tflite_format, "tflite")):
         target = folder / f"network.{suffix}"
-        module.convert_float(folder / "network.pt2", target, ["image"], ["logits", "tokens"])
+        module.convert_float(Exported(folder / "network.pt2"), target, ["image"], ["logits", "tokens"])
     return {format: folder / f"network.{format}" for format in FORMATS}
 
 

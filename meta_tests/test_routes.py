@@ -1,0 +1,221 @@
+"""The second route to TFLite, and the reference kernels: two more witnesses, and that they can say no."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from converters import CONVERTERS, ROUTES
+from converters.second_route import Source, _prepared, convert_float, missing
+from converters.store import Store
+from converters.workbench import Subject, Workbench
+from converters.workers import Workers
+from fixtures.specs import MODELS
+from meta_tests.miniature import FLOAT, INT8, cell, session_of
+from modelparity import commands_convert, routes
+from modelparity.errors import BadInputError
+from modelparity.faults import BAD_INPUT, explained
+from parity import kernels
+from parity.reference import Reference
+from parity.witnesses import TRUTH, agreement
+
+needs_extra = pytest.mark.skipif(
+    bool(missing()), reason=f"the extra `tensorflow` is not installed: {', '.join(missing())}"
+)
+
+
+def reference_of_one(value):
+    return Reference(("a",), ({},), {"score": (value.astype(np.float64),)}, {"score": 1e-7})
+
+
+# --- kernels ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("off", "status"), [(2e-7, "passed"), (9e-7, "failed"), (np.nan, "failed")])
+def test_float_kernels_agree_within_the_bound_of_the_conversion(off, status):
+    fast = np.linspace(0, 1, 8)[None]
+    (claim,) = kernels.agree(reference_of_one(fast), [{"score": fast}], [{"score": fast + off}], FLOAT)
+    assert (claim.name, claim.output, claim.status) == ("kernels", "score", status)
+
+
+@pytest.mark.parametrize(("off", "status"), [(0.01, "passed"), (0.03, "failed"), (np.nan, "failed")])
+def test_int8_kernels_agree_within_the_budget_of_the_worst_image(off, status):
+    fast = np.linspace(0, 1, 8)[None]
+    (claim,) = kernels.agree(reference_of_one(fast), [{"score": fast}], [{"score": fast + off}], INT8)
+    assert claim.status == status
+
+
+def test_kernels_that_compute_another_thing_are_red(tmp_path):
+    with session_of(["other_kernels"], tmp_path) as session:
+        record = session.prove(cell("other_kernels"))
+    failed = {claim.name for claim in record.claims if claim.status == "failed"}
+    assert failed == {"kernels"}  # everything else about the file is right
+
+
+def test_what_makes_no_claim_says_why():
+    assert "widened" in kernels.skipped("tiny_ladeda", "fp16")
+    assert "GFLOP" in kernels.skipped("ladeda", "fp32")
+    assert not any(kernels.skipped("objectformer", name) for name in ("fp32", "int8_dynamic", "int8_static"))
+    assert set(kernels._SKIPPED) <= set(MODELS)
+
+
+# --- witnesses --------------------------------------------------------------------------------
+
+
+def witnesses(**off):
+    right = np.linspace(0, 1, 8)[None]
+    runs = {name: [{"score": right + by}] for name, by in off.items()}
+    return agreement(reference_of_one(right), runs, bound=8)
+
+
+def test_witnesses_that_agree():
+    found = witnesses(a=1e-7, b=2e-7, c=-1e-7)
+    assert found.holds
+    assert len(found.floors) == 6  # four with float64, two at a time
+    assert found.floors[TRUTH, "b"]["score"] == pytest.approx(2, rel=1e-3)
+    assert "agree" in found.verdict
+
+
+@pytest.mark.parametrize("off", [1e-6, 0.5, np.nan])
+def test_the_one_that_left_is_named(off):
+    found = witnesses(a=1e-7, b=off, c=-1e-7)
+    assert found.left == ("b",)
+    assert not found.holds
+    assert found.verdict.startswith("b left PyTorch float64")
+
+
+def test_an_output_of_another_shape_has_left():
+    right = np.linspace(0, 1, 8)[None]
+    runs = {"a": [{"score": right}], "b": [{"score": right[0]}]}
+    assert agreement(reference_of_one(right), runs, bound=8).left == ("b",)
+
+
+# --- the route --------------------------------------------------------------------------------
+
+
+def request(tmp_path, **changes):
+    options = {"format": "tflite", "route": "onnx", **changes}
+    return commands_convert.request(
+        "tiny_ladeda",
+        options["format"],
+        "fp32",
+        tmp_path / "x.tflite",
+        False,
+        None,
+        "reduced",
+        None,
+        None,
+        route=options["route"],
+    )
+
+
+def test_without_the_extra_one_line_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(routes, "missing", lambda: ("onnx2tf", "tensorflow"))
+    with pytest.raises(BadInputError) as caught:
+        request(tmp_path)
+    words, code = explained(caught.value)
+    assert code == BAD_INPUT
+    assert "onnx2tf, tensorflow" in words
+    assert "pip install" in words
+    assert "\n" not in words
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"format": "onnx"}, "leads to --format tflite"), ({"route": "onxx"}, "no such route")],
+)
+def test_a_route_that_is_not_there(tmp_path, monkeypatch, changes, words):
+    monkeypatch.setattr(routes, "missing", tuple)
+    with pytest.raises(BadInputError, match=words):
+        request(tmp_path, **changes)
+
+
+def test_each_route_has_its_own_keys(tmp_path, monkeypatch):
+    monkeypatch.setattr("converters.workbench.versions_text", ", ".join)  # TensorFlow need not be here
+    bench = Workbench(Store(tmp_path), Workers(), {**CONVERTERS, **ROUTES})
+    subject = Subject.of(MODELS["tiny_ladeda"])
+    direct, second, onnx = (
+        bench.artifact_key(subject, name, "fp32") for name in ("tflite", "onnx2tf", "onnx")
+    )
+    assert second.parts["source"] == onnx.digest
+    assert direct.parts["source"] == bench.exported_key(subject).digest
+    assert second.digest != direct.digest
+    int8 = {name: bench.artifact_key(subject, name, "int8_dynamic") for name in ("tflite", "onnx2tf")}
+    assert int8["onnx2tf"].parts["source"] == second.digest
+    for part in ("converter", "recipe", "toolchain"):  # the same recipe by the same quantizer
+        assert int8["onnx2tf"].parts[part] == int8["tflite"].parts[part]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Mean of the three greatest of a square map, and the map: an axis swap changes no shape."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    constants = {
+        "kernel": rng.normal(size=(1, 3, 3, 1)).astype(np.float32),
+        "flat": np.array([0, -1]),
+        "k": np.array([3]),
+        "axis": np.array([1]),
+    }
+    nodes = [
+        helper.make_node("Conv", ["image", "kernel"], ["map"], kernel_shape=[3, 1], pads=[1, 0, 1, 0]),
+        helper.make_node("Reshape", ["map", "flat"], ["row"]),
+        helper.make_node("TopK", ["row", "k"], ["greatest", "places"]),
+        helper.make_node("ReduceMean", ["greatest", "axis"], ["score"]),
+    ]
+
+    def port(name, *shape):
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
+
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [port("image", 3, 12, 12)],
+        [port("score", 1), port("map", 1, 12, 12)],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    path = tmp_path_factory.mktemp("source") / "source.onnx"
+    opset = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
+    return Source(path, {"image": (1, 3, 12, 12)}, {"score": (1, 1), "map": (1, 1, 12, 12)})
+
+
+def image():
+    return {"image": np.random.default_rng(1).normal(size=(1, 3, 12, 12)).astype(np.float32)}
+
+
+def test_what_onnx2tf_is_given_computes_the_same(source, tmp_path):
+    import onnxruntime
+
+    model = _prepared(source, tmp_path)
+    assert [axis.dim_value for axis in model.graph.output[1].type.tensor_type.shape.dim] == [1, 144]
+    (topk,) = (node for node in model.graph.node if node.op_type == "TopK")
+    assert topk.input[1] in {node.output[0] for node in model.graph.node if node.op_type == "Identity"}
+    before = onnxruntime.InferenceSession(source.path).run(None, image())
+    after = onnxruntime.InferenceSession(model.SerializeToString()).run(None, image())
+    np.testing.assert_array_equal(after[0], before[0])
+    np.testing.assert_array_equal(after[1], before[1].reshape(1, -1))
+
+
+@needs_extra
+def test_the_route_keeps_names_order_axes_and_numbers(source, tmp_path):
+    import onnxruntime
+
+    from converters.census import describe
+    from converters.tflite import TfliteRunner
+
+    target = tmp_path / "x.tflite"
+    convert_float(source, target, ["image"], ["score", "map"])
+    described = describe(target)
+    assert [(port.name, port.shape) for port in described.inputs] == [("image", (1, 3, 12, 12))]
+    assert [(port.name, port.shape) for port in described.outputs] == [
+        ("score", (1, 1)),
+        ("map", (1, 1, 12, 12)),
+    ]
+    score, map = onnxruntime.InferenceSession(source.path).run(None, image())
+    with TfliteRunner(target) as runner:
+        got = runner.run(image())
+    np.testing.assert_allclose(got["score"], score, atol=1e-5)
+    np.testing.assert_allclose(got["map"], map, atol=1e-5)
