@@ -10,6 +10,7 @@ import numpy as np
 from converters.artifact import Description, Port
 from converters.quantization import Quantization
 from fixtures.specs import Signature, TensorSpec
+from parity.detections import Pair
 from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.metrics import Array, OutputError
 from parity.reference import Reference
@@ -32,11 +33,13 @@ def number(value: float, digits: int = 4) -> Number | str:
 # --- contract: what the file declares ---------------------------------------------------------
 
 
-def interface(description: Description, signature: Signature, dynamic_batch: bool) -> Claim:
-    """Names, order, shapes, dtypes and the dynamic axis, as the file declares them."""
+def interface(
+    description: Description, signature: Signature, dynamic_batch: bool, free_size: bool = False
+) -> Claim:
+    """Names, order, shapes, dtypes and dynamic axes, as the file declares them."""
     observed = _ports_text(description.inputs, description.outputs)
     expected = _ports_text(
-        [_port(spec, dynamic_batch) for spec in signature.inputs],
+        [_port(spec, dynamic_batch, free_size) for spec in signature.inputs],
         [_port(spec, dynamic_batch) for spec in signature.outputs],
     )
     return Claim(
@@ -48,16 +51,19 @@ def interface(description: Description, signature: Signature, dynamic_batch: boo
     )
 
 
-def _port(spec: TensorSpec, dynamic_batch: bool) -> Port:
+def _port(spec: TensorSpec, dynamic_batch: bool, free_size: bool = False) -> Port:
     batch = "batch" if dynamic_batch else 1
     shape = tuple(batch if isinstance(axis, str) else axis for axis in spec.shape)
-    return Port(spec.name, shape, spec.dtype)
+    return Port(spec.name, (*shape[:2], "height", "width") if free_size else shape, spec.dtype)
 
 
 def _ports_text(inputs: Sequence[Port], outputs: Sequence[Port]) -> str:
     def text(port: Port) -> str:
         # A dynamic axis is dynamic under any name.
-        axes = ",".join("batch" if isinstance(axis, str) else str(axis) for axis in port.shape)
+        axes = ",".join(
+            str(axis) if isinstance(axis, int) else "any" if place else "batch"
+            for place, axis in enumerate(port.shape)
+        )
         return f"{port.name} {port.dtype}[{axes}]"
 
     return f"{', '.join(map(text, inputs))} -> {', '.join(map(text, outputs))}"
@@ -162,7 +168,7 @@ def in_range(runs: Sequence[tuple[str, Outputs]], signature: Signature) -> list[
     for spec in signature.outputs:
         if spec.range is None:
             continue
-        low, high = spec.range
+        low, high = spec.range[0], math.inf if spec.range[1] is None else spec.range[1]
         values = [(label, outputs[spec.name]) for label, outputs in runs if spec.name in outputs]
         least = min((float(value.min()), label) for label, value in values)
         most = max((float(value.max()), label) for label, value in values)
@@ -173,7 +179,7 @@ def in_range(runs: Sequence[tuple[str, Outputs]], signature: Signature) -> list[
                 "range",
                 verdict(holds),
                 f"{least[0]:.4g} to {most[0]:.4g}",
-                f"{low:g} to {high:g}",
+                f"{low:g} to {high:g}" if high < math.inf else f"at least {low:g}",
                 because=f"{spec.name} is a {spec.meaning}",
                 output=spec.name,
                 detail="" if holds else f"for {label}",
@@ -202,6 +208,59 @@ def alive(reference: Reference, errors: Sequence[OutputError]) -> list[Claim]:
         )
         for error in errors
     ]
+
+
+def detections(
+    reference: Reference, pairs: Sequence[Pair], tolerance: FloatTolerance | QuantizedTolerance
+) -> list[Claim]:
+    """The share of detections that have a partner, and whether more than one category is ever reported."""
+    share = float(np.mean([pair.share for pair in pairs]))
+    worst = min(range(len(pairs)), key=lambda i: pairs[i].share)
+    lost = pairs[worst].lost
+    detail = (
+        f"worst sample {reference.names[worst]}: {pairs[worst].share:.3g} of the detections have a partner"
+    )
+    if lost is not None:
+        detail += f", and none has reference row {lost[1]}, of score {lost[2]:.3g}"
+    kinds = sorted({int(kind) for values in reference.outputs["category"] for kind in np.unique(values)})
+    return [
+        Claim(
+            "detections",
+            verdict(share >= tolerance.matched),
+            number(share),
+            tolerance.matched,
+            because=tolerance.because,
+            detail=f"{detail}; would pass at {share:.4g}",
+            sense=">=",
+        ),
+        Claim(
+            "alive",
+            "passed" if len(kinds) > 1 else "inconclusive",
+            ", ".join(map(str, kinds)),
+            "more than one",
+            because="a category that never changes cannot be seen to be right",
+            output="category",
+        ),
+    ]
+
+
+def ordered_corners(runs: Sequence[tuple[str, Outputs]]) -> Claim:
+    """Boxes are x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, best score first."""
+    for label, outputs in runs:
+        location, score = outputs["location"], outputs["score"]
+        crossed = (location[..., :2] > location[..., 2:]).any(axis=-1)
+        unsorted = np.diff(score, axis=-1) > 0
+        for bad, words in ((crossed, "corners are crossed"), (unsorted, "scores rise")):
+            if bad.any():
+                at = tuple(int(i) for i in np.argwhere(bad)[0])
+                return Claim(
+                    "ordered", "failed", words, _ORDERED, _BECAUSE_ORDERED, detail=f"at {at} for {label}"
+                )
+    return Claim("ordered", "passed", _ORDERED, _ORDERED, _BECAUSE_ORDERED)
+
+
+_ORDERED = "corners low to high, scores high to low"
+_BECAUSE_ORDERED = "callers crop by the corners and cut off by the score"
 
 
 def float_parity(reference: Reference, error: OutputError, tolerance: FloatTolerance) -> Claim:

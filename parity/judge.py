@@ -14,8 +14,9 @@ from converters.quantization import QUANTIZATIONS
 from converters.workbench import Outputs, Subject, Workbench
 from converters.workers import WorkerFailedError
 from fixtures.strategies import DrawnImage
-from parity import claims
+from parity import claims, kernels
 from parity.cells import Cell
+from parity.detections import paired
 from parity.drawn import falsify
 from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.metrics import OutputError, compare, decibels, rms
@@ -64,6 +65,7 @@ class Judge:
         self._tolerance = tolerance
         self._effort = effort
         self._dynamic = bench.converters[cell.format].dynamic_batch
+        self._free_size = truth.subject.spec.free_size
         self.stage = "load"
         self.claims: list[Claim] = []
         self.samples: list[SampleRecord] = []
@@ -85,11 +87,18 @@ class Judge:
         if not declared.passed:
             return  # nothing left can be compared like with like
         self.claims += claims.in_range(runs, signature)
+        if reference.task == "detection":
+            self.claims.append(claims.ordered_corners(runs))
         self._parity(outputs)
         if self._dynamic:
             self.claims += self._batches(outputs)
         self._again(outputs)
+        if self._dynamic and self._free_size:
+            self.claims.append(self._another_size())
         self._drawn()
+        plain = self._bench.converters[self._cell.format].reference_kernels
+        if plain and not kernels.skipped(self._cell.model, self._cell.quantization):
+            self.claims += self._kernels(outputs)
 
     def _run(self, feeds: Sequence[Mapping[str, Any]], fresh: bool = False) -> list[Outputs]:
         return self._bench.run(self._cell.format, self._path, feeds, threads=RUN_THREADS, fresh=fresh)
@@ -98,7 +107,9 @@ class Judge:
         recipe = QUANTIZATIONS[self._cell.quantization]
         counts = self._truth.elements
         self.claims += [
-            claims.interface(description, self._truth.subject.signature, self._dynamic),
+            claims.interface(
+                description, self._truth.subject.signature, self._dynamic, self._dynamic and self._free_size
+            ),
             claims.precision(description, self._cell.quantization),
             claims.weight_count(description, counts["weights"], counts["elements"]),
         ]
@@ -107,11 +118,14 @@ class Judge:
 
     def _parity(self, outputs: Sequence[Outputs]) -> None:
         reference = self._truth.reference
+        pairs = reference.paired(outputs)
         errors = [
-            compare(name, [output[name] for output in outputs], expected)
-            for name, expected in reference.outputs.items()
+            compare(name, [pair.observed[name] for pair in pairs], [pair.expected[name] for pair in pairs])
+            for name in reference.floors
         ]
         self.claims += claims.alive(reference, errors)
+        if reference.task == "detection":
+            self.claims += claims.detections(reference, pairs, self._tolerance)
         for error in errors:
             self.samples += _sample_records(reference, error)
             if isinstance(self._tolerance, FloatTolerance):
@@ -129,6 +143,7 @@ class Judge:
 
     def _batches(self, singles: Sequence[Outputs]) -> list[Claim]:
         """Batches, in reversed order, against their images one at a time; one claim an output."""
+        reference = self._truth.reference
         names = self._truth.subject.signature.output_names
         worst: dict[str, tuple[float, str]] = {}
         wanted = ", ".join(map(str, self._effort.batches))
@@ -142,19 +157,24 @@ class Judge:
                 (together,) = self._run([stacked])
             except WorkerFailedError as error:
                 return [Claim("batch", "failed", str(error), f"runs batch {batch}", because)]
+            apart = {name: np.concatenate([o[name] for o in singles[:batch][::-1]]) for name in names}
             for name in names:
-                one_by_one = np.concatenate([outputs[name] for outputs in singles[:batch][::-1]])
                 got = together.get(name)
-                if got is None or got.shape != one_by_one.shape:
+                if got is None or got.shape != apart[name].shape:
                     shape = "no output" if got is None else str(list(got.shape))
                     return [
-                        Claim("batch", "failed", shape, str(list(one_by_one.shape)), because, output=name)
+                        Claim("batch", "failed", shape, str(list(apart[name].shape)), because, output=name)
                     ]
-                noise = rms(got.astype(np.float64) - one_by_one)
-                detail = f"worst at batch {batch}, reversed, against {batch} single runs"
+            pair = paired(reference.task, together, apart)
+            detail = f"worst at batch {batch}, reversed, against {batch} single runs"
+            if pair.share < self._tolerance.matched:
+                observed, bound = claims.number(pair.share), self._tolerance.matched
+                return [Claim("batch", "failed", observed, bound, because, detail=detail, sense=">=")]
+            for name in reference.floors:
+                noise = rms(pair.observed[name].astype(np.float64) - pair.expected[name])
                 if name not in worst or not noise <= worst[name][0]:
                     worst[name] = (noise, detail)
-        return [self._batch(name, *worst[name], because) for name in names]
+        return [self._batch(name, *worst[name], because) for name in reference.floors]
 
     def _batch(self, name: str, noise: float, detail: str, because: str) -> Claim:
         if isinstance(self._tolerance, FloatTolerance):
@@ -190,28 +210,49 @@ class Judge:
             ),
         ]
 
+    def _kernels(self, outputs: Sequence[Outputs]) -> list[Claim]:
+        reference = self._truth.reference
+        feeds = reference.feeds[: kernels.IMAGES]
+        plain = self._bench.run(
+            self._cell.format, self._path, feeds, threads=RUN_THREADS, kernels=kernels.REFERENCE
+        )
+        return kernels.agree(reference, outputs, plain, self._tolerance)
+
+    def _trouble(self, drawn: DrawnImage) -> str:
+        """What is wrong on an image; "" if they are finite, in range and, in float, right."""
+        signature = self._truth.subject.signature
+        try:
+            (outputs,) = self._run([drawn.feeds])
+        except WorkerFailedError as error:
+            return f"does not run: {error}"
+        runs = [(drawn.description, outputs)]
+        found = [
+            claims.outputs_as_declared(runs, signature, len(drawn.array)),
+            claims.finite(runs),
+            *claims.in_range(runs, signature),
+        ]
+        for claim in found:
+            if not claim.passed:
+                return f"{claim.name}: {claim.observed}, but should be {claim.bound} {claim.detail}"
+        return self._drawn_parity(drawn.feeds, outputs) if isinstance(self._tolerance, FloatTolerance) else ""
+
+    def _another_size(self) -> Claim:
+        image = self._truth.reference.feeds[0]["image"]
+        height, width = image.shape[2] * 3 // 4, image.shape[3] * 7 // 8
+        trouble = self._trouble(
+            DrawnImage(f"{height} x {width} pixels of a photograph", image[:, :, :height, :width].copy())
+        )
+        return Claim(
+            "any_size",
+            claims.verdict(not trouble),
+            trouble or "holds",
+            f"holds at {height} x {width} pixels",
+            "the network takes images of any size; exporters freeze the traced one silently",
+        )
+
     def _drawn(self) -> None:
         """Constant, extreme and synthetic images: finite and in range; float files also within the floor."""
-        signature = self._truth.subject.signature
-
-        def check(drawn: DrawnImage) -> str:
-            feed = drawn.feeds
-            try:
-                (outputs,) = self._run([feed])
-            except WorkerFailedError as error:
-                return f"does not run: {error}"
-            runs = [(drawn.description, outputs)]
-            found = [
-                claims.outputs_as_declared(runs, signature, len(drawn.array)),
-                claims.finite(runs),
-                *claims.in_range(runs, signature),
-            ]
-            for claim in found:
-                if not claim.passed:
-                    return f"{claim.name}: {claim.observed}, but should be {claim.bound} {claim.detail}"
-            return self._drawn_parity(feed, outputs) if isinstance(self._tolerance, FloatTolerance) else ""
-
-        falsified = falsify(self._truth.subject, check, self._effort.draws, 2 if self._dynamic else 1)
+        falsified = falsify(self._truth.subject, self._trouble, self._effort.draws, 2 if self._dynamic else 1)
         because = "a network meets more than photographs: black, white, noise, edges, values out of range"
         self.claims.append(
             Claim(
@@ -227,9 +268,14 @@ class Judge:
     def _drawn_parity(self, feed: Mapping[str, Any], outputs: Outputs) -> str:
         assert isinstance(self._tolerance, FloatTolerance)
         truth, floors = self._truth.drawn.of(feed)
-        for name, expected in truth.items():
+        pair = paired(self._truth.reference.task, outputs, truth)
+        if pair.share < self._tolerance.drawn_matched:
+            return (
+                f"{pair.share:.3g} of the detections match, but should be {self._tolerance.drawn_matched:g}"
+            )
+        for name in floors:
             floor = max(floors[name], self._truth.reference.floors[name])
-            ratio = rms(outputs[name].astype(np.float64) - expected) / floor
+            ratio = rms(pair.observed[name].astype(np.float64) - pair.expected[name]) / floor
             if not ratio <= self._tolerance.drawn_floors:
                 return (
                     f"{name} is {ratio:.3g} floors off, but should be within {self._tolerance.drawn_floors:g}"

@@ -14,7 +14,9 @@ Array = NDArray[Any]
 
 
 def rms(x: Array) -> float:
-    """Root mean square, in float64; NaN if any entry is NaN."""
+    """Root mean square, in float64; NaN if any entry is NaN, or there is none."""
+    if not x.size:
+        return math.nan
     return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
 
 
@@ -84,6 +86,8 @@ def compare(output: str, observed: Sequence[Array], reference: Sequence[Array]) 
 
 
 def _sample_error(index: int, error: Array, signal: float) -> SampleError:
+    if not error.size:  # nothing of this sample could be compared
+        return SampleError(index, math.nan, math.nan, (), math.nan)
     magnitude = np.abs(error)
     flat = int(np.argmax(magnitude))  # the first NaN, if there is one
     at = tuple(int(i) for i in np.unravel_index(flat, error.shape))

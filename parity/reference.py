@@ -16,7 +16,9 @@ import numpy as np
 
 from converters.store import Key, digest_of_files
 from converters.workbench import Feeds, Outputs, Subject, Workbench, network_digest, versions_text
+from fixtures.specs import Task
 from fixtures.streams import Stream
+from parity.detections import COMPARED, Pair, paired
 from parity.metrics import Array, rms
 
 # Float32 variants whose spread makes the floor; one thread each, for toolchains work beside them.
@@ -26,12 +28,21 @@ _FILE = "reference.npz"
 
 @dataclass(frozen=True)
 class Reference:
-    """Float64 outputs of a stream, one array [1, ...] a sample, and each output's noise floor."""
+    """Float64 outputs of a stream, one array [1, ...] a sample, and each output's noise floor.
+
+    `floors` are of the outputs that are compared number by number.
+    """
 
     names: tuple[str, ...]
     feeds: tuple[Mapping[str, Array], ...]
     outputs: Mapping[str, tuple[Array, ...]]
     floors: Mapping[str, float]
+    task: Task = "map"
+
+    def paired(self, outputs: Sequence[Outputs]) -> list[Pair]:
+        """Each sample's outputs beside the reference's, which they are to be compared with."""
+        truths = ({name: values[i] for name, values in self.outputs.items()} for i in range(len(self.feeds)))
+        return [paired(self.task, got, truth) for got, truth in zip(outputs, truths, strict=True)]
 
     def spread(self, name: str) -> float:
         """Standard deviation of an output over the stream."""
@@ -43,24 +54,35 @@ def feeds_of(stream: Stream) -> tuple[Feeds, ...]:
     return tuple({"image": sample.image[None]} for sample in stream.samples)
 
 
-def noise_floor(name: str, truth: Sequence[Outputs], variants: Sequence[Sequence[Outputs]]) -> float:
-    """Worst rms error of the float32 variants; never below half a unit in the last place of the output."""
-    worst = max(
-        rms(got[name].astype(np.float64) - expected[name])
+def noise_floors(
+    task: Task, truth: Sequence[Outputs], variants: Sequence[Sequence[Outputs]]
+) -> dict[str, float]:
+    """By output, the worst rms error of the float32 variants; at least half a unit in its last place."""
+    pairs = [
+        paired(task, got, expected)
         for variant in variants
         for got, expected in zip(variant, truth, strict=True)
-    )
-    magnitude = max(float(np.max(np.abs(expected[name]))) for expected in truth)
-    return max(worst, float(np.spacing(np.float32(magnitude))) / 2)
+    ]
+    floors = {}
+    for name in COMPARED if task == "detection" else truth[0]:
+        worst = max(rms(pair.observed[name].astype(np.float64) - pair.expected[name]) for pair in pairs)
+        magnitude = max(float(np.max(np.abs(expected[name]))) for expected in truth)
+        floors[name] = max(worst, float(np.spacing(np.float32(magnitude))) / 2)
+    return floors
 
 
 def reference_key(subject: Subject, stream: Stream) -> Key:
     parts = {
         "checkpoint": subject.weights_digest,
         "network": network_digest(subject.spec),
+        "definition": subject.definition,
         "stream": stream.digest,
         "harness": digest_of_files(
-            [Path(__file__), Path(__file__).parents[1] / "converters" / "reference.py"]
+            [
+                Path(__file__),
+                Path(__file__).with_name("detections.py"),
+                Path(__file__).parents[1] / "converters" / "reference.py",
+            ]
         ),
         "toolchain": versions_text(("torch",)),
     }
@@ -77,13 +99,13 @@ def reference_of(bench: Workbench, subject: Subject, stream: Stream) -> Referenc
         variants = [bench.reference(subject, feeds, **order) for order in SUMMATION_ORDERS]
         arrays = {f"{name}/{i}": outputs[name] for i, outputs in enumerate(truth) for name in names}
         np.savez(folder / _FILE, **arrays)  # type: ignore[arg-type]
-        return {"floors": {name: noise_floor(name, truth, variants) for name in names}}
+        return {"floors": noise_floors(subject.spec.task, truth, variants)}
 
     entry = bench.store.get(reference_key(subject, stream), make)
     with np.load(entry.path(_FILE)) as file:
         outputs = {name: tuple(file[f"{name}/{i}"] for i in range(len(feeds))) for name in names}
-    floors = {name: float(entry.meta["floors"][name]) for name in names}
-    return Reference(tuple(s.name for s in stream.samples), feeds, outputs, floors)
+    floors = {name: float(floor) for name, floor in entry.meta["floors"].items()}
+    return Reference(tuple(s.name for s in stream.samples), feeds, outputs, floors, subject.spec.task)
 
 
 class DrawnReference:
@@ -100,6 +122,5 @@ class DrawnReference:
         if key not in self._known:
             truth = self._bench.reference(self._subject, [feed], precision="float64")
             variants = [self._bench.reference(self._subject, [feed], **order) for order in SUMMATION_ORDERS]
-            floors = {name: noise_floor(name, truth, variants) for name in truth[0]}
-            self._known[key] = (truth[0], floors)
+            self._known[key] = (truth[0], noise_floors(self._subject.spec.task, truth, variants))
         return self._known[key]

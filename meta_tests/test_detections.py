@@ -1,0 +1,147 @@
+"""Detections are matched, not zipped: order means nothing, a lost, moved or relabelled box does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parity.detections import matched, overlaps, paired
+from parity.expectations import FloatTolerance, QuantizedTolerance
+
+
+def outputs_of(seed: int, batch: int = 2, rows: int = 12, found: int = 9) -> dict[str, np.ndarray]:
+    """Boxes on a grid, so that none overlaps another by half; the rest is padding."""
+    generator = np.random.default_rng(seed)
+    cells = np.stack([generator.permutation(25)[:rows] for _ in range(batch)])
+    corner = np.stack([cells % 5, cells // 5], axis=-1) / 5 + generator.uniform(0, 0.05, (batch, rows, 2))
+    location = np.concatenate([corner, corner + generator.uniform(0.1, 0.15, (batch, rows, 2))], axis=-1)
+    score = -np.sort(-generator.uniform(0.1, 1, (batch, rows)), axis=1)
+    category = generator.integers(1, 3, (batch, rows)).astype(np.int32)
+    location[:, found:], score[:, found:], category[:, found:] = 0, 0, 1
+    return {"location": location, "score": score, "category": category}
+
+
+def reordered(outputs, seed):
+    order = np.random.default_rng(seed).permutation(outputs["score"].shape[1])
+    return {name: value[:, order] for name, value in outputs.items()}
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_order_means_nothing(seed, order):
+    expected = outputs_of(seed)
+    pair = matched(reordered(expected, order), expected)
+    assert pair.share == 1
+    assert pair.lost is None
+    assert len(pair.expected["score"]) == 18
+    for name in ("location", "score"):
+        np.testing.assert_array_equal(pair.observed[name], pair.expected[name])
+
+
+def test_what_has_no_partner_is_counted_and_named():
+    expected = outputs_of(1)
+    observed = {name: value.copy() for name, value in expected.items()}
+    observed["category"][1, 3] = 3 - observed["category"][1, 3]
+    pair = matched(observed, expected)
+    assert pair.share == pytest.approx(17 / 18)
+    assert pair.lost == (1, 3, expected["score"][1, 3])
+
+    observed = {name: value.copy() for name, value in expected.items()}
+    observed["location"][0, 0] += 0.08  # half out of its place
+    assert matched(observed, expected).share == pytest.approx(17 / 18)
+
+    observed["score"][0, 1] = np.nan
+    assert matched(observed, expected).share == pytest.approx(16 / 18)
+
+    one_more = {name: value.copy() for name, value in expected.items()}
+    one_more["location"][0, 9], one_more["score"][0, 9] = (0.9, 0.9, 1, 1), 0.05
+    assert matched(one_more, expected).share == pytest.approx(2 * 18 / 37)
+    assert matched(expected, expected).share == 1
+
+
+def test_small_moves_stay_errors_of_the_matched():
+    expected = outputs_of(2)
+    observed = reordered({**expected, "score": expected["score"] * 0.99}, 5)
+    pair = matched(observed, expected)
+    assert pair.share == 1
+    np.testing.assert_allclose(pair.observed["score"], pair.expected["score"] * 0.99)
+
+
+def test_nothing_found_agrees_with_nothing_found():
+    nothing = {name: np.zeros_like(value) for name, value in outputs_of(3).items()}
+    assert matched(nothing, nothing).share == 1
+    assert matched(outputs_of(3), nothing).share == 0
+
+
+def test_maps_are_left_as_they_are():
+    outputs = {"score": np.ones((1, 1))}
+    pair = paired("map", outputs, outputs)
+    assert pair.observed is outputs
+    assert pair.share == 1
+
+
+def test_overlap():
+    boxes = np.array([[0, 0, 1, 1], [0.5, 0, 1.5, 1], [2, 2, 2, 2]])
+    np.testing.assert_allclose(overlaps(boxes, boxes), [[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 0]])
+
+
+def reference_of_two(expected):
+    from parity.reference import Reference
+
+    truths = [{name: value[i : i + 1] for name, value in expected.items()} for i in range(2)]
+    outputs = {name: tuple(truth[name] for truth in truths) for name in expected}
+    feeds = ({"image": np.zeros(1)}, {"image": np.ones(1)})
+    floors = {"location": 1e-7, "score": 1e-7}
+    return Reference(("first", "second"), feeds, outputs, floors, "detection")
+
+
+FLOAT = FloatTolerance(floors=8, drawn_floors=60, because="as the real cells", matched=0.99)
+
+
+def test_the_claim_counts_both_ways_and_names_the_worst_image():
+    from parity import claims
+
+    expected = outputs_of(4)
+    reference = reference_of_two(expected)
+    observed = {name: value.copy() for name, value in expected.items()}
+    observed["location"][1, :3] = 1 - observed["location"][1, :3][:, [2, 3, 0, 1]]
+    runs = [{name: value[i : i + 1] for name, value in observed.items()} for i in range(2)]
+    share, alive = claims.detections(reference, reference.paired(runs), FLOAT)
+    assert share.status == "failed"
+    assert "second" in share.detail
+    assert "row 0" in share.detail
+    assert alive.status == "passed"
+    good = [{name: value[i : i + 1] for name, value in expected.items()} for i in range(2)]
+    assert claims.detections(reference, reference.paired(good), FLOAT)[0].status == "passed"
+
+
+def test_one_category_alone_proves_nothing():
+    from parity import claims
+
+    expected = outputs_of(5)
+    expected["category"][:] = 1
+    reference = reference_of_two(expected)
+    runs = [{name: value[i : i + 1] for name, value in expected.items()} for i in range(2)]
+    assert claims.detections(reference, reference.paired(runs), FLOAT)[1].status == "inconclusive"
+
+
+@pytest.mark.parametrize("fault", ["crossed corners", "rising scores"])
+def test_order_of_corners_and_scores(fault):
+    from parity import claims
+
+    outputs = outputs_of(6)
+    assert claims.ordered_corners([("it", outputs)]).status == "passed"
+    if fault == "crossed corners":
+        outputs["location"] = outputs["location"][..., [2, 1, 0, 3]]
+    else:
+        outputs["score"] = outputs["score"][:, ::-1]
+    claim = claims.ordered_corners([("it", outputs)])
+    assert claim.status == "failed"
+    assert "for it" in claim.detail
+
+
+def test_tolerances_expect_every_detection_unless_they_say_otherwise():
+    assert FloatTolerance(8, 60, "x").matched == FloatTolerance(8, 60, "x").drawn_matched == 1
+    assert QuantizedTolerance({}, {}, "x").matched == 1

@@ -1,0 +1,142 @@
+"""Detection metrics: COCO's twelve, and what two networks' detections say of each other.
+
+Ground truth and predictions are plain values in COCO's forms: `{"images", "annotations",
+"categories"}`, and a list of `{"image_id", "category_id", "bbox" [x, y, w, h], "score"}`. The
+metrics are those of Lin et al., "Microsoft COCO", arXiv:1405.0312, at 10 IoUs from 0.50 to 0.95 and
+at most 100 detections an image; -1 stands where there is no ground truth to measure on.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from parity.metrics import Array
+
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+COMPARED = ("AP", "AP50", "AP75", "AR100")
+EXCELLENT = 0.001
+GOOD = 0.01
+SAME_OBJECT_IOU = 0.5  # COCO's least: two boxes that overlap less are not the same detection
+
+Verdict = Literal["excellent", "good", "warning", "inconclusive"]
+
+
+def coco_metrics(
+    ground_truth: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+    """The metrics by name. Neither argument is changed."""
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    truth = COCO(copy.deepcopy(dict(ground_truth)))
+    found = truth.loadRes(copy.deepcopy(list(predictions)))
+    evaluation = COCOeval_faster(truth, found, iouType="bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return {name: float(value) for name, value in zip(METRICS, evaluation.stats, strict=True)}
+
+
+@dataclass(frozen=True)
+class MetricComparison:
+    """`metrics` maps a metric to the network's and the artifact's; `words` say why the verdict is so."""
+
+    metrics: Mapping[str, tuple[float, float]]
+    verdict: Verdict
+    words: str
+
+    @property
+    def largest(self) -> float:
+        return max(abs(converted - network) for network, converted in self.metrics.values())
+
+
+def compare_metrics(network: Mapping[str, float], converted: Mapping[str, float]) -> MetricComparison:
+    """By the largest difference of any metric: below 0.001 excellent, below 0.01 good, else a warning."""
+    pairs = {name: (network[name], converted[name]) for name in COMPARED}
+    largest = max(abs(b - a) for a, b in pairs.values())
+    if all(max(pair) <= 0 for pair in pairs.values()):
+        return MetricComparison(
+            pairs, "inconclusive", "every metric is 0 for both, so nothing could have come out different"
+        )
+    verdict: Verdict = "excellent" if largest < EXCELLENT else "good" if largest < GOOD else "warning"
+    words = {
+        "excellent": f"differences below {EXCELLENT:g}: nearly identical results",
+        "good": f"differences below {GOOD:g}: very similar results",
+        "warning": f"a difference of {largest:.4f}, {GOOD:g} or more: significant",
+    }[verdict]
+    return MetricComparison(pairs, verdict, words)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector found in one image: `boxes` [n, 4] as x1, y1, x2, y2 in 0..1, best score first."""
+
+    boxes: Array
+    scores: Array
+    categories: Array
+
+    @staticmethod
+    def of(outputs: Mapping[str, Array]) -> Detections:
+        """Of a batch of one; slots without a detection have score 0. What is not finite stays in."""
+        score = outputs["score"][0]
+        kept = np.flatnonzero(~(score <= 0))
+        kept = kept[np.argsort(-score[kept], kind="stable")]
+        return Detections(outputs["location"][0][kept], score[kept], outputs["category"][0][kept])
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def finite(self) -> Array:
+        """[n], false where a score or a corner is NaN or infinite."""
+        return np.isfinite(self.scores) & np.isfinite(self.boxes).all(axis=1)
+
+
+@dataclass(frozen=True)
+class DetectionComparison:
+    """Two sets of detections of one image, matched; differences are the largest over matched pairs."""
+
+    network: int
+    converted: int
+    matched: int
+    box_difference: float
+    score_difference: float
+
+    @property
+    def same(self) -> bool:
+        """Whether each detection of either has its counterpart."""
+        return self.matched == self.network == self.converted
+
+    @property
+    def close(self) -> bool:
+        """The same, and no corner or score a hundredth away: no metric can tell them apart by much."""
+        return self.same and max(self.box_difference, self.score_difference) < GOOD
+
+
+def compare_detections(network: Detections, converted: Detections) -> DetectionComparison:
+    """Matched by category and overlap, best score first: two equal scores may come in either order."""
+    free = np.ones(len(converted), bool)
+    boxes, scores = [0.0], [0.0]
+    matched = 0
+    for box, score, category in zip(network.boxes, network.scores, network.categories, strict=True):
+        overlap = np.where(free & (converted.categories == category), iou(box, converted.boxes), 0)
+        if not len(overlap) or not overlap.max() >= SAME_OBJECT_IOU:
+            continue
+        index = int(overlap.argmax())
+        free[index] = False
+        matched += 1
+        boxes.append(float(np.max(np.abs(converted.boxes[index] - box))))
+        scores.append(float(abs(converted.scores[index] - score)))
+    return DetectionComparison(len(network), len(converted), matched, max(boxes), max(scores))
+
+
+def iou(box: Array, boxes: Array) -> Array:
+    """Intersection over union of one box with each of `boxes` [n, 4]; 0 where neither has an area."""
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=1)
+    union = np.prod(box[2:] - box[:2]) + np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)

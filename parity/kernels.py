@@ -1,0 +1,93 @@
+"""The claim `kernels`: one file, two implementations of every operator, the same outputs.
+
+The fast kernels that users run vectorise, fuse and pack; the runtime's reference kernels are plain
+loops that share no code with them. Where the two part, the file means something that one of them
+computes wrongly, and an agreement with PyTorch was luck.
+
+A cell that makes no such claim says why (`skipped`); nothing is green on its account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from parity.claims import number, verdict
+from parity.detections import Pair, paired
+from parity.expectations import FloatTolerance, QuantizedTolerance
+from parity.metrics import Array, decibels, rms
+from parity.reference import Reference
+from parity.results import Claim
+
+Outputs = Mapping[str, Array]
+REFERENCE = "reference"  # what runners call them
+IMAGES = 1  # of the stream: every operator runs in any image, and plain loops are slow
+
+
+_FLOAT16 = "float16 weights are widened before any operator runs: the kernels are those of the float32 file"
+# Reference kernels reach some 2 to 4 GFLOP/s on a core, 40 times less than the fast ones.
+_SKIPPED: dict[str, tuple[tuple[str, ...], str]] = {
+    "objectformer_detection": (
+        ("fp32",),
+        "9.6 s an image on a core; all its operators are in objectformer, whose file runs them",
+    ),
+    "ladeda": (
+        ("fp32", "int8_dynamic", "int8_static"),
+        "42 GFLOP, more than 10 s an image on a core; tiny_ladeda runs the same kinds of operators",
+    ),
+    "chunkyseal": (("fp32", "int8_dynamic", "int8_static"), "39 GFLOP, more than 10 s an image on a core"),
+}
+
+
+def skipped(model: str, quantization: str) -> str:
+    """Why a cell makes no such claim; empty if it makes one."""
+    if quantization == "fp16":
+        return _FLOAT16
+    quantizations, reason = _SKIPPED.get(model, ((), ""))
+    return reason if quantization in quantizations else ""
+
+
+def agree(
+    reference: Reference,
+    fast: Sequence[Outputs],
+    plain: Sequence[Outputs],
+    tolerance: FloatTolerance | QuantizedTolerance,
+) -> list[Claim]:
+    """One claim an output, over the first `len(plain)` images of the stream."""
+    pairs = [paired(reference.task, got, other) for got, other in zip(fast, plain, strict=False)]
+    return [_agree(name, reference, pairs, tolerance) for name in reference.floors]
+
+
+def _agree(
+    name: str, reference: Reference, pairs: Sequence[Pair], tolerance: FloatTolerance | QuantizedTolerance
+) -> Claim:
+    differences = [pair.observed[name].astype(np.float64) - pair.expected[name] for pair in pairs]
+    worst = max((rms(difference) for difference in differences), key=lambda x: np.inf if np.isnan(x) else x)
+    greatest = float(np.max(np.abs(np.concatenate([difference.ravel() for difference in differences]))))
+    detail = f"over {len(pairs)} of the stream's images; greatest difference {greatest:.3g}"
+    if isinstance(tolerance, FloatTolerance):
+        ratio = worst / reference.floors[name]
+        return Claim(
+            "kernels",
+            verdict(ratio <= tolerance.floors),
+            number(ratio),
+            tolerance.floors,
+            "fast and reference kernels, both right, differ by no more than either may from float64",
+            output=name,
+            unit="floors",
+            detail=detail,
+            sense="<=",
+        )
+    sqnr, bound = decibels(reference.spread(name) ** 2, worst**2), tolerance.worst_sqnr_db[name]
+    return Claim(
+        "kernels",
+        verdict(sqnr >= bound),
+        number(sqnr),
+        bound,
+        "the two round int8 activations differently, which may cost no more than int8 itself",
+        output=name,
+        unit="dB",
+        detail=detail,
+        sense=">=",
+    )
