@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,7 +24,7 @@ def _libraries():
         write_pretrained, \
         CheckpointError, \
         golden_state_dict, \
-        load_weights, \
+        weighted, \
         read_checkpoint, \
         Localizer
     import torch
@@ -29,7 +32,7 @@ def _libraries():
 
     from converters import pretrained
     from converters.pretrained import ProofError, write_pretrained
-    from fixtures.checkpoints import CheckpointError, golden_state_dict, load_weights, read_checkpoint
+    from fixtures.checkpoints import CheckpointError, golden_state_dict, read_checkpoint, weighted
     from fixtures.objectformer import Localizer
 
 
@@ -59,6 +62,7 @@ def test_clean_weights(tmp_path, training, suffix):
     output = tmp_path / "new" / f"clean{suffix}"
     result = write_pretrained(training, TINY, output)
     assert result.path == output
+    assert result.shapes["fc.weight"] == (1, 8)
     assert result.source == "model_state of ckpt_epoch_00012.pyth, epoch 12, prefix 'module.' removed"
     assert result.bytes_before == training.stat().st_size > 400_000
     assert result.bytes_after == output.stat().st_size < 20_000
@@ -169,8 +173,6 @@ def test_keys_a_variant_does_not_use_are_kept(tmp_path, monkeypatch, held):
     """On a stand-in for ObjectFormer, whose 137 MB say no more: one localizer, two unused."""
     import torch.nn as nn
 
-    from fixtures import checkpoint_match
-
     class Network(nn.Module):
         def __init__(self, unused: bool) -> None:
             super().__init__()
@@ -189,30 +191,107 @@ def test_keys_a_variant_does_not_use_are_kept(tmp_path, monkeypatch, held):
             localizers = list(self.network.children())
             return tuple(localizer(features, (64, 64)) for localizer in localizers)
 
-    class Spec:
-        name, title, golden, input_sizes = "stand-in", "Stand-in", "stand-in", (64,)
-        unused_prefixes = ("unused_0.", "unused_1.")
-        published_outputs = ("mask", "other", "third")
-
-        def build(self):
-            return Module(False)
-
-        def build_published(self):
-            return Module(True)
-
-        def signature(self):
-            return DETECTION.signature()
-
+    built = SimpleNamespace(Deployed=lambda: Module(False), Published=lambda: Module(True))
+    monkeypatch.setitem(sys.modules, "stand_in", built)
+    spec = replace(
+        DETECTION,
+        name="stand-in",
+        deployed="stand_in:Deployed",
+        published="stand_in:Published",
+        published_outputs=("mask", "other", "third"),
+        unused_prefixes=("unused_0.", "unused_1."),
+    )
     state = Module(True).network.state_dict()
-    entries = {key: (tuple(value.shape), "float32") for key, value in state.items()}
-    monkeypatch.setattr("fixtures.checkpoints.golden_entries", lambda _: entries)
-    monkeypatch.setattr(checkpoint_match, "golden_entries", lambda _: entries)
-    left_out = {"all": (), "half of the unused": ("unused_1.",), "its own": Spec.unused_prefixes}[held]
+    left_out = {"all": (), "half of the unused": ("unused_1.",), "its own": spec.unused_prefixes}[held]
     kept = {key: value for key, value in state.items() if not key.startswith(left_out)}
     torch.save(kept, tmp_path / "a.pth")
-    result = write_pretrained(tmp_path / "a.pth", Spec(), tmp_path / "b.pth")
+    result = write_pretrained(tmp_path / "a.pth", spec, tmp_path / "b.pth")
     assert result.keys == tuple(kept)
     assert result.outputs.keys() == ({"mask", "other", "third"} if held == "all" else {"score"})
     assert torch.load(tmp_path / "b.pth")["model_state"].keys() == kept.keys()
-    module = Spec().build()
-    assert load_weights(module, Spec(), tmp_path / "b.pth").startswith("model_state of b.pth")
+    assert read_checkpoint(tmp_path / "b.pth", spec).source.startswith("model_state of b.pth")
+    used = weighted(spec, tmp_path / "b.pth").network.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in used.items())
+
+
+CFG = {
+    "MODEL": {"MODEL_NAME": "ObjectFormer", "NUM_CLASSES": 1, "PRETRAINED": "./ckpt/imagenet_pre.pth"},
+    "DATASET": {
+        "DATASET_NAME": "TamperingDataset",
+        "IMG_SIZE": 224,
+        "TEST_AUGMENTATIONS": {"RESIZE_PARAMS": [380, 380]},
+    },
+    "TRAIN": {"MAX_EPOCH": 40, "AMP_ENABLE": True},
+    "DATALOADER": {"BATCH_SIZE": 24},
+    "OPTIMIZER": {"OPTIMIZER_METHOD": "sgd", "BASE_LR": 0.00025},
+}
+
+
+def test_what_a_checkpoint_says_of_its_training():
+    from converters.pretrained_metadata import described
+
+    for cfg in (CFG, json.dumps(CFG)):  # yacs dumps YAML, of which JSON is a part
+        found = described(
+            {"epoch": 12, "cfg": cfg, "metrics": {"Image-level AUC": 0.91, "f1": 0.5}}, DETECTION
+        )
+        assert found["architecture"] == "ObjectFormer"
+        assert found["input_size"] == [380, 380]  # what evaluation fed; nothing reads IMG_SIZE
+        assert found["num_classes"] == 1
+        assert found["training_dataset"] == "TamperingDataset"
+        assert found["performance"]["image_auc"] == 0.91
+        assert found["performance"]["pixel_f1"] is None  # an f1 that does not say of what
+        assert found["performance"]["reported"] == {"metrics.f1": 0.5}
+        assert found["training"]["epoch"] == 12
+        assert found["training"]["learning_rate"] == 0.00025
+        assert found["training"]["scheduler"] is None
+        assert found["read_from"]["input_size"] == "cfg.DATASET.TEST_AUGMENTATIONS.RESIZE_PARAMS"
+        assert found["read_from"]["performance.image_auc"] == "metrics.Image-level AUC"
+
+
+def test_nothing_is_invented():
+    from converters.pretrained_metadata import described
+
+    for metadata in ({}, {"cfg": ""}, {"cfg": "{not: [yaml"}, {"cfg": {"MODEL": None, "DATASET": {}}}):
+        found = described(metadata, DETECTION)
+        assert found.pop("architecture") == "ObjectFormer"
+        assert found.pop("read_from") == {"architecture": "names and shapes of the weights"}
+        assert found["performance"].pop("reported") == {}
+        values = [*found.pop("performance").values(), *found.pop("training").values(), *found.values()]
+        assert set(values) == {None}
+
+
+def test_a_folder_of_clean_weights(tmp_path, training):
+    from converters.pretrained_folder import write_pretrained_folder
+
+    folder = tmp_path / "exports" / "pretrained"
+    results = write_pretrained_folder(training, TINY, folder)
+    assert [result.path.parent for result in results] == [folder, folder]
+    found = json.loads((folder / "tiny_ladeda_metadata.json").read_text())
+    assert found["network"]["parameters"] == 1297
+    assert found["training"]["learning_rate"] == 0.001
+    assert found["source"]["sha256"] == read_checkpoint(training, TINY).sha256
+    report = (folder / "validation_report.txt").read_text()
+    assert "removed     optimizer_state, scheduler_state, scaler_state\n" in report
+    assert f"{training.stat().st_size - results[0].bytes_after:,} bytes saved" in report
+    assert "image_logit   identical  sha256" in report
+    assert "conv1.weight                      [8, 3, 1, 1]" in report
+    again = [file.read_bytes() for file in sorted(folder.iterdir())]
+    write_pretrained_folder(training, TINY, folder)
+    assert [file.read_bytes() for file in sorted(folder.iterdir())] == again
+
+
+def test_a_failed_folder_harms_nothing(tmp_path, training, monkeypatch):
+    from converters import pretrained_folder
+
+    pretrained_folder.write_pretrained_folder(training, TINY, tmp_path / "clean")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "clean").iterdir()}
+
+    def broken(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pretrained_folder, "_report", broken)
+    for folder in ("clean", "new"):
+        with pytest.raises(OSError, match="No space left"):
+            pretrained_folder.write_pretrained_folder(training, TINY, tmp_path / folder)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "clean").iterdir()} == before
+    assert {path.name for path in tmp_path.iterdir()} == {"clean", training.name}

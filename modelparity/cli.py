@@ -81,6 +81,9 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else
 InputSize = Annotated[
     int | None, typer.Option("--input-size", metavar="N", help="Height and width of the image.")
 ]
+Outputs = Annotated[
+    str | None, typer.Option("--outputs", metavar="A,B", help="These outputs alone, in this order.")
+]
 
 
 def _version(asked: bool) -> None:
@@ -114,27 +117,118 @@ def list_(as_json: Json = False) -> None:
 @app.command()
 def convert(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model of `modelparity list`.")],
-    format: Annotated[str, typer.Option("--format", metavar="onnx|tflite|pretrained", help="What to make.")],
     output: Annotated[
-        str, typer.Option("--output", metavar="PATH", help="A file, or a folder to put it in.")
-    ],
+        str | None, typer.Option("--output", metavar="PATH", help="A file, or a folder to put it in.")
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option("--format", metavar="onnx|tflite|pretrained", help="What to make; PATH's suffix tells."),
+    ] = None,
     quantization: Annotated[str, typer.Option("--quantization", metavar="Q", help="The recipe.")] = "fp32",
-    checkpoint: Checkpoint = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            "--checkpoint-path",
+            metavar="PATH",
+            help="Trained weights; without, those of the goldens, or RUN_DIR/best_model.pth.",
+        ),
+    ] = None,
     size: Size = "reduced",
     input_size: InputSize = None,
     calibration: Annotated[
         Path | None, typer.Option("--calibration", metavar="DIR", help="Your own images for int8_static.")
     ] = None,
+    outputs: Outputs = None,
+    opset: Annotated[
+        int | None, typer.Option("--opset", metavar="N", help="ONNX opset, 12 to 20; 20 if not given.")
+    ] = None,
+    route: Annotated[
+        str | None,
+        typer.Option("--route", metavar="onnx", help="TFLite by way of ONNX: a second witness."),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option(" /--no-verify", help="Write the file unproven, or though it fails.")
+    ] = True,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option("--run-dir", metavar="DIR", help="A training's folder: DIR/onnx_model is made of it."),
+    ] = None,
+    image_input: Annotated[
+        Path | None,
+        typer.Option("--image-input", metavar="IMAGE", help="With --run-dir: check the file on this image."),
+    ] = None,
+    dataset_dir: Annotated[
+        Path | None,
+        typer.Option("--dataset-dir", metavar="DIR", help="With --run-dir: dataset.jsonl and data/."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="cpu|cuda", help="With --run-dir: where PyTorch runs.")
+    ] = None,
+    evaluate: Annotated[
+        bool,
+        typer.Option(
+            "--evaluate",
+            "--evaluate-converted-model",
+            help="With --run-dir: COCO metrics of network and file on the dataset.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make one artifact, or clean weights from a training checkpoint, and write it to PATH."""
-    from modelparity import commands_convert
+    """Make one artifact, or clean weights from a training checkpoint; prove it, and write it to PATH."""
+    if run_dir is not None:
+        from modelparity import commands_run_directory, run_request
 
+        run_request.refuse(size=size != "reduced", input_size=input_size, outputs=outputs, route=route)
+        whole = run_request.request(
+            model,
+            run_dir,
+            format,
+            quantization,
+            Path(output) if output else None,
+            checkpoint,
+            image_input,
+            dataset_dir,
+            device or "cpu",
+            evaluate,
+            calibration,
+            opset,
+        )
+        if not commands_run_directory.convert(whole, as_json):
+            raise typer.Exit(1)
+        return
+    from modelparity import commands_convert
+    from modelparity.errors import BadInputError
+
+    alone = {
+        "--image-input": image_input,
+        "--dataset-dir": dataset_dir,
+        "--device": device,
+        "--evaluate": evaluate,
+    }
+    for option, value in alone.items():
+        if value:
+            raise BadInputError(f"{option} goes with --run-dir DIR, the folder of a training")
+    if output is None:
+        raise BadInputError("Missing option '--output'")
     slash = output.endswith(("/", os.sep))
     wanted = commands_convert.request(
-        model, format, quantization, Path(output), slash, checkpoint, size, input_size, calibration
+        model,
+        format,
+        quantization,
+        Path(output),
+        slash,
+        checkpoint,
+        size,
+        input_size,
+        calibration,
+        outputs,
+        opset,
+        verify,
+        route,
     )
-    commands_convert.convert(wanted, as_json)
+    if not commands_convert.convert(wanted, as_json):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -162,12 +256,16 @@ def verify(
     checkpoint: Checkpoint = None,
     size: Size = "reduced",
     input_size: InputSize = None,
+    outputs: Outputs = None,
+    image: Annotated[
+        Path | None, typer.Option("--image", metavar="IMAGE", help="The photograph of the quick checks.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Judge a file as the gate would. Exit 1 if it fails, 2 if it is no model at all."""
     from modelparity.commands_verify import verify_file
 
-    if not verify_file(artifact, model, checkpoint, size, input_size, as_json):
+    if not verify_file(artifact, model, checkpoint, size, input_size, outputs, as_json, image):
         raise typer.Exit(1)
 
 
@@ -191,6 +289,48 @@ def gate(
 
     if not commands_gate.gate(expression, checkpoint or [], size, output, as_json):
         raise typer.Exit(1)
+
+
+@app.command()
+def package(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model of `modelparity list`.")
+    ] = "objectformer",
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="The release folder.")] = Path(
+        "exports"
+    ),
+    checkpoint: Checkpoint = None,
+    formats: Annotated[
+        str | None,
+        typer.Option("--formats", metavar="A,B", help="Of pytorch, onnx, tflite; all if not given."),
+    ] = None,
+    quantizations: Annotated[
+        str | None, typer.Option("--quantizations", metavar="A,B", help="Recipes; all if not given.")
+    ] = None,
+    size: Size = "reduced",
+    input_size: InputSize = None,
+    include_failed: Annotated[
+        bool, typer.Option("--include-failed", help="Package files that fail their proof, and say so.")
+    ] = False,
+) -> None:
+    """Prove a model's files and write a release folder: files, wrapper, benchmarks, documents."""
+    from modelparity import commands_package
+
+    wanted = commands_package.plan(model, output, checkpoint, formats, quantizations, include_failed)
+    if not commands_package.make(wanted, size, input_size):
+        raise typer.Exit(1)
+
+
+@app.command()
+def extract(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model whose checkpoints hold others too.")],
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="What training left behind.")],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The part: .pth or .safetensors.")],
+) -> None:
+    """Write one network's part of a large checkpoint to a file of its own, without loading the rest."""
+    from modelparity import commands_extract
+
+    commands_extract.extract(model, checkpoint, output)
 
 
 @app.command()

@@ -1,30 +1,38 @@
-"""`modelparity convert`: one artifact, made in the workers, kept in the store, copied out of it."""
+"""`modelparity convert`: one artifact, made in the workers, proven, and copied out of the store."""
 
 from __future__ import annotations
 
 import json
-import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from converters import CONVERTERS
-from converters.artifact import Artifact
+from converters.artifact import Artifact, Description, Port
 from converters.quantization import QUANTIZATIONS
-from converters.store import ENTRY, replace_with, sha256_of
+from converters.store import sha256_of
 from converters.workers import CONVERT_TIMEOUT_S
 from fixtures.specs import ModelSpec
-from modelparity import named, terminal
+from modelparity import named, routes, terminal
+from modelparity.deliver import deliver
 from modelparity.errors import BadInputError
-from modelparity.faults import os_words
+from modelparity.pretrained import write_pretrained
 from modelparity.session import Session, calibration_of
-
-_PRETRAINED_SUFFIXES = (".pth", ".safetensors")
+from modelparity.verify import verify_in
+from parity.cells import Cell
+from parity.results import Passed
+from reports.failures import outcome_line
+from reports.view import Entry
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted, every name known and every path absolute."""
+    """What is wanted, every name known and every path absolute.
+
+    `folder`: the output is one, for clean weights. `opset` None is the exporter's own. `maker` is
+    the converter: the format's own, or a second route to it.
+    """
 
     spec: ModelSpec
     format: str
@@ -34,11 +42,19 @@ class Request:
     size: str
     input_size: int
     calibration: Path | None
+    opset: int | None = None
+    verify: bool = True
+    folder: bool = False
+    maker: str = ""
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was written where; `weights` says where they came from, `made` whether the store had it not."""
+    """What was written where; `weights` says where they came from, `made` whether the store had it not.
+
+    `contract` is what the file declares: inputs -> outputs. `verdict` is "pass", "fail" (nothing was
+    written) or "not verified", and `evidence` says it in words.
+    """
 
     path: str
     model: str
@@ -50,11 +66,16 @@ class Written:
     seconds: float
     made: bool = True
     external_data: str | None = None
+    contract: str = ""
+    verdict: str = "pass"
+    evidence: str = ""
+    files: tuple[str, ...] = ()
+    witnesses: str = ""
 
 
 def request(
     model: str,
-    format: str,
+    format: str | None,
     quantization: str,
     output: Path,
     slash: bool,
@@ -62,57 +83,103 @@ def request(
     size: str,
     input_size: int | None,
     calibration: Path | None,
+    outputs: str | None = None,
+    opset: int | None = None,
+    verify: bool = True,
+    route: str | None = None,
 ) -> Request:
     """The arguments, checked as far as that costs nothing; `slash`: `output` was given as a folder."""
-    spec = named.model_named(model)
-    format = named.format_named(format)
+    spec = named.with_outputs(named.model_named(model), outputs)
+    folder = slash or output.is_dir()
+    if format is None and folder:
+        raise BadInputError(f"{output}: a folder; say what to put in it with --format")
+    format = named.format_named(format) if format else named.format_of(output)
     quantization = named.quantization_named(quantization)
     size = named.size_named(size)
     n = named.input_size_of(spec, input_size)
     checkpoint = checkpoint.absolute() if checkpoint else None
-    pretrained = format == named.PRETRAINED
-    suffix = _PRETRAINED_SUFFIXES[0] if pretrained else CONVERTERS[format].suffix
+    named.checked_opset(opset, format)
+    maker = _maker(route, format)
     path = output.absolute()
-    if slash or path.is_dir():
-        words = [
-            spec.name,
-            "" if n == spec.default_input_size else str(n),
-            "" if pretrained else quantization,
-        ]
-        path /= "-".join(filter(None, words)) + suffix
+    if format == named.PRETRAINED:
+        _check_pretrained(path, folder, checkpoint, quantization, outputs)
+        return Request(spec, format, quantization, path, checkpoint, size, n, None, folder=folder)
+    suffix = CONVERTERS[format].suffix
+    if folder:
+        path /= (
+            "-".join([spec.name, *([str(n)] if n != spec.default_input_size else []), quantization]) + suffix
+        )
     named.checked_output(path, checkpoint)
-    if pretrained:
-        _check_pretrained(path, checkpoint, quantization)
-    elif path.suffix != suffix:
+    if path.suffix != suffix:
         terminal.warn(f"{path.name} does not end in {suffix}; other tools may go by the name")
-    if calibration and (pretrained or not QUANTIZATIONS[quantization].needs_calibration):
+    if calibration and not QUANTIZATIONS[quantization].needs_calibration:
         terminal.warn(f"{format} {quantization} is not calibrated; --calibration is not used")
         calibration = None
     calibration = calibration.absolute() if calibration else None
-    return Request(spec, format, quantization, path, checkpoint, size, n, calibration)
+    return Request(
+        spec, format, quantization, path, checkpoint, size, n, calibration, opset, verify, maker=maker
+    )
 
 
-def _check_pretrained(path: Path, checkpoint: Path | None, quantization: str) -> None:
+def _maker(route: str | None, format: str) -> str:
+    """The converter for a route to a format; raises `BadInputError` for one that is not there."""
+    if route is None:
+        return format
+    if route != "onnx":
+        raise BadInputError(f"no such route: {route!r}; known: onnx")
+    if format != "tflite":
+        raise BadInputError(f"--route onnx leads to --format tflite, not to {format}")
+    routes.require_extra()
+    return routes.ONNX2TF
+
+
+def _check_pretrained(
+    path: Path, folder: bool, checkpoint: Path | None, quantization: str, outputs: str | None
+) -> None:
     if checkpoint is None:
         raise BadInputError("--format pretrained needs --checkpoint PATH, the training checkpoint to clean")
-    if path.suffix not in _PRETRAINED_SUFFIXES:
-        among = ", ".join(_PRETRAINED_SUFFIXES)
-        raise BadInputError(f"{path}: suffix {path.suffix!r}, but should be one of {among}")
+    if folder:
+        named.writable_folder(path)
+    elif path.suffix not in named.SUFFIXES[named.PRETRAINED]:
+        among = ", ".join(named.SUFFIXES[named.PRETRAINED])
+        raise BadInputError(
+            f"{path}: suffix {path.suffix!r}, but should be one of {among}, or a folder's name/"
+        )
+    else:
+        named.checked_output(path, checkpoint)
     if quantization != "fp32":
         raise BadInputError(f"--quantization {quantization}: pretrained weights are float32")
+    if outputs:
+        raise BadInputError("--outputs is for converted files: pretrained weights have none")
 
 
-def convert(wanted: Request, as_json: bool) -> None:
-    """Makes and writes it, and prints what was written."""
+def convert(wanted: Request, as_json: bool) -> bool:
+    """Makes, proves and writes it, and prints what was written; returns whether it was."""
     result = _pretrained(wanted) if wanted.format == named.PRETRAINED else _artifact(wanted)
     if as_json:
         terminal.say(json.dumps(asdict(result), indent=1))
+    else:
+        _print(result)
+    return result.verdict != "fail"
+
+
+def _print(result: Written) -> None:
+    if result.witnesses:
+        terminal.say(f"{result.witnesses}\n")
+    if result.verdict == "fail":
+        terminal.say(f"FAIL: {result.evidence}")
+        terminal.say(f"{result.path} was not written; --no-verify writes it all the same")
         return
     terminal.say(f"wrote {result.path}")
+    for name in result.files:
+        terminal.say(f"  {name}")
     if result.external_data:
         terminal.say(f"  with its data in {result.external_data}; keep the two together")
-    terminal.say(f"  {result.bytes:,} bytes, sha256 {result.sha256}")
+    terminal.say(f"  {result.bytes:,} bytes{f', sha256 {result.sha256}' if result.sha256 else ''}")
     terminal.say(f"  weights: {result.weights}")
+    label = "verified" if result.verdict == "pass" else result.verdict
+    for words in filter(None, (result.contract, result.evidence)):
+        terminal.say(f"  {label}: {words}")
     terminal.say(f"  {result.seconds:.1f} s{'' if result.made else ', taken from the store'}")
 
 
@@ -129,25 +196,22 @@ def weights_words(session: Session, spec: ModelSpec, checkpoint: Path | None) ->
 
 
 def _pretrained(wanted: Request) -> Written:
+    assert wanted.checkpoint is not None
     start = time.monotonic()
     with Session() as session, terminal.progress(f"cleaning {wanted.checkpoint}"):
-        reply = session.workers["torch"].call(
-            "modelparity.in_worker:write_pretrained",
-            wanted.checkpoint,
-            wanted.spec,
-            wanted.output,
-            timeout=CONVERT_TIMEOUT_S,
-        )
-    value = reply.value
+        files = write_pretrained(session, wanted.checkpoint, wanted.spec, wanted.output, wanted.folder)
+    first = files[0]
     return Written(
         str(wanted.output),
         wanted.spec.name,
         wanted.format,
         wanted.quantization,
-        value["bytes"],
-        value["sha256"],
-        value["weights"],
+        first.bytes,
+        first.sha256,
+        first.weights,
         round(time.monotonic() - start, 2),
+        evidence=f"{first.parameters:,} parameters, outputs bit for bit those of the checkpoint",
+        files=tuple(sorted(path.name for path in wanted.output.iterdir())) if wanted.folder else (),
     )
 
 
@@ -162,52 +226,85 @@ def _artifact(wanted: Request) -> Written:
             progress.stage(f"making {label}")
 
         with Session(
-            checkpoints=checkpoints, size=wanted.size, input_size=wanted.input_size, on_miss=making
+            checkpoints=checkpoints,
+            size=wanted.size,
+            input_size=wanted.input_size,
+            models={spec.name: spec},
+            converters=routes.CONVERTERS_AND_ROUTES,
+            on_miss=making,
         ) as session:
             weights = weights_words(session, spec, wanted.checkpoint)
-            calibration = None
-            if QUANTIZATIONS[wanted.quantization].needs_calibration:
-                calibration = session.calibration(spec.name)
-                if wanted.calibration:
-                    from fixtures.streams import calibration_from_directory
-
-                    stream = calibration_from_directory(spec, wanted.input_size, wanted.calibration)
-                    calibration = calibration_of(stream)
-            artifact, _ = session.bench.artifact(
-                session.subject(spec.name), wanted.format, wanted.quantization, calibration
+            artifact = _made(session, wanted)
+            anew = bool(made)  # what proving makes is not the artifact
+            description = (
+                session.workers[wanted.format].call("converters.census:describe", artifact.path).value
             )
-            data = _copy(session, artifact, wanted.output)
+            verdict, evidence = "not verified", "--no-verify was given"
+            if wanted.verify:
+                verdict, evidence = _proven(session, wanted, artifact, progress.stage)
+            data = deliver(session, artifact, wanted.output) if verdict != "fail" else None
+            witnesses = ""
+            if wanted.maker == routes.ONNX2TF and wanted.quantization == "fp32" and wanted.verify:
+                progress.stage("comparing the two routes")
+                found = routes.compared(session, spec.name)
+                witnesses = f"{routes.table(found)}\n{found.verdict}"
     return Written(
         str(wanted.output),
         spec.name,
         wanted.format,
         wanted.quantization,
-        wanted.output.stat().st_size,
-        sha256_of(wanted.output),
+        artifact.bytes if verdict == "fail" else wanted.output.stat().st_size,
+        artifact.sha256 if verdict == "fail" else sha256_of(wanted.output),
         weights,
         round(time.monotonic() - start, 2),
-        bool(made),
+        anew,
         str(data) if data else None,
+        contract_words(description),
+        verdict,
+        evidence,
+        witnesses=witnesses,
     )
 
 
-def _copy(session: Session, artifact: Artifact, output: Path) -> Path | None:
-    """Copies an artifact out of the store; returns where its external data went, if it has any."""
-    beside = [path for path in artifact.path.parent.iterdir() if path.name not in (ENTRY, artifact.path.name)]
-    try:
-        if not beside:
-            replace_with(output, artifact.path)
-            return None
-        (source,) = beside
-        data = output.with_name(f"{output.name}.data")
-        with tempfile.TemporaryDirectory(prefix="modelparity-") as folder:
-            # The file names its data, so that two models in one folder do not share them.
-            renamed = Path(folder) / artifact.path.name
-            session.workers["onnx"].call(
-                "modelparity.in_worker:rename_external_data", artifact.path, renamed, data.name
-            )
-            replace_with(data, source)
-            replace_with(output, renamed)
-        return data
-    except OSError as error:
-        raise BadInputError(os_words(error, output)) from error
+def _made(session: Session, wanted: Request) -> Artifact:
+    """The artifact in the store."""
+    spec, calibration = wanted.spec, None
+    if QUANTIZATIONS[wanted.quantization].needs_calibration:
+        calibration = session.calibration(spec.name)
+        if wanted.calibration:
+            from fixtures.streams import calibration_from_directory
+
+            stream = calibration_from_directory(spec, wanted.input_size, wanted.calibration)
+            calibration = calibration_of(stream)
+    subject = session.subject(spec.name)
+    artifact, _ = session.bench.artifact(subject, wanted.maker, wanted.quantization, calibration)
+    return session.bench.at_opset(artifact, wanted.opset) if wanted.opset else artifact
+
+
+def _proven(
+    session: Session, wanted: Request, artifact: Artifact, on_stage: Callable[[str], None]
+) -> tuple[str, str]:
+    """The verdict, and the evidence in words; that of an earlier run, if it was about this very file."""
+    if wanted.opset is None and wanted.calibration is None and wanted.maker == wanted.format:
+        cell = Cell(wanted.spec.name, wanted.format, wanted.quantization)
+        try:
+            record = session.cached(cell)
+        except KeyError as error:  # nobody has declared what it must reach
+            raise BadInputError(str(error.args[0])) from error
+        if record is not None and isinstance(record.outcome, Passed):
+            return "pass", f"{len(record.claims)} claims hold, {record.headline}; proven before"
+    found = verify_in(session, artifact.path, wanted.format, wanted.spec, on_stage)
+    if found.verdict == "pass":
+        return "pass", f"{len(found.record.claims)} claims hold, {found.record.headline}"
+    record = found.record
+    words = outcome_line(Entry(record.id, record.model, record.format, record.quantization, record))
+    return "fail", f"{words}{f'; known limitation: {found.limitation.reason}' if found.limitation else ''}"
+
+
+def contract_words(description: Description) -> str:
+    """Such as `image float32 (1,3,256,256) -> score float32 (1,1)`."""
+
+    def words(ports: Sequence[Port]) -> str:
+        return ", ".join(f"{port.name} {port.dtype} ({','.join(map(str, port.shape))})" for port in ports)
+
+    return f"{words(description.inputs)} -> {words(description.outputs)}"

@@ -63,11 +63,12 @@ def _file(target: str) -> Path:
 def _network(spec: ModelSpec, input: Path, checkpoint: Path | None, size: str, raw: bool) -> Arrays:
     """The PyTorch network: the deployed outputs, or with `raw` the published ones."""
     arrays = read_arrays(input)
-    wanted = [Wanted("image", ("batch", 3, "N", "N"), "float32", spec.input_sizes)]
+    sides = ("height", "width") if spec.free_size else ("N", "N")
+    wanted = [Wanted("image", ("batch", 3, *sides), "float32", spec.input_sizes)]
     check_arrays(arrays, wanted, input)
     _warn(arrays)
     checkpoints = {spec.name: checkpoint} if checkpoint else {}
-    n = arrays["image"].shape[-1]
+    n = None if spec.free_size else arrays["image"].shape[-1]
     with (
         terminal.progress(f"running {spec.name}"),
         Session(checkpoints=checkpoints, size=size, input_size=n) as session,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fixtures.specs import ModelSpec
 from modelparity import named, terminal
 from modelparity.errors import BadInputError
 from modelparity.faults import os_words
+from modelparity.five_checks import lines
 from modelparity.session import Session
 from modelparity.verify import Verification, verify
 from reports.evidence import claim_words
@@ -20,10 +22,17 @@ if TYPE_CHECKING:
 
 
 def verify_file(
-    artifact: Path, model: str, checkpoint: Path | None, size: str, input_size: int | None, as_json: bool
+    artifact: Path,
+    model: str,
+    checkpoint: Path | None,
+    size: str,
+    input_size: int | None,
+    outputs: str | None,
+    as_json: bool,
+    image: Path | None = None,
 ) -> bool:
     """Prints the verdict; returns whether it is a pass."""
-    spec = named.model_named(model)
+    spec = named.with_outputs(named.model_named(model), outputs)
     size = named.size_named(size)
     if input_size is not None:
         named.input_size_of(spec, input_size)
@@ -36,7 +45,7 @@ def verify_file(
         pass  # sniffing says so in its own words
     except OSError as error:
         raise BadInputError(os_words(error, path)) from error
-    found = _verified(path, spec.name, checkpoint, size, input_size)
+    found = _verified(path, spec, checkpoint, size, input_size, image.absolute() if image else None)
     if as_json:
         terminal.say(found.as_json())
     else:
@@ -44,23 +53,28 @@ def verify_file(
     return found.verdict == "pass"
 
 
-def _verified(path: Path, model: str, checkpoint: Path | None, size: str, n: int | None) -> Verification:
+def _verified(
+    path: Path, spec: ModelSpec, checkpoint: Path | None, size: str, n: int | None, image: Path | None
+) -> Verification:
     from converters.census import sniff
     from modelparity.commands_convert import weights_words
 
-    spec = named.model_named(model)
     sniff(path)  # what is no model at all is refused before anything is read for it
     with terminal.progress(f"judging {path.name}") as progress:
         if checkpoint:
             progress.hint(f"reading {checkpoint.name}")
             with Session() as session:
                 weights_words(session, spec, checkpoint)
-        return verify(path, spec, checkpoint, size, n, on_stage=progress.stage)
+        return verify(path, spec, checkpoint, size, n, progress.stage, image)
 
 
 def _print(found: Verification) -> None:
     from rich.text import Text
 
+    if found.checks:
+        for text in lines(found.checks):
+            terminal.say(text)
+        terminal.say()
     record = found.record
     entry = Entry(record.id, record.model, record.format, record.quantization, record)
     passed = found.verdict == "pass"

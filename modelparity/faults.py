@@ -21,7 +21,16 @@ STOPPED = 130
 DEBUG = "MODELPARITY_DEBUG"
 
 # Raised over what the user gave, here or in a worker. By name: importing the types would import torch.
-_USERS = ("CheckpointError", "ImageError", "NotAModelError", "BrokenModelError", "BadInputError")
+_USERS = (
+    "CheckpointError",
+    "ImageError",
+    "NotAModelError",
+    "BrokenModelError",
+    "BadInputError",
+    "OpsetError",
+    "RunDirectoryError",
+    "DatasetError",
+)
 _ERRNO = re.compile(r"\[Errno (\d+)\] ([^:]*)(?:: '([^']*)')?")
 
 

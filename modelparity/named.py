@@ -13,7 +13,14 @@ from modelparity.errors import BadInputError, nearest
 
 PRETRAINED = "pretrained"
 FORMATS = (*CONVERTERS, PRETRAINED)
+SUFFIXES = {
+    **{format: (converter.suffix,) for format, converter in CONVERTERS.items()},
+    PRETRAINED: (".pth", ".safetensors"),
+}
+OPSETS = range(12, 21)  # converters.onnx_opset.OLDEST to converters.onnx.OPSET
 SIZES = ("reduced", "full")
+# Other tools' words for the same recipes. "int8" is none of them: it may mean either.
+ALIASES = {"dynamic_range": "int8_dynamic", "full_int8": "int8_static", "float32": "fp32", "float16": "fp16"}
 GOLDEN_WORDS = "deterministic weights of the goldens (no checkpoint given)"
 
 
@@ -28,8 +35,37 @@ def format_named(name: str) -> str:
 
 
 def quantization_named(name: str) -> str:
-    """A quantization that recipes exist for."""
-    return _known("quantization", name, QUANTIZATIONS)
+    """A quantization that recipes exist for, by its own name or another tool's."""
+    return _known("quantization", ALIASES.get(name, name), QUANTIZATIONS)
+
+
+def format_of(output: Path) -> str:
+    """The format that a file's suffix stands for."""
+    for format, suffixes in SUFFIXES.items():
+        if output.suffix in suffixes:
+            return format
+    known = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+    raise BadInputError(f"{output.name or output}: say what to make with --format, or by a suffix: {known}")
+
+
+def checked_opset(opset: int | None, format: str) -> None:
+    """Raises unless `opset` can be asked for."""
+    if opset is None:
+        return
+    if format != "onnx":
+        raise BadInputError(f"--opset {opset}: {format} has no opsets; they are ONNX's")
+    if opset not in OPSETS:
+        raise BadInputError(f"--opset {opset}, but should be {OPSETS[0]} to {OPSETS[-1]}")
+
+
+def with_outputs(spec: ModelSpec, names: str | None) -> ModelSpec:
+    """The model with the outputs of a comma-separated list alone; all of them without one."""
+    if names is None:
+        return spec
+    try:
+        return spec.with_outputs([name.strip() for name in names.split(",")])
+    except ValueError as error:
+        raise BadInputError(f"--outputs {names}: {error}") from error
 
 
 def size_named(name: str) -> str:

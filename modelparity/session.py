@@ -11,7 +11,7 @@ from pathlib import Path
 from converters import CONVERTERS, Converter
 from converters.store import Key, Store
 from converters.workbench import Calibration, Feeds, Subject, Workbench, digest_of_arrays
-from converters.workers import RUN_TIMEOUT_S, Workers
+from converters.workers import CONVERT_TIMEOUT_S, RUN_TIMEOUT_S, Workers
 from fixtures.specs import MODELS, ModelSpec
 from fixtures.streams import Stream, calibration_stream, evaluation_stream
 from parity.cells import Cell
@@ -65,7 +65,15 @@ class Session:
         self.calibration = functools.cache(self._calibration)
 
     def _subject(self, model: str) -> Subject:
-        return Subject.of(self.models[model], self._checkpoints.get(model), self._input_size, self._size)
+        spec, checkpoint = self.models[model], self._checkpoints.get(model)
+        if checkpoint and spec.told:
+            if self._size == "full":
+                spec = spec.at("full")
+            reply = self.workers["torch"].call(
+                "converters.reference:fitted", spec, checkpoint, timeout=CONVERT_TIMEOUT_S
+            )
+            spec = reply.value
+        return Subject.of(spec, checkpoint, self._input_size, self._size)
 
     def _stream(self, model: str) -> Stream:
         subject = self.subject(model)

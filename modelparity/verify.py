@@ -17,6 +17,7 @@ from converters.workers import WorkerCrashedError, WorkerFailedError
 from fixtures.specs import ModelSpec
 from modelparity.errors import BadInputError
 from modelparity.faults import BAD_INPUT, explained
+from modelparity.five_checks import Checks, checked
 from modelparity.session import Session
 from parity import claims
 from parity.cells import Cell
@@ -50,6 +51,7 @@ class Verification:
 
     record: CellRecord
     limitation: Limitation | None = None
+    checks: Checks | None = None
 
     @property
     def verdict(self) -> Literal["pass", "fail"]:
@@ -61,7 +63,8 @@ class Verification:
         cell: dict[str, Any] = {"status": self.record.status, **asdict(self.record)}
         found = cell.pop("claims")
         cell["limitation"] = self.limitation.reason if self.limitation else None
-        data = {"verdict": self.verdict, "cell": cell, "claims": found}
+        checks = asdict(self.checks) if self.checks else None
+        data = {"verdict": self.verdict, "cell": cell, "claims": found, "checks": checks}
         return json.dumps(data, indent=1, allow_nan=False)
 
 
@@ -72,8 +75,9 @@ def verify(
     size: str = "reduced",
     input_size: int | None = None,
     on_stage: Callable[[str], None] = lambda _: None,
+    image: Path | None = None,
 ) -> Verification:
-    """Judges the file at an absolute path.
+    """Judges the file at an absolute path; `image` is what the quick checks look at.
 
     Raises `NotAModelError` for another kind of file, `BadInputError` or `OSError` for what the user
     can put right; whatever a damaged or hostile file does to a runtime becomes the verdict.
@@ -89,9 +93,42 @@ def verify(
             return _unreadable(error, path, spec, format)
     n = input_size or declared_input_size(description, spec)
     with Session(
-        checkpoints=checkpoints, size=size, input_size=n, on_miss=lambda label, _: on_stage(f"making {label}")
+        checkpoints=checkpoints,
+        size=size,
+        input_size=n,
+        models={spec.name: spec},
+        on_miss=lambda label, _: on_stage(f"making {label}"),
     ) as session:
-        return _judged(session, path, spec, description, on_stage)
+        if checkpoint is None:
+            _expect_definition(path, description, spec, size)
+        on_stage(f"trying {path.name}")
+        checks = checked(session, spec.name, path, description, image)
+        return replace(_judged(session, path, spec, description, on_stage), checks=checks)
+
+
+def _expect_definition(path: Path, description: Description, spec: ModelSpec, size: str) -> None:
+    """Raises for a file of the other size."""
+    have = {port.name: port.shape[1:] for port in description.outputs}
+
+    def fits(definition: str) -> bool:
+        outputs = spec.at(definition).signature().outputs
+        return all(have.get(output.name) == output.shape[1:] for output in outputs)
+
+    if len(spec.sizes) > 1 and not fits(size):
+        other = next((definition for definition in spec.sizes if fits(definition)), None)
+        if other:
+            raise BadInputError(f"{path}: has the outputs of the {other} definition: use --size {other}")
+
+
+def verify_in(
+    session: Session, path: Path, format: str, spec: ModelSpec, on_stage: Callable[[str], None]
+) -> Verification:
+    """Judges a file of a known format in a session that is open: against its weights and input size."""
+    try:
+        description = session.workers[format].call("converters.census:describe", path).value
+    except (WorkerFailedError, WorkerCrashedError) as error:
+        return _unreadable(error, path, spec, format)
+    return _judged(session, path, spec, description, on_stage)
 
 
 def declared_input_size(description: Description, spec: ModelSpec) -> int:
@@ -174,7 +211,7 @@ def _unreadable(
         outcome = Errored("load", explained(error)[0])
     else:
         raise error
-    record = _blank(Cell(spec.name, format, UNKNOWN), path, spec.size_for("reduced"), None)
+    record = _blank(Cell(spec.name, format, UNKNOWN), path, spec.size, None)
     return Verification(_finished(record, (), outcome))
 
 
@@ -185,6 +222,6 @@ def _foreign_quantization(
     signature = session.subject(spec.name).signature
     dynamic = session.bench.converters[cell.format].dynamic_batch
     return (
-        claims.interface(description, signature, dynamic),
+        claims.interface(description, signature, dynamic, dynamic and spec.free_size),
         claims.precision(description, " or ".join(QUANTIZATIONS)),
     )
