@@ -81,6 +81,10 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else
 InputSize = Annotated[
     int | None, typer.Option("--input-size", metavar="N", help="Height and width of the image.")
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the network; `list` names them."),
+]
 Outputs = Annotated[
     str | None, typer.Option("--outputs", metavar="A,B", help="These outputs alone, in this order.")
 ]
@@ -139,6 +143,7 @@ def convert(
     calibration: Annotated[
         Path | None, typer.Option("--calibration", metavar="DIR", help="Your own images for int8_static.")
     ] = None,
+    settings: Settings = None,
     outputs: Outputs = None,
     opset: Annotated[
         int | None, typer.Option("--opset", metavar="N", help="ONNX opset, 12 to 20; 20 if not given.")
@@ -179,7 +184,9 @@ def convert(
     if run_dir is not None:
         from modelparity import commands_run_directory, run_request
 
-        run_request.refuse(size=size != "reduced", input_size=input_size, outputs=outputs, route=route)
+        run_request.refuse(
+            size=size != "reduced", input_size=input_size, outputs=outputs, route=route, set=settings
+        )
         whole = run_request.request(
             model,
             run_dir,
@@ -226,6 +233,7 @@ def convert(
         opset,
         verify,
         route,
+        settings or (),
     )
     if not commands_convert.convert(wanted, as_json):
         raise typer.Exit(1)
@@ -241,12 +249,13 @@ def run(
     ] = None,
     checkpoint: Checkpoint = None,
     size: Size = "reduced",
+    settings: Settings = None,
     raw: Annotated[bool, typer.Option("--raw", help="The published network's own outputs.")] = False,
 ) -> None:
     """Run a network or an artifact: arrays by name in, arrays by name out."""
     from modelparity import commands_run
 
-    commands_run.run(target, input, output, model, checkpoint, size, raw)
+    commands_run.run(target, input, output, model, checkpoint, size, raw, settings or ())
 
 
 @app.command()
@@ -256,6 +265,7 @@ def verify(
     checkpoint: Checkpoint = None,
     size: Size = "reduced",
     input_size: InputSize = None,
+    settings: Settings = None,
     outputs: Outputs = None,
     image: Annotated[
         Path | None, typer.Option("--image", metavar="IMAGE", help="The photograph of the quick checks.")
@@ -265,7 +275,9 @@ def verify(
     """Judge a file as the gate would. Exit 1 if it fails, 2 if it is no model at all."""
     from modelparity.commands_verify import verify_file
 
-    if not verify_file(artifact, model, checkpoint, size, input_size, outputs, as_json, image):
+    if not verify_file(
+        artifact, model, checkpoint, size, input_size, outputs, as_json, image, settings or ()
+    ):
         raise typer.Exit(1)
 
 

@@ -87,9 +87,10 @@ def request(
     opset: int | None = None,
     verify: bool = True,
     route: str | None = None,
+    settings: Sequence[str] = (),
 ) -> Request:
     """The arguments, checked as far as that costs nothing; `slash`: `output` was given as a folder."""
-    spec = named.with_outputs(named.model_named(model), outputs)
+    spec = named.with_outputs(named.with_settings(named.model_named(model), settings), outputs)
     folder = slash or output.is_dir()
     if format is None and folder:
         raise BadInputError(f"{output}: a folder; say what to put in it with --format")

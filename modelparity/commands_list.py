@@ -7,7 +7,7 @@ from typing import Any
 
 from converters import CONVERTERS
 from converters.quantization import QUANTIZATIONS
-from fixtures.specs import MODELS, ModelSpec, TensorSpec
+from fixtures.specs import MODELS, ModelSpec, TensorSpec, Value
 from modelparity import terminal
 from parity.cells import Cell, columns
 from parity.expectations import EXPECTATIONS, Expectation, FloatTolerance, Limitation
@@ -46,6 +46,11 @@ def _as_data(spec: ModelSpec) -> dict[str, Any]:
         "sizes": spec.sizes,
         "input_sizes": spec.input_sizes,
         "default_input_size": spec.default_input_size,
+        "free_size": spec.free_size,
+        "settings": [
+            {"name": s.name, "default": s.default, "choices": s.choices, "meaning": s.meaning}
+            for s in spec.settings
+        ],
         "inputs": [_port(port) for port in signature.inputs],
         "outputs": [_port(port) for port in signature.outputs],
         "published_outputs": spec.published_outputs,
@@ -61,6 +66,10 @@ def _as_data(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
+def _text(value: Value) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def _port(port: TensorSpec) -> dict[str, Any]:
     return {"name": port.name, "shape": port.shape, "dtype": port.dtype, "meaning": port.meaning}
 
@@ -72,12 +81,16 @@ def _print(spec: ModelSpec) -> None:
 
     terminal.show(Text(f"{spec.name}: {spec.title}", style="bold"))
     sizes = ", ".join(f"{n} (default)" if n == spec.default_input_size else str(n) for n in spec.input_sizes)
-    terminal.say(f"  input sizes {sizes}; definitions {', '.join(spec.sizes)}")
+    free = " (ONNX: any)" if spec.free_size else ""
+    terminal.say(f"  input sizes {sizes}{free}; definitions {', '.join(spec.sizes)}")
     signature = spec.signature()
     for way, ports in (("in ", signature.inputs), ("out", signature.outputs)):
         for port in ports:
             axes = ", ".join(map(str, port.shape))
             terminal.say(f"  {way} {port.name} {port.dtype} [{axes}]: {port.meaning}")
+    for setting in spec.settings:
+        choices = f", of {', '.join(map(str, setting.choices))}" if setting.choices else ""
+        terminal.say(f"  --set {setting.name}={_text(setting.default)}: {setting.meaning}{choices}")
     table = Table("quantization", *CONVERTERS, box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for name in QUANTIZATIONS:
         cells = (Cell(spec.name, format, name) for format in CONVERTERS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ def run(
     checkpoint: Path | None,
     size: str,
     raw: bool,
+    settings: Sequence[str] = (),
 ) -> None:
     """Runs a model by name, or an artifact by path, and prints what came out."""
     input = input.absolute()
@@ -39,7 +40,10 @@ def run(
     if target in MODELS:
         if spec and spec.name != target:
             raise BadInputError(f"--model {spec.name}, but {target} is to be run")
-        outputs = _network(MODELS[target], input, checkpoint.absolute() if checkpoint else None, size, raw)
+        network = named.with_settings(MODELS[target], settings)
+        outputs = _network(network, input, checkpoint.absolute() if checkpoint else None, size, raw)
+    elif settings:
+        raise BadInputError(f"--set is for a model's name: {target} is made already")
     else:
         outputs = _artifact(_file(target), input, spec, checkpoint, raw)
     for words in not_finite(outputs):
@@ -69,14 +73,23 @@ def _network(spec: ModelSpec, input: Path, checkpoint: Path | None, size: str, r
     _warn(arrays)
     checkpoints = {spec.name: checkpoint} if checkpoint else {}
     n = None if spec.free_size else arrays["image"].shape[-1]
+    if raw and spec.task == "detection" and len(arrays["image"]) != 1:
+        count = len(arrays["image"])
+        raise BadInputError(
+            f"{input}: --raw gives what {spec.name} finds in one image, but there are {count}"
+        )
     with (
         terminal.progress(f"running {spec.name}"),
-        Session(checkpoints=checkpoints, size=size, input_size=n) as session,
+        Session(checkpoints=checkpoints, size=size, input_size=n, models={spec.name: spec}) as session,
     ):
         weights_words(session, spec, checkpoint)
         if raw:
             reply = session.workers["torch"].call(
-                "converters.reference:run_published", spec, checkpoint, arrays, timeout=CONVERT_TIMEOUT_S
+                "converters.reference:run_published",
+                session.subject(spec.name).spec,
+                checkpoint,
+                arrays,
+                timeout=CONVERT_TIMEOUT_S,
             )
             return dict(reply.value)
         threads = os.cpu_count() or 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,10 @@ def verify_file(
     outputs: str | None,
     as_json: bool,
     image: Path | None = None,
+    settings: Sequence[str] = (),
 ) -> bool:
     """Prints the verdict; returns whether it is a pass."""
-    spec = named.with_outputs(named.model_named(model), outputs)
+    spec = named.with_outputs(named.with_settings(named.model_named(model), settings), outputs)
     size = named.size_named(size)
     if input_size is not None:
         named.input_size_of(spec, input_size)

@@ -29,6 +29,24 @@ def model_named(name: str) -> ModelSpec:
     return MODELS[_known("model", name, MODELS)]
 
 
+def with_settings(spec: ModelSpec, pairs: Iterable[str]) -> ModelSpec:
+    """The spec with settings given as `NAME=VALUE` texts."""
+    known = {setting.name: setting for setting in spec.settings}
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not (equals and text):
+            raise BadInputError(f"--set {pair!r}, but should be NAME=VALUE")
+        if name not in known:
+            hint = nearest(name, known) if known else "; it has none"
+            raise BadInputError(f"--set {name}: no such setting of {spec.name}{hint}")
+        try:
+            values[name] = known[name].parsed(text)
+        except ValueError as error:
+            raise BadInputError(f"--set {error}") from error
+    return spec.configured(values)
+
+
 def format_named(name: str) -> str:
     """A converter's format, or "pretrained"."""
     return _known("format", name, FORMATS)
