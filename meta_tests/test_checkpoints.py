@@ -20,24 +20,24 @@ def _libraries():
     global \
         torch, \
         save_file, \
-        golden_entries, \
+        published_entries, \
         Checkpoint, \
         CheckpointError, \
         golden_checkpoint, \
         golden_state_dict, \
-        load_weights, \
-        read_checkpoint
+        read_checkpoint, \
+        weighted
     import torch
     from safetensors.torch import save_file
 
-    from fixtures.checkpoint_match import golden_entries
+    from fixtures.checkpoint_match import published_entries
     from fixtures.checkpoints import (
         Checkpoint,
         CheckpointError,
         golden_checkpoint,
         golden_state_dict,
-        load_weights,
         read_checkpoint,
+        weighted,
     )
 
 
@@ -160,14 +160,23 @@ def test_sha256_is_of_the_file(tmp_path, weights):
     assert read_checkpoint(path, TINY).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_load_weights(tmp_path, weights):
-    module = TINY.build()
-    assert load_weights(module, TINY) == "golden weights of tiny_ladeda-right_diag, seed 'a'"
-    assert all(torch.equal(module.network.state_dict()[key], value) for key, value in weights.items())
+def test_weighted_modules_hold_the_weights(tmp_path, weights):
+    golden = weighted(TINY)
+    assert not golden.training
+    assert all(torch.equal(golden.network.state_dict()[key], value) for key, value in weights.items())
     shifted = {key: value + 1 for key, value in weights.items()}
-    words = load_weights(module, TINY, saved(tmp_path / "a.pth", shifted))
-    assert words == "bare state dict of a.pth"
+    module = weighted(TINY, saved(tmp_path / "a.pth", shifted))
     assert all(torch.equal(module.network.state_dict()[key], value) for key, value in shifted.items())
+
+
+def test_a_constant_that_was_built_without_values_is_noticed(monkeypatch):
+    """The network is built on the meta device; what is no weight must be made on the CPU by name."""
+    from fixtures import ladeda
+
+    made = torch.tensor
+    monkeypatch.setattr(ladeda.torch, "tensor", lambda *args, device=None, **options: made(*args, **options))
+    with pytest.raises(AssertionError, match=r"gradient\.kernel is not in the state dict"):
+        weighted(TINY)
 
 
 # --- variants of one network
@@ -177,7 +186,7 @@ def test_keys_a_variant_does_not_use(tmp_path):
     # Every tensor is one number seen many times: the published shapes in a file of some kilobytes.
     everything = {
         key: torch.zeros((), dtype=getattr(torch, dtype)).expand(shape)
-        for key, (shape, dtype) in golden_entries("objectformer").items()
+        for key, (shape, dtype) in published_entries(OBJECTFORMER).items()
     }
     path = saved(tmp_path / "of.pyth", {"epoch": 1, "model_state": everything})
     checkpoint = read_checkpoint(path, DETECTION)
@@ -190,9 +199,8 @@ def test_keys_a_variant_does_not_use(tmp_path):
     own = saved(tmp_path / "own.pth", {key: everything[key] for key in checkpoint.state_dict})
     assert read_checkpoint(own, DETECTION).state_dict.keys() == checkpoint.state_dict.keys()
     assert re.fullmatch(r"key 'localizer_2\.\S+' is missing; and 7 further", refusal(own, OBJECTFORMER))
-    whole = DETECTION.build_published()
     with pytest.raises(CheckpointError, match=r"holds objectformer_detection alone: key 'localizer_0\."):
-        load_weights(whole, DETECTION, own)
+        weighted(DETECTION, own, published=True)
 
     half = {key: value for key, value in everything.items() if key != "localizer_0.deconv1.conv.bias"}
     assert refusal(saved(own, half), DETECTION) == "key 'localizer_0.deconv1.conv.bias' is missing"
@@ -208,7 +216,7 @@ def test_another_network_is_named(tmp_path, weights):
     assert refusal(path, OBJECTFORMER) == (
         "not objectformer: 1 of its 427 keys are here; it fits tiny_ladeda best, 21 of 21 keys"
     )
-    small = {key: torch.zeros(1) for key in golden_entries("objectformer")}
+    small = {key: torch.zeros(1) for key in published_entries(OBJECTFORMER)}
     assert refusal(saved(path, small), TINY) == (
         "not tiny_ladeda: 1 of its 21 keys are here; it fits objectformer or objectformer_detection best, "
         "427 of 427 keys"
