@@ -120,8 +120,9 @@ EXPECTATIONS: dict[Cell, Expectation] = {
     Cell("objectformer_detection", "onnx", "int8_dynamic"): _budget(
         _OBJECTFORMER.format("18.8 dB"), score=(16, 11)
     ),
+    # The same file reaches 18.7 dB on a CPU with VNNI and 16.4 (worst image 7.8) on one without.
     Cell("objectformer_detection", "onnx", "int8_static"): _budget(
-        _OBJECTFORMER.format("18.7 dB"), score=(15, 8)
+        _OBJECTFORMER.format("16.4 to 18.7 dB"), score=(14, 6)
     ),
     Cell("objectformer_detection", "tflite", "int8_dynamic"): _budget(
         _OBJECTFORMER.format("18.3 dB"), score=(15, 8)
