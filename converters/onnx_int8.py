@@ -196,6 +196,10 @@ class Static(_Rewriter):
                 self._round(activation, activation, f"{activation}_dequantized")
         values, scale = quantized_weight(self.array(weight), axis)
         if weight not in self.done:
+            if sum(weight in layer.input for layer in self.layers) > 1:
+                # The same integers, moved by 128: where onnxruntime does so itself, to keep products from
+                # saturating, it fails on a weight that several layers share ("replace the existing tensor").
+                values = (values.astype(np.int16) + 128).astype(np.uint8)
             self.done[weight] = self._dequantized(weight, values, scale, axis)
         node.input[0], node.input[1] = self.done[activation], self.done[weight]
         if len(node.input) > 2:
@@ -221,10 +225,15 @@ class Static(_Rewriter):
         constants = [
             self.constant(f"{name}_quantized", values),
             self.constant(f"{name}_scale", scale),
-            self.constant(f"{name}_zero_point", np.zeros(scale.shape, values.dtype)),
+            self.constant(f"{name}_zero_point", np.full(scale.shape, _middle(values), values.dtype)),
         ]
         self.add("DequantizeLinear", constants, [f"{name}_dequantized"], axis=axis)
         return f"{name}_dequantized"
+
+
+def _middle(values: Array) -> int:
+    """The zero point of symmetric integers."""
+    return 128 if values.dtype == np.uint8 else 0
 
 
 def _channel_axis(node: NodeProto) -> int:

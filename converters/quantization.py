@@ -167,7 +167,7 @@ KEEP_FLOAT: dict[tuple[str, Format, str], tuple[KeepFloat, ...]] = {
     ("chunkyseal", "onnx", "int8_dynamic"): (
         KeepFloat(
             "Conv",
-            "depthwise, for 0.3 % of the weights: preds 26.3 instead of 25.9, 0.7 of the time an image",
+            "depthwise, for 2 % of the weights: 1.27 s an image instead of 1.74 as ConvInteger",
             shapes=_ONNX_DEPTHWISE,
         ),
     ),

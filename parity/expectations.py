@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from parity.cells import Cell
 
@@ -79,6 +79,11 @@ _FLOAT16 = (
 # patches 18 dB (Tiny-LaDeDa). Budgets stand between that and what right rounding reaches.
 _OBJECTFORMER = "right int8 rounding reaches {} here, weights one step off score -11 and mask 0 dB"
 _TINY_LADEDA = "right int8 rounding reaches {} here, weights one step off score 15 and patches 18 dB"
+_LADEDA = "right int8 rounding reaches {} here, weights one step off score -80 and patches -75 dB"
+_FASTERRCNN = (
+    "the goldens' scores lie within 0.03 of one another, so rounding changes which hundred come out: right "
+    "int8 rounding reaches {}, weights one step off score -23 dB and 0.32 matched"
+)
 _CHUNKYSEAL = "right int8 rounding reaches {} here, weights one step off 0.8 dB"
 
 EXPECTATIONS: dict[Cell, Expectation] = {
@@ -143,33 +148,87 @@ EXPECTATIONS: dict[Cell, Expectation] = {
         _TINY_LADEDA.format("score 32.7 and patches 22.3 dB"), score=(29, 23), patch_logits=(20, 19)
     ),
     **{
-        Cell("ladeda", format, q): _budget("PROVISIONAL", score=(-99, -99), patch_logits=(-99, -99))
+        Cell("ladeda", format, "fp16"): _budget(
+            _FLOAT16.format("score 27.9 and patches 30 dB"), score=(25, 24), patch_logits=(27, 26)
+        )
         for format in ("onnx", "tflite")
-        for q in ("fp16", "int8_dynamic", "int8_static")
+    },
+    Cell("ladeda", "onnx", "int8_dynamic"): _budget(
+        _LADEDA.format("score 10.8 and patches 4.5 dB"), score=(8, 4), patch_logits=(3.5, 2.5)
+    ),
+    Cell("ladeda", "tflite", "int8_dynamic"): _budget(
+        _LADEDA.format("score 7.9 and patches 5.6 dB"), score=(6, 4), patch_logits=(4.5, 4)
+    ),
+    **{
+        Cell("ladeda", format, "int8_static"): Limitation(
+            stage="sqnr",
+            reason=(
+                "int8 activations of the convolutions leave the patch map 0.7 dB, as much noise as signal: "
+                "after NPR, photographs move the patch logits by 0.04 about 1"
+            ),
+            because="10 dB would leave the noise a third of the spread; fp16 reaches 30 dB",
+            tolerance=_budget(
+                "noise of a third of the spread is the most that ranking patches can bear",
+                score=(8, 2),
+                patch_logits=(10, 0),
+            ),
+        )
+        for format in ("onnx", "tflite")
     },
     **{
         Cell("chunkyseal", format, "fp16"): _budget(_FLOAT16.format("64 dB"), preds=(60, 58))
         for format in ("onnx", "tflite")
     },
-    Cell("chunkyseal", "onnx", "int8_dynamic"): _budget(
-        _CHUNKYSEAL.format("PROVISIONAL 25.9 dB"), preds=(22, 18)
-    ),
-    Cell("chunkyseal", "onnx", "int8_static"): _budget(
-        _CHUNKYSEAL.format("PROVISIONAL 24.2 dB"), preds=(21, 17)
-    ),
-    Cell("chunkyseal", "tflite", "int8_dynamic"): _budget(
-        _CHUNKYSEAL.format("PROVISIONAL 33.9 dB"), preds=(30, 27)
-    ),
-    Cell("chunkyseal", "tflite", "int8_static"): _budget(_CHUNKYSEAL.format("PROVISIONAL"), preds=(-99, -99)),
+    Cell("chunkyseal", "onnx", "int8_dynamic"): _budget(_CHUNKYSEAL.format("34.1 dB"), preds=(30, 27)),
+    Cell("chunkyseal", "onnx", "int8_static"): _budget(_CHUNKYSEAL.format("32.1 dB"), preds=(28, 25)),
+    Cell("chunkyseal", "tflite", "int8_dynamic"): _budget(_CHUNKYSEAL.format("32.9 dB"), preds=(29, 26)),
+    Cell("chunkyseal", "tflite", "int8_static"): _budget(_CHUNKYSEAL.format("31.5 dB"), preds=(28, 25)),
     **{
-        Cell("fasterrcnn", format, q): _budget(
-            "PROVISIONAL", matched=0.1, location=(-99, -99), score=(-99, -99)
+        Cell("fasterrcnn", format, "fp32"): FloatTolerance(
+            floors=8,
+            drawn_floors=60,
+            because=(
+                "a right conversion sits at 1 to 3 floors and loses one detection in 1,000, where a "
+                "suppression is a tie; 99 detections for 100 are a share of 0.995"
+            ),
+            matched=0.997,
+            drawn_matched=0.9,
         )
         for format in ("onnx", "tflite")
-        for q in ("fp16", "int8_dynamic", "int8_static")
     },
-    Cell("fasterrcnn", "onnx", "fp32"): replace(_FLOAT, matched=0.9, drawn_matched=0.5),
-    Cell("fasterrcnn", "tflite", "fp32"): replace(_FLOAT, matched=0.9, drawn_matched=0.5),
+    **{
+        Cell("fasterrcnn", format, "fp16"): _budget(
+            _FLOAT16.format("score 23, location 46 dB and 0.994 matched"),
+            matched=0.98,
+            location=(43, 35),
+            score=(20, 10),
+        )
+        for format in ("onnx", "tflite")
+    },
+    Cell("fasterrcnn", "onnx", "int8_dynamic"): _budget(
+        _FASTERRCNN.format("score 4.3, location 24.8 dB and 0.80 matched"),
+        matched=0.7,
+        location=(22, 19),
+        score=(2.5, 1.5),
+    ),
+    Cell("fasterrcnn", "onnx", "int8_static"): _budget(
+        _FASTERRCNN.format("score 3.5, location 25.1 dB and 0.80 matched"),
+        matched=0.7,
+        location=(22, 19),
+        score=(2, 1),
+    ),
+    Cell("fasterrcnn", "tflite", "int8_dynamic"): _budget(
+        _FASTERRCNN.format("score 5.3, location 26.5 dB and 0.83 matched"),
+        matched=0.75,
+        location=(23, 20),
+        score=(3, 1.5),
+    ),
+    Cell("fasterrcnn", "tflite", "int8_static"): _budget(
+        _FASTERRCNN.format("score 4.2, location 25.7 dB and 0.81 matched"),
+        matched=0.7,
+        location=(22, 19),
+        score=(2.5, 1.5),
+    ),
 }
 
 
