@@ -73,10 +73,6 @@ def _verified(
 def _print(found: Verification) -> None:
     from rich.text import Text
 
-    if found.checks:
-        for text in lines(found.checks):
-            terminal.say(text)
-        terminal.say()
     record = found.record
     entry = Entry(record.id, record.model, record.format, record.quantization, record)
     passed = found.verdict == "pass"
@@ -92,6 +88,10 @@ def _print(found: Verification) -> None:
         terminal.say(f"{record.artifact.bytes:,} bytes, sha256 {record.artifact.sha256}")
         if weights:
             terminal.say(f"weights {shares(weights)}; arithmetic {shares(record.artifact.arithmetic_share)}")
+    if found.checks:
+        terminal.say()
+        for text in lines(found.checks):
+            terminal.say(text)
     if record.claims:
         terminal.say()
         terminal.show(_claims(found))
