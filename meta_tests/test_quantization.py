@@ -260,8 +260,8 @@ def test_every_exception_matches_a_layer_of_its_network() -> None:
         import torch
 
         with torch.device("meta"):
-            network = MODELS[model].build()
-        tensors = [*network.parameters(), *network.buffers()]
+            networks = [MODELS[model].at(size).build() for size in MODELS[model].sizes]
+        tensors = [tensor for network in networks for tensor in (*network.parameters(), *network.buffers())]
         shapes = {tuple(sorted(tensor.shape)) for tensor in tensors}
         for entry in entries:
             for shape in entry.shapes:
