@@ -19,10 +19,10 @@ from torch import Tensor
 
 from fixtures.checkpoint_files import CheckpointError, open_checkpoint
 from fixtures.checkpoint_layouts import chosen_state
+from fixtures.checkpoint_match import published_entries
 from fixtures.checkpoints import Checkpoint, read_checkpoint
 from fixtures.specs import ModelSpec
 
-SUFFIXES = (".pth", ".safetensors")
 _DTYPES = {torch.float32: "F32", torch.int64: "I64"}  # what `read_checkpoint` leaves
 _READ: dict[tuple[Path, ModelSpec], Checkpoint] = {}
 
@@ -105,7 +105,7 @@ def _without_part(path: Path, spec: ModelSpec) -> CheckpointError | None:
         state, _ = chosen_state(open_checkpoint(path).content, path.name)
     except CheckpointError:
         return None
-    if any(spec.part in f".{key}" for key in state) or any(key.startswith("convnext.") for key in state):
+    if any(spec.part in f".{key}" for key in state) or state.keys() & published_entries(spec).keys():
         return None
     parts = sorted({key.partition(".")[0] for key in state})
     found = ", ".join(parts[:8]) + (f" and {len(parts) - 8} further" if len(parts) > 8 else "")

@@ -43,6 +43,11 @@ def quantized_weight(weight: Array, axis: int) -> tuple[Array, Array]:
     return np.rint(weight / scale).astype(np.int8), scale.reshape(-1)
 
 
+def about_128(values: Array) -> Array:
+    """int8 values as uint8 with a zero point of 128: the same integers."""
+    return (values.astype(np.int16) + 128).astype(np.uint8)
+
+
 def affine(low: float, high: float) -> tuple[Array, Array]:
     """uint8 scale and zero point of a range, widened to hold 0 so that padding is exact."""
     low, high = min(low, 0.0), max(high, 0.0)
@@ -51,13 +56,18 @@ def affine(low: float, high: float) -> tuple[Array, Array]:
 
 
 def set_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
-    """Makes `nodes`, some of which may be the graph's own, the graph's nodes."""
+    """Makes `nodes`, some of which may be the graph's own, its nodes; drops constants that none reads."""
     copies = []
     for node in nodes:
         copies.append(NodeProto())
         copies[-1].CopyFrom(node)
     del graph.node[:]
     graph.node.extend(copies)
+    used = {name for node in copies for name in node.input}
+    kept = [constant for constant in graph.initializer if constant.name in used]
+    if len(kept) != len(graph.initializer):
+        del graph.initializer[:]
+        graph.initializer.extend(kept)
 
 
 class _Rewriter:
@@ -95,10 +105,6 @@ class _Rewriter:
             else:
                 self.keep(node)
         set_nodes(self.graph, self.nodes)
-        used = {name for node in self.nodes for name in node.input}
-        kept = [w for w in self.graph.initializer if w.name in used]
-        del self.graph.initializer[:]
-        self.graph.initializer.extend(kept)
 
     def layer(self, node: NodeProto) -> None:
         raise NotImplementedError
@@ -153,7 +159,7 @@ class Dynamic(_Rewriter):
         if node.op_type == "Conv":
             # The same integers, moved by 128: onnxruntime before 1.24 has no ConvInteger of int8 weights.
             self.constant(f"{weight}_zero_point", np.array(128, np.uint8))
-            return self.constant(f"{weight}_quantized", (values.astype(np.int16) + 128).astype(np.uint8))
+            return self.constant(f"{weight}_quantized", about_128(values))
         stored = self.constant(f"{weight}_quantized", values)
         if axis == 1:
             return stored
@@ -199,7 +205,7 @@ class Static(_Rewriter):
             if sum(weight in layer.input for layer in self.layers) > 1:
                 # The same integers, moved by 128: where onnxruntime does so itself, to keep products from
                 # saturating, it fails on a weight that several layers share ("replace the existing tensor").
-                values = (values.astype(np.int16) + 128).astype(np.uint8)
+                values = about_128(values)
             self.done[weight] = self._dequantized(weight, values, scale, axis)
         node.input[0], node.input[1] = self.done[activation], self.done[weight]
         if len(node.input) > 2:

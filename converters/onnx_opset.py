@@ -14,6 +14,8 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper
 
+from converters.onnx_int8 import set_nodes
+
 OLDEST = 12  # what the oldest runtimes in use read; the first with integer Clip, Max and Min
 _EXTERNAL_DATA_BYTES = 1_900_000_000  # protobuf ends at 2 GiB
 
@@ -89,14 +91,7 @@ class _Lowering:
         }
 
     def rewrite(self) -> None:
-        nodes = [made for node in self._graph.node for made in self._lowered(node)]
-        del self._graph.node[:]
-        self._graph.node.extend(nodes)
-        used = {name for node in nodes for name in node.input}
-        kept = [tensor for tensor in self._graph.initializer if tensor.name in used]
-        if len(kept) != len(self._graph.initializer):
-            del self._graph.initializer[:]
-            self._graph.initializer.extend(kept)
+        set_nodes(self._graph, [made for node in self._graph.node for made in self._lowered(node)])
 
     def _lowered(self, node: NodeProto) -> Iterator[NodeProto]:
         if node.domain not in ("", "ai.onnx"):

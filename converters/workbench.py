@@ -220,7 +220,7 @@ class Workbench:
         parts = {
             "source": artifact.key,
             "opset": str(opset),
-            "converter": digest_of_files([_HERE / "onnx_opset.py"]),
+            "converter": digest_of_files([_HERE / "onnx_opset.py", _HERE / "onnx_int8.py"]),
             "toolchain": versions_text(("onnx",)),
         }
 

@@ -15,8 +15,8 @@ from parity.detection_metrics import (
     coco_metrics,
     compare_detections,
     compare_metrics,
-    iou,
 )
+from parity.detections import overlaps
 
 WIDTH, HEIGHT = 320, 240
 
@@ -206,5 +206,5 @@ def test_iou_is_that_of_pycocotools():
     corners = np.sort(generator.uniform(0, 1, (50, 2, 2)), axis=1).reshape(50, 4)
     sizes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
     expected = mask.iou(sizes[:1], sizes, [0] * 50)[0]
-    assert iou(corners[0], corners) == pytest.approx(expected, abs=1e-12)
-    assert iou(np.zeros(4), np.zeros((1, 4))) == 0
+    assert overlaps(corners[:1], corners)[0] == pytest.approx(expected, abs=1e-12)
+    assert overlaps(np.zeros((1, 4)), np.zeros((1, 4)))[0] == 0

@@ -79,11 +79,14 @@ def world(tmp_path_factory):
         yield folder
 
 
+def of_checkpoint(world: Path) -> tuple[object, ...]:
+    return "--checkpoint", world / "ckpt_epoch_00012.pyth", "--quantizations", "fp32"
+
+
 @pytest.fixture(scope="module")
 def package(world) -> Path:
     output = world / "exports"
-    arguments = ("--checkpoint", world / "ckpt_epoch_00012.pyth", "--quantizations", "fp32")
-    result = modelparity("package", "tiny_ladeda", "--output", output, *arguments)
+    result = modelparity("package", "tiny_ladeda", "--output", output, *of_checkpoint(world))
     assert result.exit_code == 0, result.output
     assert f"wrote {output}" in result.stdout
     return output
@@ -293,8 +296,8 @@ def test_again_without_a_checkpoint_and_with_fewer_formats(package, world):
         assert specs_of(package, "pytorch")["weights"]["trained"] is False
         assert not list(package.parent.glob(".*"))
     finally:
-        arguments = ("--checkpoint", world / "ckpt_epoch_00012.pyth", "--quantizations", "fp32")
-        assert modelparity("package", "tiny_ladeda", "--output", package, *arguments).exit_code == 0
+        again = modelparity("package", "tiny_ladeda", "--output", package, *of_checkpoint(world))
+        assert again.exit_code == 0
 
 
 def red(monkeypatch) -> None:
@@ -316,14 +319,7 @@ def red(monkeypatch) -> None:
 def test_a_red_cell_is_not_packaged(package, world, tmp_path, monkeypatch):
     red(monkeypatch)
     before = (package / MANIFEST).read_bytes()
-    arguments = (
-        "--checkpoint",
-        world / "ckpt_epoch_00012.pyth",
-        "--quantizations",
-        "fp32",
-        "--formats",
-        "onnx",
-    )
+    arguments = (*of_checkpoint(world), "--formats", "onnx")
     result = modelparity("package", "tiny_ladeda", "--output", package, *arguments)
     assert result.exit_code == 1
     assert "FAIL: tiny_ladeda-onnx-fp32: score float_parity = 99" in result.stdout
@@ -346,14 +342,7 @@ def test_a_failure_harms_nothing(package, world, monkeypatch):
 
     monkeypatch.setattr("modelparity.package.write_documents", broken)
     before = {path: path.read_bytes() for path in package.rglob("*") if path.is_file()}
-    arguments = (
-        "--checkpoint",
-        world / "ckpt_epoch_00012.pyth",
-        "--quantizations",
-        "fp32",
-        "--formats",
-        "onnx",
-    )
+    arguments = (*of_checkpoint(world), "--formats", "onnx")
     result = modelparity("package", "tiny_ladeda", "--output", package, *arguments)
     assert result.exit_code == 2
     assert "no space left" in result.stderr

@@ -18,7 +18,7 @@ from modelparity import named, routes, terminal
 from modelparity.deliver import deliver
 from modelparity.errors import BadInputError
 from modelparity.pretrained import write_pretrained
-from modelparity.session import Session, calibration_of
+from modelparity.session import Session
 from modelparity.verify import verify_in
 from parity.cells import Cell
 from parity.results import Passed
@@ -235,7 +235,9 @@ def _artifact(wanted: Request) -> Written:
             on_miss=making,
         ) as session:
             weights = weights_words(session, spec, wanted.checkpoint)
-            artifact = _made(session, wanted)
+            artifact = session.artifact(
+                spec.name, wanted.maker, wanted.quantization, wanted.calibration, wanted.opset
+            )
             anew = bool(made)  # what proving makes is not the artifact
             description = (
                 session.workers[wanted.format].call("converters.census:describe", artifact.path).value
@@ -265,21 +267,6 @@ def _artifact(wanted: Request) -> Written:
         evidence,
         witnesses=witnesses,
     )
-
-
-def _made(session: Session, wanted: Request) -> Artifact:
-    """The artifact in the store."""
-    spec, calibration = wanted.spec, None
-    if QUANTIZATIONS[wanted.quantization].needs_calibration:
-        calibration = session.calibration(spec.name)
-        if wanted.calibration:
-            from fixtures.streams import calibration_from_directory
-
-            stream = calibration_from_directory(spec, wanted.input_size, wanted.calibration)
-            calibration = calibration_of(stream)
-    subject = session.subject(spec.name)
-    artifact, _ = session.bench.artifact(subject, wanted.maker, wanted.quantization, calibration)
-    return session.bench.at_opset(artifact, wanted.opset) if wanted.opset else artifact
 
 
 def _proven(

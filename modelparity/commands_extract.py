@@ -13,7 +13,6 @@ from modelparity import named, terminal
 from modelparity.errors import BadInputError
 from modelparity.session import Session
 
-_SUFFIXES = (".pth", ".safetensors")
 _STEPS = 100
 
 
@@ -24,10 +23,9 @@ def extract(model: str, source: Path, output: Path) -> None:
         raise BadInputError(
             f"{model}: its checkpoints hold nothing else; `convert {model} --format pretrained` cleans one"
         )
-    if output.suffix not in _SUFFIXES:
-        raise BadInputError(
-            f"{output}: suffix {output.suffix!r}, but should be one of {', '.join(_SUFFIXES)}"
-        )
+    suffixes = named.SUFFIXES[named.PRETRAINED]
+    if output.suffix not in suffixes:
+        raise BadInputError(f"{output}: suffix {output.suffix!r}, but should be one of {', '.join(suffixes)}")
     source, output = source.absolute(), output.absolute()
     if not source.exists():
         raise BadInputError(f"{source}: no such file")

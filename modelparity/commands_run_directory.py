@@ -12,14 +12,12 @@ from typing import Any
 
 from converters import CONVERTERS
 from converters.artifact import Artifact
-from converters.quantization import QUANTIZATIONS
 from converters.workbench import Subject, network_digest, versions_text
 from converters.workers import CONVERT_TIMEOUT_S
 from fixtures.detection_dataset import labels_of, read_dataset
 from fixtures.images import decode, preprocess
 from fixtures.run_directory import RunDirectory
 from fixtures.specs import MODELS, ModelSpec, Value
-from fixtures.streams import calibration_from_directory
 from modelparity import terminal
 from modelparity.commands_convert import weights_words
 from modelparity.conversion_summary import summary
@@ -29,7 +27,7 @@ from modelparity.evaluation import Outputs, surveyed
 from modelparity.folders import folder_written
 from modelparity.run_comparison import NOT_EVALUATED, Pair, Side, check_words, checked, evaluated
 from modelparity.run_request import COMPARISON, CONFIGURATION, LABELS, MODEL, SUMMARY, Request
-from modelparity.session import Session, calibration_of
+from modelparity.session import Session
 
 
 def convert(wanted: Request, as_json: bool) -> bool:
@@ -53,7 +51,9 @@ def convert(wanted: Request, as_json: bool) -> bool:
             # Where they come from; which settings they tell, the summary lists by itself.
             weights = weights_words(session, spec, wanted.run.checkpoint).partition("; ")[0]
             _check_classes(wanted, session.subject(MODEL).spec, classes)
-            artifact = _artifact(session, wanted, spec)
+            artifact = session.artifact(
+                MODEL, wanted.format, wanted.quantization, wanted.calibration, wanted.opset
+            )
             with folder_written(wanted.output, lambda _: True) as folder:
                 deliver(session, artifact, folder / wanted.file)
                 pair = _pair(session, wanted, artifact, folder / wanted.file)
@@ -128,17 +128,6 @@ def _check_device(session: Session, device: str) -> None:
     reply = session.workers["torch"].call("modelparity.in_worker:has_cuda", timeout=CONVERT_TIMEOUT_S)
     if not reply.value:
         raise BadInputError("--device cuda: PyTorch finds no CUDA device on this machine; use --device cpu")
-
-
-def _artifact(session: Session, wanted: Request, spec: ModelSpec) -> Artifact:
-    subject, calibration = session.subject(MODEL), None
-    if QUANTIZATIONS[wanted.quantization].needs_calibration:
-        calibration = session.calibration(MODEL)
-        if wanted.calibration:
-            stream = calibration_from_directory(spec, subject.input_size, wanted.calibration)
-            calibration = calibration_of(stream)
-    artifact, _ = session.bench.artifact(subject, wanted.format, wanted.quantization, calibration)
-    return session.bench.at_opset(artifact, wanted.opset) if wanted.opset else artifact
 
 
 def _pair(session: Session, wanted: Request, artifact: Artifact, file: Path) -> Pair:

@@ -88,7 +88,7 @@ def checked(
         _ports(description.outputs),
         path.stat().st_size,
         tuple(results),
-        _message(outputs) if model == "chunkyseal" else None,
+        _message(outputs) if session.subject(model).spec.task == "message" else None,
     )
 
 

@@ -42,7 +42,7 @@ def write_documents(
         made.mkdir(parents=True)
     written = {
         inference / "preprocessing.py": "preprocessing.py",
-        inference / "postprocessing.py": f"postprocessing_{_answer(spec)}.py",
+        inference / "postprocessing.py": f"postprocessing_{spec.task}.py",
         inference / "inference_wrapper.py": "inference_wrapper.py",
         docs / "usage_guide.md": "usage_guide.md",
         docs / "performance_comparison.md": "performance_comparison.md",
@@ -61,13 +61,6 @@ def write_documents(
     for path, name in written.items():
         path.write_text(environment.get_template(f"{name}.jinja").render(values), encoding="utf-8")
     (inference / "benchmarks.json").write_text(_benchmarks(run, files), encoding="utf-8")
-
-
-def _answer(spec: ModelSpec) -> str:
-    """Which postprocessing turns the outputs into an answer."""
-    if spec.task == "detection":
-        return "detection"
-    return "message" if any("1+bits" in output.shape for output in spec.outputs) else "map"
 
 
 def _values(

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from converters import CONVERTERS, Converter
+from converters.artifact import Artifact
+from converters.quantization import QUANTIZATIONS
 from converters.store import Key, Store
 from converters.workbench import Calibration, Feeds, Subject, Workbench, digest_of_arrays
 from converters.workers import CONVERT_TIMEOUT_S, RUN_TIMEOUT_S, Workers
 from fixtures.specs import MODELS, ModelSpec
-from fixtures.streams import Stream, calibration_stream, evaluation_stream
+from fixtures.streams import Stream, calibration_from_directory, calibration_stream, evaluation_stream
 from parity.cells import Cell
 from parity.evidence import cached, evidence_key, prove_once
 from parity.expectations import EXPECTATIONS, Expectation, expectation_of
@@ -115,6 +117,27 @@ class Session:
         """Makes the cell's artifact, if it is not there; raises what the worker raises."""
         subject, calibration = self.subject(cell.model), self.calibration(cell.model)
         self.bench.artifact(subject, cell.format, cell.quantization, calibration)
+
+    def artifact(
+        self,
+        model: str,
+        maker: str,
+        quantization: str,
+        images: Path | None = None,
+        opset: int | None = None,
+    ) -> Artifact:
+        """The artifact in the store; `images` to calibrate with instead of the default stream.
+
+        `maker` is the format's own converter or a second route to it; `opset` None is the exporter's own.
+        """
+        subject, calibration = self.subject(model), None
+        if QUANTIZATIONS[quantization].needs_calibration:
+            calibration = self.calibration(model)
+            if images:
+                stream = calibration_from_directory(subject.spec, subject.input_size, images)
+                calibration = calibration_of(stream)
+        artifact, _ = self.bench.artifact(subject, maker, quantization, calibration)
+        return self.bench.at_opset(artifact, opset) if opset else artifact
 
     def prove(self, cell: Cell) -> CellRecord:
         """The cell's record, from the store or made now."""

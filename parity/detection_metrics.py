@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from parity.detections import matched
 from parity.metrics import Array
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 COMPARED = ("AP", "AP50", "AP75", "AR100")
 EXCELLENT = 0.001
 GOOD = 0.01
-SAME_OBJECT_IOU = 0.5  # COCO's least: two boxes that overlap less are not the same detection
 
 Verdict = Literal["excellent", "good", "warning", "inconclusive"]
 
@@ -87,6 +87,10 @@ class Detections:
         kept = kept[np.argsort(-score[kept], kind="stable")]
         return Detections(outputs["location"][0][kept], score[kept], outputs["category"][0][kept])
 
+    def as_batch(self) -> dict[str, Array]:
+        """As a detector's outputs, a batch of one."""
+        return {"location": self.boxes[None], "score": self.scores[None], "category": self.categories[None]}
+
     def __len__(self) -> int:
         return len(self.scores)
 
@@ -118,25 +122,10 @@ class DetectionComparison:
 
 
 def compare_detections(network: Detections, converted: Detections) -> DetectionComparison:
-    """Matched by category and overlap, best score first: two equal scores may come in either order."""
-    free = np.ones(len(converted), bool)
-    boxes, scores = [0.0], [0.0]
-    matched = 0
-    for box, score, category in zip(network.boxes, network.scores, network.categories, strict=True):
-        overlap = np.where(free & (converted.categories == category), iou(box, converted.boxes), 0)
-        if not len(overlap) or not overlap.max() >= SAME_OBJECT_IOU:
-            continue
-        index = int(overlap.argmax())
-        free[index] = False
-        matched += 1
-        boxes.append(float(np.max(np.abs(converted.boxes[index] - box))))
-        scores.append(float(abs(converted.scores[index] - score)))
-    return DetectionComparison(len(network), len(converted), matched, max(boxes), max(scores))
-
-
-def iou(box: Array, boxes: Array) -> Array:
-    """Intersection over union of one box with each of `boxes` [n, 4]; 0 where neither has an area."""
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=1)
-    union = np.prod(box[2:] - box[:2]) + np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    """Matched by category and overlap (`parity.detections`): two equal scores may come in either order."""
+    pair = matched(converted.as_batch(), network.as_batch())
+    box, score = (
+        float(np.max(np.abs(pair.observed[name] - pair.expected[name]), initial=0))
+        for name in ("location", "score")
+    )
+    return DetectionComparison(len(network), len(converted), len(pair.expected["score"]), box, score)
