@@ -8,26 +8,18 @@ from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
 from fixtures import strategies
-from fixtures.specs import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    MODELS,
-    ModelSpec,
-    Preprocessing,
-    Signature,
-    TensorSpec,
-)
+from fixtures.specs import IMAGENET_MEAN, IMAGENET_STD, MODELS, UNIT_RANGE
 
 TINY = MODELS["tiny_ladeda"]
 
 
-def small(spec: ModelSpec = TINY) -> Signature:
-    return spec.signature(16)
+def small(batch: int | st.SearchStrategy[int], model: str = "tiny_ladeda") -> st.SearchStrategy:
+    return strategies.images(MODELS[model], batch, input_size=16)
 
 
 @given(data=st.data())
 def test_drawn_images_fit_the_signature(data):
-    drawn = data.draw(strategies.images(small()))
+    drawn = data.draw(small(st.integers(1, 4)))
     batch = drawn.array.shape[0]
     assert 1 <= batch <= 4
     assert drawn.array.shape[1:] == (3, 16, 16)
@@ -50,7 +42,7 @@ def test_drawn_images_fit_the_signature(data):
 
 
 def test_drawn_images_print_as_their_description():
-    plainest = find(strategies.images(small(), batch=2), lambda _: True)
+    plainest = find(small(2), lambda _: True)
     assert repr(plainest) == "DrawnImage('constant black; constant black', 2x3x16x16)"
 
 
@@ -74,15 +66,12 @@ def test_drawn_images_print_as_their_description():
 )
 def test_every_kind_is_drawn(words):
     options = settings(max_examples=3000, suppress_health_check=list(HealthCheck))
-    assert find(
-        strategies.images(small(), batch=1), lambda drawn: words in drawn.description, settings=options
-    )
+    assert find(small(1), lambda drawn: words in drawn.description, settings=options)
 
 
 def paint(kind: str) -> np.ndarray:
-    normal = Preprocessing("bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     pattern = find(strategies.patterns(8, 8), lambda pattern: pattern.description == kind)
-    return strategies._painted(pattern, 8, 8, normal)
+    return strategies._painted(pattern, 8, 8, UNIT_RANGE)
 
 
 def test_what_patterns_look_like():
@@ -100,25 +89,14 @@ def test_what_patterns_look_like():
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"),
+    ("model", "kind", "expected"),
     [
-        ("constant white", (np.ones(3) - IMAGENET_MEAN) / IMAGENET_STD),
-        ("constant +10, out of range", [10.0] * 3),
+        ("tiny_ladeda", "constant white", (np.ones(3) - IMAGENET_MEAN) / IMAGENET_STD),
+        ("tiny_ladeda", "constant +10, out of range", [10.0] * 3),
+        ("fasterrcnn", "constant white", [1.0] * 3),
+        ("chunkyseal", "constant black", [0.0] * 3),
     ],
 )
-def test_values_are_normalised_once(kind, expected):
-    for source in (small(), TINY):
-        drawn = find(strategies.images(source, batch=1), lambda drawn: drawn.description == kind)
-        np.testing.assert_allclose(drawn.array[0, :, 5, 5], expected, rtol=1e-6)
-
-
-def test_batches():
-    sizes = {find(strategies.batches(small()), lambda drawn, n=n: drawn == n) for n in (1, 2, 3, 4)}
-    assert sizes == {1, 2, 3, 4}
-    fixed = Signature((TensorSpec("image", (7, 3, 8, 8), "RGB"),), ())
-    assert find(strategies.batches(fixed), lambda _: True) == 7
-    assert find(strategies.images(fixed), lambda _: True).array.shape == (7, 3, 8, 8)
-    assert find(strategies.images(small(), batch=st.just(3)), lambda _: True).array.shape[0] == 3
-    free = Signature((TensorSpec("image", (1, 3, "H", "W"), "RGB"),), ())
-    with pytest.raises(ValueError, match="no fixed size"):
-        strategies.images(free)
+def test_values_are_normalised_as_the_network_asks(model, kind, expected):
+    drawn = find(small(1, model), lambda drawn: drawn.description == kind)
+    np.testing.assert_allclose(drawn.array[0, :, 5, 5], expected, rtol=1e-6)

@@ -43,7 +43,7 @@ def falsify(
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    @given(drawn=images(subject.signature, st.integers(1, largest_batch)))
+    @given(drawn=images(subject.spec, st.integers(1, largest_batch), subject.input_size))
     def search(drawn: DrawnImage) -> None:
         nonlocal runs_since
         if found:
