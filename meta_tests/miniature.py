@@ -29,6 +29,12 @@ SPEC = ModelSpec(
         TensorSpec("mask", ("batch", 1, "H", "W"), "probability of a pixel", (0.0, 1.0)),
     ),
 )
+FREE_SIZE = replace(
+    SPEC,
+    deployed="meta_tests.miniature_network:AnySize",
+    free_size=True,
+    outputs=(*SPEC.outputs[:2], replace(SPEC.outputs[2], shape=("batch", 1, 32, 32))),
+)
 OUTPUTS = [spec.name for spec in SPEC.outputs]
 FLOAT = FloatTolerance(floors=8, drawn_floors=60, because="as the real cells")
 INT8 = QuantizedTolerance(
@@ -45,7 +51,9 @@ def converter(name: str) -> Converter:
     return replace(format, format=name, module=module)
 
 
-def session_of(names: Sequence[str], store: Path, quantization: str = "fp32", **options: Any) -> Any:
+def session_of(
+    names: Sequence[str], store: Path, quantization: str = "fp32", spec: ModelSpec = SPEC, **options: Any
+) -> Any:
     """A session whose formats are `names`, each with one cell of the miniature."""
     from modelparity.session import Session
     from parity.judge import Effort
@@ -54,7 +62,7 @@ def session_of(names: Sequence[str], store: Path, quantization: str = "fp32", **
     options.setdefault("effort", Effort(stream=6, draws=3, convert_again=False))
     return Session(
         store=store,
-        models={"miniature": SPEC},
+        models={"miniature": spec},
         converters={name: converter(name) for name in names},
         expectations={cell(name, quantization): tolerance for name in names},
         **options,

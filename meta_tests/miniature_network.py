@@ -30,3 +30,11 @@ class Deployed(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.network(image)
+
+
+class AnySize(Deployed):
+    """Takes an image of any size; the mask is always [B, 1, 32, 32]."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        score, doubt, mask = self.network(image)
+        return score, doubt, nn.functional.interpolate(mask, size=(32, 32), mode="bilinear")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from meta_tests.miniature import cell, session_of
+from meta_tests.miniature import FREE_SIZE, cell, session_of
 from parity.results import Cost, Crashed
 
 # liar -> the claims (or crash) that must see it.
@@ -56,6 +56,14 @@ def test_a_liar_is_red(session, liar):
     record = session.prove(cell(liar))
     assert record.status == "mismatched"
     assert failed(record) >= SEEN_BY[liar]
+
+
+def test_a_frozen_image_size_is_red_where_any_size_is_promised(tmp_path):
+    with session_of(["honest", "frozen_size"], tmp_path, spec=FREE_SIZE) as session:
+        honest, liar = (session.prove(cell(name)) for name in ("honest", "frozen_size"))
+    assert honest.status == "passed", failed(honest)
+    assert "any_size" in {claim.name for claim in honest.claims}
+    assert failed(liar) == {"any_size"}
 
 
 def test_int8_that_is_one_step_off_is_red_where_right_int8_is_green(int8_session):

@@ -1,0 +1,23 @@
+"""Freezes height and width as traced, behind an input that declares any: by a resize that does nothing there."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import helper, numpy_helper
+
+from converters import onnx
+from converters.onnx import open_runner, quantize
+from meta_tests.liars.edit import edited
+
+
+def convert_float(exported, target, inputs, outputs):
+    onnx.convert_float(exported, target, inputs, outputs)
+    with edited(target) as model:
+        for node in model.graph.node:
+            for place, name in enumerate(node.input):
+                if name == "image":
+                    node.input[place] = "frozen"
+        model.graph.initializer.append(numpy_helper.from_array(np.array([32, 32]), "traced"))
+        names = ["image", "", "", "traced"]
+        frozen = helper.make_node("Resize", names, ["frozen"], "Freeze", axes=[2, 3], mode="linear")
+        model.graph.node.insert(0, frozen)
