@@ -40,6 +40,7 @@ CONVERTERS: dict[str, Converter] = {
         suffix=".onnx",
         dynamic_batch=True,
         toolchain=("torch", "onnx", "onnxscript", "onnxruntime"),
+        reference_kernels=True,
     ),
     "tflite": Converter(
         "tflite",

@@ -76,17 +76,25 @@ def _strip_paths(model: Any) -> None:
     model.graph.doc_string = ""
 
 
-def open_runner(path: Path, threads: int) -> OnnxRunner:
-    return OnnxRunner(path, threads)
+def open_runner(path: Path, threads: int, kernels: str = "fused") -> OnnxRunner:
+    return OnnxRunner(path, threads, kernels)
 
 
 class OnnxRunner:
-    """Runs a file on the CPU; feeds and outputs are arrays by name."""
+    """Runs a file on the CPU; feeds and outputs are arrays by name.
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    `kernels` "fused" are what users run. With "reference" the graph runs as it is written, operator by
+    operator: quantize and dequantize steps are taken literally, in float32, not as integer kernels.
+    """
+
+    def __init__(self, path: Path, threads: int = 1, kernels: str = "fused") -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
+        if kernels == "reference":
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        elif kernels != "fused":
+            raise ValueError(f"kernels {kernels!r}, but should be 'fused' or 'reference'")
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3

@@ -124,6 +124,7 @@ def cell(name: str) -> CellRecord:
             macs=4_812_993_024,
             kept_float=kept if int8 else (),
         ),
+        not_asked={"kernels": "plain loops take 10 s an image"} if form == "tflite" else {},
         headline=f"{_draw(name, 32, 41):.1f} dB" if int8 else f"{_draw(name, 1, 6):.1f} x floor",
         samples=samples,
         cost=Cost(

@@ -132,6 +132,11 @@ def test_markdown_of_a_failure_is_one_to_act_on(mixed: dict[str, str]) -> None:
     assert "reproduce: pytest parity -k objectformer-tflite-int8_static" in text
     assert cell("objectformer-tflite-int8_static").artifact.sha256 in text
     assert "kept in float: 24 × Softmax, LayerNorm, because" in text
+    assert "not asked: kernels, because" in text
+    assert "plain loops take 10 s an image" in mixed["report.md"]
+    assert (
+        "<dt>not asked</dt><dd>kernels, because plain loops take 10 s an image</dd>" in mixed["report.html"]
+    )
 
 
 def test_a_fence_in_a_traceback_closes_nothing(mixed: dict[str, str]) -> None:

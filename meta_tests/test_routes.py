@@ -16,6 +16,7 @@ from modelparity import commands_convert, routes
 from modelparity.errors import BadInputError
 from modelparity.faults import BAD_INPUT, explained
 from parity import kernels
+from parity.cells import Cell
 from parity.reference import Reference
 from parity.witnesses import TRUTH, agreement
 
@@ -53,9 +54,12 @@ def test_kernels_that_compute_another_thing_are_red(tmp_path):
 
 
 def test_what_makes_no_claim_says_why():
-    assert "widened" in kernels.skipped("tiny_ladeda", "fp16")
-    assert "GFLOP" in kernels.skipped("ladeda", "fp32")
-    assert not any(kernels.skipped("objectformer", name) for name in ("fp32", "int8_dynamic", "int8_static"))
+    assert "widened" in kernels.skipped(Cell("tiny_ladeda", "tflite", "fp16"))
+    assert "GFLOP" in kernels.skipped(Cell("ladeda", "tflite", "fp32"))
+    assert "VNNI" in kernels.skipped(Cell("ladeda", "onnx", "int8_dynamic"))
+    assert not kernels.skipped(Cell("ladeda", "onnx", "fp32"))
+    recipes = ("fp32", "int8_dynamic", "int8_static")
+    assert not any(kernels.skipped(Cell("objectformer", "tflite", name)) for name in recipes)
     assert set(kernels._SKIPPED) <= set(MODELS)
 
 

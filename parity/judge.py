@@ -71,6 +71,7 @@ class Judge:
         self.samples: list[SampleRecord] = []
         self.description: Description | None = None
         self.headline = ""
+        self.not_asked: dict[str, str] = {}
 
     def judge(self) -> None:
         """Raises what a worker raises; claims made until then stand."""
@@ -96,9 +97,11 @@ class Judge:
         if self._dynamic and self._free_size:
             self.claims.append(self._another_size())
         self._drawn()
-        plain = self._bench.converters[self._cell.format].reference_kernels
-        if plain and not kernels.skipped(self._cell.model, self._cell.quantization):
-            self.claims += self._kernels(outputs)
+        if self._bench.converters[self._cell.format].reference_kernels:
+            if reason := kernels.skipped(self._cell):
+                self.not_asked["kernels"] = reason
+            else:
+                self.claims += self._kernels(outputs)
 
     def _run(self, feeds: Sequence[Mapping[str, Any]], fresh: bool = False) -> list[Outputs]:
         return self._bench.run(self._cell.format, self._path, feeds, threads=RUN_THREADS, fresh=fresh)

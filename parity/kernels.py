@@ -1,8 +1,10 @@
-"""The claim `kernels`: one file, two implementations of every operator, the same outputs.
+"""The claim `kernels`: one file, two ways to compute it, the same outputs.
 
-The fast kernels that users run vectorise, fuse and pack; the runtime's reference kernels are plain
-loops that share no code with them. Where the two part, the file means something that one of them
-computes wrongly, and an agreement with PyTorch was luck.
+The fast kernels that users run vectorise, fuse and pack. Beside them runs, for TFLite, the runtime's
+reference kernels, plain loops that share no code with them; for ONNX, the graph operator by operator as
+it is written, with every quantize and dequantize step taken literally in float32: int8 rounding simulated.
+Where the two part, the file means something that one of them computes wrongly, and an agreement with
+PyTorch was luck.
 
 A cell that makes no such claim says why (`skipped`); nothing is green on its account.
 """
@@ -13,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from parity.cells import Cell
 from parity.claims import number, verdict
 from parity.detections import Pair, paired
 from parity.expectations import FloatTolerance, QuantizedTolerance
@@ -26,6 +29,9 @@ IMAGES = 1  # of the stream: every operator runs in any image, and plain loops a
 
 
 _FLOAT16 = "float16 weights are widened before any operator runs: the kernels are those of the float32 file"
+_SATURATES = (
+    "an unoptimised graph multiplies uint8 by int8 as the CPU does, which saturates where VNNI is missing"
+)
 # Reference kernels reach some 2 to 4 GFLOP/s on a core, 40 times less than the fast ones.
 _SKIPPED: dict[str, tuple[tuple[str, ...], str]] = {
     "objectformer_detection": (
@@ -40,12 +46,14 @@ _SKIPPED: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-def skipped(model: str, quantization: str) -> str:
+def skipped(cell: Cell) -> str:
     """Why a cell makes no such claim; empty if it makes one."""
-    if quantization == "fp16":
+    if cell.quantization == "fp16":
         return _FLOAT16
-    quantizations, reason = _SKIPPED.get(model, ((), ""))
-    return reason if quantization in quantizations else ""
+    if cell.format == "onnx":
+        return _SATURATES if cell.quantization == "int8_dynamic" else ""
+    quantizations, reason = _SKIPPED.get(cell.model, ((), ""))
+    return reason if cell.quantization in quantizations else ""
 
 
 def agree(

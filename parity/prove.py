@@ -105,7 +105,11 @@ def judged(record: CellRecord, judge: Judge) -> tuple[CellRecord, Outcome | None
     if judge.description is not None and record.artifact is not None:
         record = replace(record, artifact=_described(record.artifact, judge.description))
     record = replace(
-        record, claims=(*judge.claims, *record.claims), samples=tuple(judge.samples), headline=judge.headline
+        record,
+        claims=(*judge.claims, *record.claims),
+        samples=tuple(judge.samples),
+        headline=judge.headline,
+        not_asked=judge.not_asked,
     )
     return record, caught.outcome
 

@@ -180,6 +180,7 @@ class CellRecord:
     cost: Cost = field(default_factory=Cost)
     versions: Mapping[str, str] = field(default_factory=dict)
     reproduce: tuple[str, ...] = ()
+    not_asked: Mapping[str, str] = field(default_factory=dict)  # claims that were left out, and why
     cached: bool = False  # evidence taken from an earlier run whose inputs were all the same
 
     @property

@@ -142,6 +142,8 @@ class _Report:
                 yield f"kept in float: {kept.count} × {_inline(kept.operators)}, because {_inline(because)}"
         else:
             yield "artifact: none"
+        for name, because in cell.not_asked.items():
+            yield f"not asked: {_inline(name)}, because {self._reason(one_line(because))}"
         versions = evidence.other_versions(cell, self.run)
         yield f"versions: {_inline(pairs(versions)) if versions else 'those of the run'}"
         if cell.status == "passed":  # the rest say it with their failure
