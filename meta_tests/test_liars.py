@@ -18,6 +18,7 @@ SEEN_BY = {
     "constant_output": {"float_parity"},
     "stale_artifact": {"float_parity"},
     "fixed_batch": {"interface", "batch"},
+    "minds_threads": {"threads"},
 }
 CRASHES = {"segfaults": "SIGSEGV", "hangs": "timeout"}
 

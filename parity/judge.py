@@ -14,12 +14,12 @@ from converters.quantization import QUANTIZATIONS
 from converters.workbench import Outputs, Subject, Workbench
 from converters.workers import WorkerFailedError
 from fixtures.strategies import DrawnImage
-from parity import claims, kernels
+from parity import claims, kernels, metamorphic
 from parity.cells import Cell
 from parity.detections import paired
 from parity.drawn import falsify
 from parity.expectations import FloatTolerance, QuantizedTolerance
-from parity.metrics import OutputError, compare, decibels, rms
+from parity.metrics import OutputError, compare, rms
 from parity.reference import DrawnReference, Reference
 from parity.results import Claim, SampleRecord
 
@@ -92,19 +92,23 @@ class Judge:
             self.claims.append(claims.ordered_corners(runs))
         self._parity(outputs)
         if self._dynamic:
-            self.claims += self._batches(outputs)
-        self._again(outputs)
+            sizes = self._effort.batches
+            self.claims += metamorphic.batches(self._run, reference, outputs, sizes, self._tolerance)
+        self.claims += metamorphic.again(self._run, reference, outputs)
         if self._dynamic and self._free_size:
             self.claims.append(self._another_size())
         self._drawn()
+        self.claims += metamorphic.threads(self._run, reference, outputs, self._tolerance)
         if self._bench.converters[self._cell.format].reference_kernels:
             if reason := kernels.skipped(self._cell):
                 self.not_asked["kernels"] = reason
             else:
                 self.claims += self._kernels(outputs)
 
-    def _run(self, feeds: Sequence[Mapping[str, Any]], fresh: bool = False) -> list[Outputs]:
-        return self._bench.run(self._cell.format, self._path, feeds, threads=RUN_THREADS, fresh=fresh)
+    def _run(
+        self, feeds: Sequence[Mapping[str, Any]], fresh: bool = False, threads: int = RUN_THREADS
+    ) -> list[Outputs]:
+        return self._bench.run(self._cell.format, self._path, feeds, threads=threads, fresh=fresh)
 
     def _declared(self, description: Description) -> None:
         recipe = QUANTIZATIONS[self._cell.quantization]
@@ -143,75 +147,6 @@ class Judge:
             return f"{max(error.worst_rms.rms / floors[error.output] for error in errors):.1f} × floor"
         worst = min(errors, key=lambda error: error.sqnr_db)
         return f"{worst.output} {worst.sqnr_db:.1f} dB"
-
-    def _batches(self, singles: Sequence[Outputs]) -> list[Claim]:
-        """Batches, in reversed order, against their images one at a time; one claim an output."""
-        reference = self._truth.reference
-        names = self._truth.subject.signature.output_names
-        worst: dict[str, tuple[float, str]] = {}
-        wanted = ", ".join(map(str, self._effort.batches))
-        because = (
-            f"a batch (of {wanted}) is its images one at a time; exporters freeze the traced batch silently"
-        )
-        for batch in self._effort.batches:
-            feeds = self._truth.reference.feeds[:batch][::-1]
-            stacked = {"image": np.concatenate([feed["image"] for feed in feeds])}
-            try:
-                (together,) = self._run([stacked])
-            except WorkerFailedError as error:
-                return [Claim("batch", "failed", str(error), f"runs batch {batch}", because)]
-            apart = {name: np.concatenate([o[name] for o in singles[:batch][::-1]]) for name in names}
-            for name in names:
-                got = together.get(name)
-                if got is None or got.shape != apart[name].shape:
-                    shape = "no output" if got is None else str(list(got.shape))
-                    return [
-                        Claim("batch", "failed", shape, str(list(apart[name].shape)), because, output=name)
-                    ]
-            pair = paired(reference.task, together, apart)
-            detail = f"worst at batch {batch}, reversed, against {batch} single runs"
-            if pair.share < self._tolerance.matched:
-                observed, bound = claims.number(pair.share), self._tolerance.matched
-                return [Claim("batch", "failed", observed, bound, because, detail=detail, sense=">=")]
-            for name in reference.floors:
-                noise = rms(pair.observed[name].astype(np.float64) - pair.expected[name])
-                if name not in worst or not noise <= worst[name][0]:
-                    worst[name] = (noise, detail)
-        return [self._batch(name, *worst[name], because) for name in reference.floors]
-
-    def _batch(self, name: str, noise: float, detail: str, because: str) -> Claim:
-        if isinstance(self._tolerance, FloatTolerance):
-            ratio = noise / self._truth.reference.floors[name]
-            bound = self._tolerance.floors
-            status = claims.verdict(ratio <= bound)
-            return Claim("batch", status, claims.number(ratio), bound, because, name, "floors", detail, "<=")
-        sqnr = decibels(self._truth.reference.spread(name) ** 2, noise**2)
-        bound = self._tolerance.worst_sqnr_db[name]
-        because += "; where int8 ranges span the batch, that must cost no more than int8 itself"
-        return Claim(
-            "batch",
-            claims.verdict(sqnr >= bound),
-            claims.number(sqnr),
-            bound,
-            because,
-            name,
-            "dB",
-            detail,
-            ">=",
-        )
-
-    def _again(self, outputs: Sequence[Outputs]) -> None:
-        feed = self._truth.reference.feeds[0]
-        same, *_ = self._run([feed])
-        fresh, *_ = self._run([feed], fresh=True)
-        self.claims += [
-            claims.same_bytes(
-                "repeatable", outputs[0], same, "same file, same image, same session: same bytes"
-            ),
-            claims.same_bytes(
-                "reloadable", outputs[0], fresh, "same file loaded anew, same image: same bytes"
-            ),
-        ]
 
     def _kernels(self, outputs: Sequence[Outputs]) -> list[Claim]:
         reference = self._truth.reference

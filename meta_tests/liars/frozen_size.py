@@ -1,4 +1,4 @@
-"""Freezes height and width as traced, behind an input that declares any: by a resize that does nothing there."""
+"""Freezes height and width as traced, behind an input that declares any: by a resize to that size."""
 
 from __future__ import annotations
 

@@ -1,0 +1,121 @@
+"""Claims that need no reference: the same question asked another way, the same answer.
+
+Images together and apart, in another order, once more, in a file loaded anew, on more threads
+(metamorphic relations: Chen et al., ACM Computing Surveys 51(1), 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from converters.workbench import Feeds, Outputs
+from converters.workers import WorkerFailedError
+from parity.claims import number, same_bytes, verdict
+from parity.detections import paired
+from parity.expectations import FloatTolerance, QuantizedTolerance
+from parity.metrics import decibels, rms
+from parity.reference import Reference
+from parity.results import Claim
+
+Tolerance = FloatTolerance | QuantizedTolerance
+THREADS = 2  # two are enough to split every loop, and every machine has them
+
+
+class Run(Protocol):
+    """Runs the file: outputs by name, one dictionary a feed."""
+
+    def __call__(self, feeds: Sequence[Feeds], fresh: bool = ..., threads: int = ...) -> list[Outputs]: ...
+
+
+def batches(
+    run: Run, reference: Reference, singles: Sequence[Outputs], sizes: Sequence[int], tolerance: Tolerance
+) -> list[Claim]:
+    """Batches, in reversed order, against their images one at a time; one claim an output."""
+    names = tuple(reference.outputs)
+    wanted = ", ".join(map(str, sizes))
+    because = f"a batch (of {wanted}) is its images one at a time; exporters freeze the traced batch silently"
+    if isinstance(tolerance, QuantizedTolerance):
+        because += "; where int8 ranges span the batch, that must cost no more than int8 itself"
+    worst: dict[str, tuple[float, str]] = {}
+    for size in sizes:
+        feeds = reference.feeds[:size][::-1]
+        stacked = {"image": np.concatenate([feed["image"] for feed in feeds])}
+        try:
+            (together,) = run([stacked])
+        except WorkerFailedError as error:
+            return [Claim("batch", "failed", str(error), f"runs batch {size}", because)]
+        apart = {name: np.concatenate([o[name] for o in singles[:size][::-1]]) for name in names}
+        for name in names:
+            got = together.get(name)
+            if got is None or got.shape != apart[name].shape:
+                shape = "no output" if got is None else str(list(got.shape))
+                return [Claim("batch", "failed", shape, str(list(apart[name].shape)), because, output=name)]
+        detail = f"worst at batch {size}, reversed, against {size} single runs"
+        found = _distances(reference, together, apart, tolerance, "batch", because, detail)
+        if isinstance(found, Claim):
+            return [found]
+        for name, noise in found.items():
+            if name not in worst or not noise <= worst[name][0]:
+                worst[name] = (noise, detail)
+    return [_within(reference, name, *worst[name], tolerance, "batch", because) for name in worst]
+
+
+def again(run: Run, reference: Reference, outputs: Sequence[Outputs]) -> list[Claim]:
+    """The first image once more, and in the file loaded anew: the same bytes."""
+    feed = reference.feeds[0]
+    same, *_ = run([feed])
+    fresh, *_ = run([feed], fresh=True)
+    return [
+        same_bytes("repeatable", outputs[0], same, "same file, same image, same session: same bytes"),
+        same_bytes("reloadable", outputs[0], fresh, "same file loaded anew, same image: same bytes"),
+    ]
+
+
+def threads(run: Run, reference: Reference, outputs: Sequence[Outputs], tolerance: Tolerance) -> list[Claim]:
+    """The first image on two threads; one claim an output."""
+    because = "threads sum in another order, and may change nothing else"
+    (split,) = run(reference.feeds[:1], threads=THREADS)
+    detail = f"{THREADS} threads against 1, on {reference.names[0]}"
+    found = _distances(reference, split, outputs[0], tolerance, "threads", because, detail)
+    if isinstance(found, Claim):
+        return [found]
+    return [
+        _within(reference, name, noise, detail, tolerance, "threads", because)
+        for name, noise in found.items()
+    ]
+
+
+def _distances(
+    reference: Reference,
+    got: Outputs,
+    expected: Outputs,
+    tolerance: Tolerance,
+    claim: str,
+    because: str,
+    detail: str,
+) -> dict[str, float] | Claim:
+    """Root-mean-square differences by output, or the claim that too few detections match."""
+    pair = paired(reference.task, got, expected)
+    if pair.share < tolerance.matched:
+        return Claim(
+            claim, "failed", number(pair.share), tolerance.matched, because, detail=detail, sense=">="
+        )
+    return {
+        name: rms(pair.observed[name].astype(np.float64) - pair.expected[name]) for name in reference.floors
+    }
+
+
+def _within(
+    reference: Reference, name: str, noise: float, detail: str, tolerance: Tolerance, claim: str, because: str
+) -> Claim:
+    """Float files within their bound in floors, quantized ones within the budget of the worst image."""
+    bound: Any
+    if isinstance(tolerance, FloatTolerance):
+        ratio, bound = noise / reference.floors[name], tolerance.floors
+        status = verdict(ratio <= bound)
+        return Claim(claim, status, number(ratio), bound, because, name, "floors", detail, "<=")
+    sqnr, bound = decibels(reference.spread(name) ** 2, noise**2), tolerance.worst_sqnr_db[name]
+    return Claim(claim, verdict(sqnr >= bound), number(sqnr), bound, because, name, "dB", detail, ">=")
