@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from converters.artifact import Description
+from converters.lineage import Ranges
 from converters.quantization import QUANTIZATIONS
-from converters.workbench import Outputs, Subject, Workbench
-from converters.workers import WorkerFailedError
+from converters.workbench import Calibration, Outputs, Subject, Workbench
+from converters.workers import CONVERT_TIMEOUT_S, WorkerFailedError
 from fixtures.strategies import DrawnImage
-from parity import claims, kernels, metamorphic
+from parity import claims, kernels, lineage, metamorphic
 from parity.cells import Cell
+from parity.decisions import decisions
 from parity.detections import paired
 from parity.drawn import falsify
 from parity.expectations import FloatTolerance, QuantizedTolerance
@@ -47,7 +49,11 @@ class Truth:
 
 
 class Judge:
-    """Judges one file as one cell. `claims` and `samples` grow as it goes, and outlive a crash."""
+    """Judges one file as one cell. `claims` and `samples` grow as it goes, and outlive a crash.
+
+    With `calibration`, the images that the recipe saw, a quantized file is held against the float file of its
+    cell; without it the file is somebody else's, whose lineage is not known.
+    """
 
     def __init__(
         self,
@@ -57,6 +63,7 @@ class Judge:
         path: Path,
         tolerance: FloatTolerance | QuantizedTolerance,
         effort: Effort,
+        calibration: Calibration | None = None,
     ) -> None:
         self._bench = bench
         self._truth = truth
@@ -64,6 +71,7 @@ class Judge:
         self._path = path
         self._tolerance = tolerance
         self._effort = effort
+        self._calibration = calibration
         self._dynamic = bench.converters[cell.format].dynamic_batch
         self._free_size = truth.subject.spec.free_size
         self.stage = "load"
@@ -77,6 +85,9 @@ class Judge:
         """Raises what a worker raises; claims made until then stand."""
         self.description = self._bench.describe(self._path)
         self._declared(self.description)
+        if self._calibration and self._cell.quantization != "fp32":
+            self.stage = "lineage"
+            self._lineage(self._calibration)
         self.stage = "run"
         reference = self._truth.reference
         outputs = self._run(reference.feeds, fresh=True)
@@ -123,6 +134,18 @@ class Judge:
         if (share := claims.weight_share(description, recipe)) is not None:
             self.claims.append(share)
 
+    def _lineage(self, calibration: Calibration) -> None:
+        """A quantized file against the float file that it was made from."""
+        worker = self._bench.workers[self._cell.format]
+        source = self._bench.artifact(self._truth.subject, self._cell.format, "fp32")[0].path
+
+        def observe(names: list[str]) -> Ranges:
+            function, feeds = "converters.lineage:observed_ranges", calibration.feeds
+            return dict(worker.call(function, source, feeds, names, timeout=CONVERT_TIMEOUT_S).value)
+
+        reply = worker.call("converters.lineage:lineage", self._path, source, timeout=CONVERT_TIMEOUT_S)
+        self.claims += lineage.claims(reply.value, observe)
+
     def _parity(self, outputs: Sequence[Outputs]) -> None:
         reference = self._truth.reference
         pairs = reference.paired(outputs)
@@ -133,6 +156,7 @@ class Judge:
         self.claims += claims.alive(reference, errors)
         if reference.task == "detection":
             self.claims += claims.detections(reference, pairs, self._tolerance)
+        self.claims += decisions(reference, outputs, self._tolerance, self._truth.subject.spec)
         for error in errors:
             self.samples += _sample_records(reference, error)
             if isinstance(self._tolerance, FloatTolerance):

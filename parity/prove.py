@@ -85,7 +85,8 @@ def _judged(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None
     if caught.outcome:
         return record, caught.outcome
     artifact, _ = case.artifact()
-    return judged(record, Judge(case.bench, truth, case.cell, artifact.path, case.tolerance, case.effort))
+    judge = Judge(case.bench, truth, case.cell, artifact.path, case.tolerance, case.effort, case.calibration)
+    return judged(record, judge)
 
 
 def _converted_again(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None]:
