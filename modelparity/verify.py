@@ -162,7 +162,9 @@ def _judged(
             raise
         raise NoReferenceError(f"the reference of {spec.name} could not be computed: {words}") from error
     on_stage(f"judging {path.name} as {cell.id}")
-    record, outcome = judged(record, Judge(session.bench, truth, cell, path, tolerance, session.effort))
+    calibration = session.calibration(spec.name)
+    judge = Judge(session.bench, truth, cell, path, tolerance, session.effort, calibration, foreign=True)
+    record, outcome = judged(record, judge)
     return Verification(_finished(record, record.claims, outcome), limitation)
 
 

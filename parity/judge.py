@@ -51,8 +51,7 @@ class Truth:
 class Judge:
     """Judges one file as one cell. `claims` and `samples` grow as it goes, and outlive a crash.
 
-    With `calibration`, the images that the recipe saw, a quantized file is held against the float file of its
-    cell; without it the file is somebody else's, whose lineage is not known.
+    `calibration` is what a static recipe saw. A `foreign` file may be anybody's, made from other images.
     """
 
     def __init__(
@@ -64,6 +63,7 @@ class Judge:
         tolerance: FloatTolerance | QuantizedTolerance,
         effort: Effort,
         calibration: Calibration | None = None,
+        foreign: bool = False,
     ) -> None:
         self._bench = bench
         self._truth = truth
@@ -72,6 +72,7 @@ class Judge:
         self._tolerance = tolerance
         self._effort = effort
         self._calibration = calibration
+        self._foreign = foreign
         self._dynamic = bench.converters[cell.format].dynamic_batch
         self._free_size = truth.subject.spec.free_size
         self.stage = "load"
@@ -139,12 +140,21 @@ class Judge:
         worker = self._bench.workers[self._cell.format]
         source = self._bench.artifact(self._truth.subject, self._cell.format, "fp32")[0].path
 
-        def observe(names: list[str]) -> Ranges:
-            function, feeds = "converters.lineage:observed_ranges", calibration.feeds
-            return dict(worker.call(function, source, feeds, names, timeout=CONVERT_TIMEOUT_S).value)
+        def call(function: str, *arguments: Any) -> Any:
+            return worker.call(function, *arguments, timeout=CONVERT_TIMEOUT_S).value
 
-        reply = worker.call("converters.lineage:lineage", self._path, source, timeout=CONVERT_TIMEOUT_S)
-        self.claims += lineage.claims(reply.value, observe)
+        def observe(names: list[str]) -> Ranges:
+            return dict(call("converters.lineage:observed_ranges", source, calibration.feeds, names))
+
+        found = call("converters.lineage:lineage", self._path, source)
+        if not self._foreign:
+            self.claims += lineage.claims(found, observe)
+            return
+        made, left = lineage.of_a_file_from_anywhere(
+            found, observe, lambda: call("parity.lineage:matched", self._path, source)
+        )
+        self.claims += made
+        self.not_asked |= left
 
     def _parity(self, outputs: Sequence[Outputs]) -> None:
         reference = self._truth.reference

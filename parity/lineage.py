@@ -42,6 +42,35 @@ def claims(found: Lineage, observe: Callable[[list[str]], Ranges]) -> list[Claim
     return made
 
 
+def of_a_file_from_anywhere(
+    found: Lineage, observe: Callable[[list[str]], Ranges], match: Callable[[], Matched]
+) -> tuple[list[Claim], dict[str, str]]:
+    """The claims as far as the file shows that it was made from this float file, and why not the others.
+
+    A fault sits in a few places. Where the graph is another, or more than half of the constants or ranges
+    are off, the file has another maker, recipe or calibration, and its own lineage is not known.
+    """
+    if found.differences:
+        known = match()
+        share = f"{known.share:.0%} of the network's matrices and kernels are in it by content"
+        rest = f", all but {', '.join(map(short, known.unmatched[:_NAMED]))}" if known.unmatched else ""
+        more = f" and {len(known.unmatched) - _NAMED} more" if len(known.unmatched) > _NAMED else ""
+        return [], {
+            "lineage": f"not the graph of the float file ({found.differences[0]}); {share}{rest}{more}"
+        }
+    made = claims(found, observe)
+    sizes = {"lineage_weights": len(found.constants), "lineage_ranges": len(found.rounded)}
+    words = {"lineage_weights": "another recipe", "lineage_ranges": "other calibration images"}
+    kept, left = [], {}
+    for claim in made:
+        of = sizes.get(claim.name, 0)
+        if claim.name in words and isinstance(claim.observed, int) and claim.observed > of / 2:
+            left[claim.name] = f"{claim.observed} findings in {of} places, so by {words[claim.name]}"
+        else:
+            kept.append(claim)
+    return kept, left
+
+
 def graph(found: Lineage) -> Claim:
     """The same operators, attributes and wires, once quantize and dequantize steps are left out."""
     return _claim("lineage_graph", found.differences, "the recipe changes types, never what is computed", "")
