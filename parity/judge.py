@@ -166,13 +166,13 @@ class Judge:
         self.claims += claims.alive(reference, errors)
         if reference.task == "detection":
             self.claims += claims.detections(reference, pairs, self._tolerance)
-        self.claims += decisions(reference, outputs, self._tolerance, self._truth.subject.spec)
         for error in errors:
             self.samples += _sample_records(reference, error)
             if isinstance(self._tolerance, FloatTolerance):
                 self.claims.append(claims.float_parity(reference, error, self._tolerance))
             else:
                 self.claims += claims.quantized_parity(reference, error, self._tolerance)
+        self.claims += decisions(reference, outputs, self._tolerance, self._truth.subject.spec)
         self.headline = self._headline(errors)
 
     def _headline(self, errors: Sequence[OutputError]) -> str:
