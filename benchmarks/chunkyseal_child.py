@@ -24,5 +24,4 @@ def write_checkpoint(spec: ModelSpec, target: Path) -> None:
 
 def preds(feed: Feeds) -> np.ndarray[Any, Any]:
     """The prepared artifact's `preds` for another feed, [1, 1 + bits]."""
-    runner, _ = child._LOADED[0]
-    return runner.run(feed)["preds"]
+    return child._LOADED[0].run(feed)["preds"]

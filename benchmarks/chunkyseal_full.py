@@ -113,7 +113,7 @@ def _compared(
         for _ in range(ROUNDS):
             for quantization, worker in opened.items():
                 reply = worker.call("benchmarks.child:once", timeout=CONVERT_TIMEOUT_S)
-                times[quantization].append(reply.value)
+                times[quantization] += reply.value
                 peaks[quantization] = max(peaks[quantization], reply.peak_bytes)
         outputs = {
             quantization: np.concatenate(

@@ -9,9 +9,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy.stats import binom
+
 from converters.store import Key, digest_of_files
 from converters.workbench import Workbench
-from parity.results import CellRecord, Cost
+from parity.results import CellRecord, Cost, cost_from_json
 
 THREADS = 2
 WARMUP_ROUNDS = 2
@@ -45,7 +48,7 @@ def stored(bench: Workbench, group: Sequence[CellRecord]) -> dict[str, Cost] | N
     if entry is None:
         return None
     data = json.loads(entry.path(_FILE).read_text(encoding="utf-8"))
-    return {name: Cost(**cost) for name, cost in data.items()}
+    return {name: cost_from_json(cost) for name, cost in data.items()}
 
 
 def store(bench: Workbench, group: Sequence[CellRecord], costs: Mapping[str, Cost]) -> None:
@@ -69,23 +72,42 @@ def read_benchmark(path: Path) -> dict[str, Cost]:
             rounds=stats["rounds"],
             threads=extra["threads"],
             run_peak_bytes=extra["run_peak_bytes"],
+            **_ratio(extra["ratios"]),
         )
     return costs
 
 
+def _ratio(ratios: Sequence[float]) -> dict[str, Any]:
+    """The median of paired ratios and its interval; nothing for the float file itself."""
+    if not ratios:
+        return {"latency_ratio": 1.0}
+    return {
+        "latency_ratio": round(float(np.median(ratios)), 3),
+        "latency_interval": interval_of_median([round(ratio, 3) for ratio in ratios]),
+    }
+
+
+def interval_of_median(values: Sequence[float]) -> tuple[float, float] | None:
+    """Two of the values between which the median lies with at least 95 %, whatever the distribution.
+
+    Order statistics j and n+1-j, for a value lies below the median with one half (Conover, Practical
+    Nonparametric Statistics, 3.2). Fewer than 6 values have no such pair.
+    """
+    ordered = sorted(values)
+    place = int(binom.ppf(0.025, len(ordered), 0.5))
+    return (ordered[place - 1], ordered[-place]) if place else None
+
+
 def with_ratios(group: Sequence[CellRecord], measured: Mapping[str, Cost]) -> list[CellRecord]:
-    """The records with their costs, latency and size as ratios to the float cell of the group."""
+    """The records with their costs; size as a ratio to the float cell of the group."""
     base = next((cell for cell in group if cell.quantization == BASE), None)
-    base_cost = measured.get(base.id) if base else None
     merged = []
     for cell in group:
         cost = measured.get(cell.id, Cost())
-        latency = size = None
-        if base_cost and base_cost.latency_median_s and cost.latency_median_s:
-            latency = round(cost.latency_median_s / base_cost.latency_median_s, 3)
+        size = None
         if base and base.artifact and cell.artifact:
             size = round(cell.artifact.bytes / base.artifact.bytes, 4)
-        slower = cell.quantization.startswith("int8") and latency is not None and latency >= 1
+        low = cost.latency_interval[0] if cost.latency_interval else 0.0
         merged.append(
             replace(
                 cell,
@@ -93,9 +115,8 @@ def with_ratios(group: Sequence[CellRecord], measured: Mapping[str, Cost]) -> li
                     cost,
                     convert_s=cell.cost.convert_s,
                     convert_peak_bytes=cell.cost.convert_peak_bytes,
-                    latency_ratio=latency,
                     size_ratio=size,
-                    slower_than_float=slower,
+                    slower_than_float=cell.quantization.startswith("int8") and low > 1,
                 ),
             )
         )

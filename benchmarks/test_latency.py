@@ -1,7 +1,9 @@
-"""Latency of every cell, alone in a process of its own, by pytest-benchmark.
+"""Latency of every cell, in a process of its own, by pytest-benchmark.
 
 Times are read by the child's clock around the inference alone, so the pipe to the child is not
-in them. Nothing is asserted about them: machines are noisy.
+in them. The float file of the same model and format runs in turn with a quantized one, in the same
+process: what else the machine does then slows both, and their ratio stands. Nothing is asserted
+about times: machines are noisy.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.costs import THREADS, WARMUP_ROUNDS, rounds_for
+from benchmarks.costs import BASE, THREADS, WARMUP_ROUNDS, rounds_for
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -36,22 +38,27 @@ def test_latency(cell: Cell, session: Session, benchmark: BenchmarkFixture) -> N
     )
     feed = session.feeds(cell.model)[0]
     worker = Worker(f"benchmark-{cell.format}")
-    peaks = []
+    ratios: list[float] = []
 
     def once() -> float:
         global _elapsed
-        reply = worker.call("benchmarks.child:once")
-        peaks.append(reply.peak_bytes)
-        _elapsed += reply.value
-        return float(reply.value)
+        mine, *base = worker.call("benchmarks.child:once").value
+        ratios.extend(mine / other for other in base)
+        _elapsed += mine
+        return float(mine)
 
     try:
         module = session.bench.converters[cell.format].module
-        loaded = worker.call("benchmarks.child:prepare", module, artifact.path, feed, THREADS)
-        peaks.append(loaded.peak_bytes)
+        worker.call("benchmarks.child:prepare", module, artifact.path, feed, THREADS)
+        alone = worker.call("benchmarks.child:once")  # memory is read before another file is loaded
+        if cell.quantization != BASE:
+            float_file, _ = session.bench.artifact(subject, cell.format, BASE)
+            worker.call("benchmarks.child:beside", module, float_file.path, THREADS)
         rounds = rounds_for(once())
         benchmark.pedantic(once, rounds=rounds, warmup_rounds=WARMUP_ROUNDS)  # type: ignore[no-untyped-call]
     finally:
         worker.close()
     benchmark.group = f"{cell.model} {cell.format}"
-    benchmark.extra_info.update(cell=cell.id, threads=THREADS, run_peak_bytes=max(peaks))
+    benchmark.extra_info.update(
+        cell=cell.id, threads=THREADS, run_peak_bytes=alone.peak_bytes, ratios=ratios[-rounds:]
+    )

@@ -156,6 +156,7 @@ class Cost:
     rounds: int = 0
     threads: int = 0
     latency_ratio: float | None = None
+    latency_interval: tuple[float, float] | None = None
     size_ratio: float | None = None
     convert_s: float | None = None
     convert_peak_bytes: int | None = None
@@ -296,13 +297,18 @@ def cell_from_json(data: Mapping[str, Any]) -> CellRecord:
     data["outcome"] = _OUTCOMES[outcome.pop("status")](**outcome)
     data["claims"] = tuple(Claim(**claim) for claim in data["claims"])
     data["samples"] = tuple(SampleRecord(**sample) for sample in data["samples"])
-    data["cost"] = Cost(**data["cost"])
+    data["cost"] = cost_from_json(data["cost"])
     data["reproduce"] = tuple(data["reproduce"])
     if data["artifact"] is not None:
         artifact = dict(data["artifact"])
         artifact["kept_float"] = tuple(KeptFloat(**kept) for kept in artifact["kept_float"])
         data["artifact"] = ArtifactRecord(**artifact)
     return CellRecord(**data)
+
+
+def cost_from_json(data: Mapping[str, Any]) -> Cost:
+    ends = data.get("latency_interval")
+    return Cost(**{**data, "latency_interval": (ends[0], ends[1]) if ends else None})
 
 
 def outcome_of(claims: Sequence[Claim] | Iterable[Claim]) -> Outcome:

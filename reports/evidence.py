@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from parity.results import CellRecord, Claim, Run, SampleRecord
+from parity.results import CellRecord, Claim, Cost, Run, SampleRecord
 from reports.view import Entry
 from reports.words import NONE, megabytes, milliseconds, number, one_line, shares, value, visible
 
@@ -16,6 +16,7 @@ COST_HEADER = (
     "latency ms",
     "IQR ms",
     "latency × fp32",
+    "95 %",
     "size MB",
     "size × fp32",
     "convert s",
@@ -96,12 +97,13 @@ def cost_row(entry: Entry) -> tuple[str, ...]:
     if cell is None:
         return (one_line(entry.id), *(NONE for _ in COST_HEADER[1:]))
     cost, artifact = cell.cost, cell.artifact
-    flag = " not faster" if cost.slower_than_float else ""
+    low, high = cost.latency_interval or (None, None)
     return (
         one_line(cell.id),
         milliseconds(cost.latency_median_s),
         milliseconds(cost.latency_iqr_s),
-        number(cost.latency_ratio) + flag,
+        f"{number(cost.latency_ratio)}{_speed(cost)}",
+        f"{number(low)} to {number(high)}" if cost.latency_interval else NONE,
         megabytes(artifact.bytes if artifact else None),
         number(cost.size_ratio),
         number(cost.convert_s, 1),
@@ -110,6 +112,14 @@ def cost_row(entry: Entry) -> tuple[str, ...]:
         shares(artifact.weight_share if artifact else {}),
         shares(artifact.arithmetic_share if artifact else {}),
     )
+
+
+def _speed(cost: Cost) -> str:
+    """What the interval proves: nothing where it holds 1."""
+    if cost.latency_interval is None:
+        return ""
+    low, high = cost.latency_interval
+    return " faster" if high < 1 else " slower" if low > 1 else " cannot tell"
 
 
 def cost_note(run: Run) -> str:
@@ -122,11 +132,13 @@ def cost_note(run: Run) -> str:
     slow = [one_line(cell.id) for cell in run.cells if cell.cost.slower_than_float]
     note = (
         f"Latency is the median of {rounds} rounds on {threads} threads; "
-        "a ratio is to the fp32 cell of the same model and format. "
+        "a ratio is to the fp32 file of the same model and format, which ran in turn with the cell's in one "
+        "process, and 95 % is where the median of the pairs' ratios lies; where that holds 1, this machine "
+        "cannot tell. "
     )
     if not slow:
-        return note + "No int8 cell is flagged as slower than fp32."
-    return note + f"Not faster than fp32, though int8: {', '.join(slow)}."
+        return note + "No int8 cell is seen to be slower than fp32."
+    return note + f"Slower than fp32, though int8: {', '.join(slow)}."
 
 
 def _range(numbers: set[int]) -> str:
