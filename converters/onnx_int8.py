@@ -36,10 +36,13 @@ def stays_float(
 
 
 def quantized_weight(weight: Array, axis: int) -> tuple[Array, Array]:
-    """int8 values in -127..127, and their float32 scales [channels] along `axis`."""
+    """int8 values in -127..127, and their float32 scales [channels] along `axis`.
+
+    A channel of zeros takes the coarsest scale of the others: its bias is rounded in steps of it.
+    """
     others = tuple(i for i in range(weight.ndim) if i != axis)
     scale = np.abs(weight).max(axis=others, keepdims=True).astype(np.float32) / np.float32(127)
-    scale = np.where(scale > 0, scale, np.float32(1))
+    scale = np.where(scale > 0, scale, scale.max() or np.float32(1))
     return np.rint(weight / scale).astype(np.int8), scale.reshape(-1)
 
 
@@ -201,6 +204,15 @@ class Static(_Rewriter):
                 self.done[activation] = f"{activation}_dequantized"
                 self._round(activation, activation, f"{activation}_dequantized")
         values, scale = quantized_weight(self.array(weight), axis)
+        bias = step = None
+        if len(node.input) > 2:
+            step = scale * affine(*self.ranges[activation])[0]  # the integer product's own step
+            bias = np.rint(self.array(node.input[2]) / step)
+            if np.abs(bias).max(initial=0) > np.iinfo(np.int32).max:
+                # A channel of next to no weights, so that its bias has no int32 in such steps.
+                node.input[0] = self.done[activation]
+                self.keep(node)
+                return
         if weight not in self.done:
             if sum(weight in layer.input for layer in self.layers) > 1:
                 # The same integers, moved by 128: where onnxruntime does so itself, to keep products from
@@ -208,10 +220,8 @@ class Static(_Rewriter):
                 values = about_128(values)
             self.done[weight] = self._dequantized(weight, values, scale, axis)
         node.input[0], node.input[1] = self.done[activation], self.done[weight]
-        if len(node.input) > 2:
-            step = scale * affine(*self.ranges[activation])[0]  # the integer product's own step
-            bias = np.rint(self.array(node.input[2]) / step).astype(np.int32)
-            node.input[2] = self._dequantized(f"{node.output[0]}_bias", bias, step, 0)
+        if bias is not None and step is not None:
+            node.input[2] = self._dequantized(f"{node.output[0]}_bias", bias.astype(np.int32), step, 0)
         self.keep(node)
 
     def keep(self, node: NodeProto) -> None:

@@ -266,3 +266,25 @@ def test_every_exception_matches_a_layer_of_its_network() -> None:
         for entry in entries:
             for shape in entry.shapes:
                 assert tuple(sorted(shape)) in shapes, f"{model} {format} {recipe}: nothing has shape {shape}"
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-12])
+def test_a_channel_of_next_to_no_weights_keeps_its_bias(tmp_path: Path, size: float) -> None:
+    """Its bias counted in steps of input scale x weight scale has no int32, and wrapped around."""
+    weight = 0.05 * np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)
+    weight[1] = size
+    constants = [
+        numpy_helper.from_array(weight, "w"),
+        numpy_helper.from_array(np.full(4, 0.3, np.float32), "b"),
+    ]
+    image = onnx.helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 8, 8])
+    out = onnx.helper.make_tensor_value_info("out", TensorProto.FLOAT, ["batch", 4, 6, 6])
+    node = onnx.helper.make_node("Conv", ["image", "w", "b"], ["out"], "conv")
+    graph = onnx.helper.make_graph([node], "one", [image], [out], constants)
+    opset = onnx.helper.make_opsetid("", 20)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "float.onnx")
+    onnx_quantization.quantize(
+        tmp_path / "float.onnx", tmp_path / "int8.onnx", "int8_static", (), CALIBRATION
+    )
+    got = OnnxRunner(tmp_path / "int8.onnx").run(CALIBRATION[0])["out"]
+    np.testing.assert_allclose(got[:, 1], 0.3, atol=0.005)  # outputs are 0.01 apart
