@@ -20,7 +20,7 @@ _FILE = "cell.json"
 _ROOM = Path(__file__).parent
 
 
-def _harness_digest() -> str:
+def harness_digest() -> str:
     """One hash over everything that decides a verdict, apart from what other key parts name."""
     rooms = [_ROOM, _ROOM.parent / "fixtures", _ROOM.parent / "converters"]
     return digest_of_files([path for room in rooms for path in room.glob("*.py")])
@@ -41,7 +41,7 @@ def evidence_key(
         "reference": reference_key.digest,
         "expectation": repr(expectation),
         "effort": repr(effort),
-        "harness": _harness_digest(),
+        "harness": harness_digest(),
         "toolchain": versions_text((*converter.toolchain, "numpy", "hypothesis")),
     }
     return Key(f"{subject.label} {cell.id} evidence", parts)

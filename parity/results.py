@@ -144,11 +144,39 @@ class SampleRecord:
 
 
 @dataclass(frozen=True)
+class FaultRecord:
+    """One fault planted in one cell's file, and the claim that noticed it.
+
+    `observed` is how far it moves an output, in units of the network's own float32 error, "inf" where
+    nothing can be compared, None where the file was refused before it ran. `strength` is the one tried,
+    of faults that have one. `missing` says why the fault does not apply to the file; nothing was asked then.
+    """
+
+    name: str
+    model: str
+    format: str
+    quantization: str
+    because: str
+    visible: bool
+    killed: bool
+    claim: str = ""
+    strength: float | None = None
+    observed: Number | str | None = None
+    detail: str = ""
+    missing: str = ""
+
+    @property
+    def survived(self) -> bool:
+        return self.visible and not self.killed
+
+
+@dataclass(frozen=True)
 class Cost:
     """Measured, so never part of a verdict. Times in seconds, memory in bytes.
 
-    `latency_ratio` and `size_ratio` are against the fp32 cell of the same model and format,
-    both timed in one run; `slower_than_float` flags an int8 cell whose ratio is not below 1.
+    `latency_ratio` and `size_ratio` are against the fp32 cell of the same model and format. Both files ran
+    in turn in one process: the ratio is the median of the pairs', `latency_interval` where that median lies
+    with 95 %. `slower_than_float` flags an int8 cell whose whole interval is above 1.
     """
 
     latency_median_s: float | None = None

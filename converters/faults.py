@@ -1,0 +1,160 @@
+"""Plants one fault in a copy of a model file, as a broken converter or a careless hand would leave it.
+
+Both formats are edited through `Editor`, so that a fault is written once: on weights in
+`faults_weights`, on what goes in and comes out in `faults_ports`. What only one format's operators
+know (attributes, pads, residual branches) stands with its editor, `faults_onnx` and `faults_tflite`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Handle = Any  # what an editor calls a constant: a name, or the index of a tensor
+Channel = tuple[slice | int, ...]
+_T = TypeVar("_T")
+
+
+class NotApplicableError(ValueError):
+    """The file has no such thing; the message says which."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An operator that owns a weight: handles of its constants, and the weight's output-channel axis."""
+
+    kind: str
+    weight: Handle
+    shape: tuple[int, ...]
+    axis: int
+    bias: Handle | None = None
+
+    @property
+    def elements(self) -> int:
+        return int(np.prod(self.shape))
+
+    def channel(self, index: int) -> Channel:
+        """Selects one output channel of the weight."""
+        return tuple(index if axis == self.axis else slice(None) for axis in range(len(self.shape)))
+
+
+class Editor(Protocol):
+    """A model file held open for editing; `save` writes it. Raises `NotApplicableError` for what it lacks."""
+
+    def save(self, target: Path) -> None: ...
+
+    # --- constants
+    def layers(self) -> list[Layer]: ...
+
+    def array(self, handle: Handle) -> Array: ...
+
+    def store(self, handle: Handle, array: Array) -> None: ...
+
+    # --- int8: a weight's scales [channels], and the activations that have a stored scale
+    def scales(self, weight: Handle) -> Array: ...
+
+    def set_scales(self, weight: Handle, scales: Array) -> None: ...
+
+    def raise_zero_point(self, weight: Handle) -> None: ...
+
+    def activations(self) -> list[Handle]: ...
+
+    def read_otherwise(self, activation: Handle, strength: float) -> None:
+        """Who reads the activation takes its scale for `strength` times what its writer does."""
+
+    def float_weights(self) -> str: ...
+
+    # --- ports
+    def input_shape(self) -> tuple[int, ...]:
+        """Batch and free axes are 1."""
+
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """Shapes by name, in the file's order; batch and free axes are 1."""
+
+    def on_input(self, kind: str, value: Any) -> None:
+        """Puts an operator between the input and the network, behind those put there before."""
+
+    def on_output(self, name: str, kind: str, value: Any) -> None:
+        """Puts an operator behind an output, which keeps its name. Kinds and values:
+
+        multiply, add: an array; gather: (axis, indices); transpose: permutation; reshape: shape;
+        cast: dtype; sigmoid: None; undefined_at: x, which adds 0 / (greatest pixel - x); noise: its
+        standard deviation.
+        """
+
+    def set_outputs(self, names: Sequence[str], values: Sequence[str]) -> None:
+        """The file gives, in this order, `names`, each with what was called `values[i]` before."""
+
+    # --- operators
+    def freeze_batch(self) -> str: ...
+
+    def freeze_size(self, size: int) -> str: ...
+
+    def reshape_to_one(self) -> str: ...
+
+    def epsilon(self) -> str: ...
+
+    def align_corners(self) -> str: ...
+
+    def resize_mode(self) -> str: ...
+
+    def padding(self) -> str: ...
+
+    def approximate_gelu(self) -> str: ...
+
+    def leaky_slope(self) -> str: ...
+
+    def softmax_axis(self) -> str: ...
+
+    def skip_block(self) -> str: ...
+
+    def drop_activation(self) -> str: ...
+
+    def suppression(self) -> str: ...
+
+
+def editor(format: str, source: Path) -> Editor:
+    """Opens a file of the format."""
+    if format == "tflite":
+        from converters.faults_tflite_operators import TfliteEditor
+
+        return TfliteEditor(source)
+    from converters.faults_onnx_operators import OnnxEditor
+
+    return OnnxEditor(source)
+
+
+def plant(format: str, source: Path, target: Path, fault: str, options: Mapping[str, Any]) -> str:
+    """Writes `source` to `target` with the fault, and says in words where it is.
+
+    `fault` names a function of `faults_weights` or `faults_ports`, a method of `Editor`, or
+    "truncated"; `options` are what it takes. Raises `NotApplicableError` where the file has no such
+    thing, and where the edit changes nothing.
+    """
+    if fault == "truncated":
+        data = source.read_bytes()
+        target.write_bytes(data[: len(data) * 2 // 3])
+        return f"{len(data) * 2 // 3:,} of {len(data):,} bytes"
+    from converters import faults_ports, faults_weights
+
+    file = editor(format, source)
+    planter: Callable[..., str]
+    if found := getattr(faults_weights, fault, None) or getattr(faults_ports, fault, None):
+        planter = lambda **values: found(file, **values)  # noqa: E731
+    else:
+        planter = getattr(file, fault)
+    words = planter(**options)
+    file.save(target)
+    return words
+
+
+def middle(things: Sequence[_T], what: str) -> _T:
+    """The one in the middle: behind it and in front of it is network. Raises where there is none."""
+    if not things:
+        raise NotApplicableError(f"no {what}")
+    return things[len(things) // 2]

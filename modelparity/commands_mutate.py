@@ -1,0 +1,229 @@
+"""`modelparity mutate`: faults planted in the real files, and which of them the judge notices."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from converters import CONVERTERS
+from converters.workers import WorkerCrashedError, WorkerFailedError
+from fixtures.specs import MODELS
+from modelparity import named, terminal
+from modelparity.errors import BadInputError, nearest
+from modelparity.faults import StoppedError
+from modelparity.session import Session
+from parity.cells import Cell
+from parity.expectations import Limitation, expectation_of
+from parity.faults import FAULTS, FLOAT, INT8, Fault
+from parity.mutation import HONEST, Mutation
+from parity.reference import reference_key
+from parity.results import FaultRecord
+from reports.words import GLYPHS
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+QUANTIZATIONS = (*FLOAT, *INT8)
+
+
+@dataclass(frozen=True)
+class Score:
+    """`honest` has a record for each cell that was judged, `skipped` a reason for each that was not."""
+
+    faults: tuple[FaultRecord, ...]
+    honest: tuple[FaultRecord, ...]
+    skipped: tuple[tuple[str, str], ...]
+
+    @property
+    def asked(self) -> list[FaultRecord]:
+        return [record for record in self.faults if not record.missing]
+
+    @property
+    def survivors(self) -> list[FaultRecord]:
+        return [record for record in self.asked if record.survived]
+
+    @property
+    def red(self) -> list[FaultRecord]:
+        """Honest files that a claim refused."""
+        return [record for record in self.honest if record.killed]
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.asked) and not self.survivors and not self.red
+
+
+def mutate(model: str | None, format: str | None, fault: str | None, as_json: bool) -> bool:
+    """Scores the cells and prints the table; returns whether every visible fault was killed."""
+    models = [named.model_named(model).name] if model else list(MODELS)
+    formats = [_format_named(format)] if format else list(CONVERTERS)
+    faults = [_fault_named(fault)] if fault else list(FAULTS.values())
+    with (
+        terminal.progress("planting faults") as progress,
+        Session(on_miss=_quietly(progress.hint)) as session,
+    ):
+        try:
+            score = scored(session, models, formats, faults, progress.stage)
+        except KeyboardInterrupt:
+            raise StoppedError("stopped; what was found is kept, run again to go on") from None
+    if not score.asked and not score.red:
+        raise BadInputError(_nothing(score))
+    if as_json:
+        terminal.say(json.dumps({"faults": [as_data(record) for record in score.asked]}, indent=1))
+    else:
+        _print(score)
+    return score.passed
+
+
+def scored(
+    session: Session,
+    models: Sequence[str],
+    formats: Sequence[str],
+    faults: Sequence[Fault],
+    on_stage: Callable[[str], None] = lambda _: None,
+) -> Score:
+    """Scores the models' cells, formats side by side; records in the order of models, formats and faults."""
+
+    def lane(format: str) -> list[Score]:
+        cells = (Cell(model, format, each) for model in models for each in QUANTIZATIONS)
+        return [_cell(session, cell, faults, on_stage) for cell in cells if cell in session.expectations]
+
+    with ThreadPoolExecutor(max_workers=len(formats)) as pool:
+        futures = [pool.submit(lane, format) for format in formats]
+        try:
+            found = [score for future in futures for score in future.result()]
+        except BaseException:
+            session.workers.kill()  # the pool waits for its threads, and they for their children
+            raise
+    order = {model: place for place, model in enumerate(models)}
+    faulty = sorted((r for score in found for r in score.faults), key=lambda record: order[record.model])
+    honest = tuple(record for score in found for record in score.honest)
+    return Score(tuple(faulty), honest, tuple(pair for score in found for pair in score.skipped))
+
+
+def _cell(session: Session, cell: Cell, faults: Sequence[Fault], on_stage: Callable[[str], None]) -> Score:
+    wanted = [fault for fault in faults if cell.quantization in fault.on]
+    subject = session.subject(cell.model)
+    wanted = [fault for fault in wanted if not fault.detection or subject.spec.task == "detection"]
+    if not wanted:
+        return Score((), (), ())
+    expectation = expectation_of(cell, session.expectations)
+    if isinstance(expectation, Limitation):
+        return Score((), (), ((cell.id, f"a declared limitation in {expectation.stage}"),))
+    on_stage(f"planting faults in {cell.id}")
+    try:
+        artifact = session.artifact(cell.model, cell.format, cell.quantization)
+        truth = session.truth(cell.model)
+    except (WorkerFailedError, WorkerCrashedError) as error:
+        return Score((), (_not_there(cell, str(error)),), ())
+    mutation = Mutation(
+        session.bench,
+        truth,
+        cell,
+        artifact,
+        expectation,
+        reference_key(subject, session.stream(cell.model)),
+        session.calibration(cell.model),
+    )
+    honest = mutation.honest()
+    if honest.killed:
+        return Score((), (honest,), ())
+    records = tuple(record for fault in wanted for record in mutation.of(fault))
+    return Score(records, (honest,), ())
+
+
+def _not_there(cell: Cell, why: str) -> FaultRecord:
+    """The record of a file that could not be made: as good as red."""
+    place = (cell.model, cell.format, cell.quantization)
+    return FaultRecord(HONEST, *place, "the file as it is", True, True, "convert", detail=why)
+
+
+def as_data(record: FaultRecord) -> dict[str, Any]:
+    """A fault as `mutate --json` prints it."""
+    data = asdict(record)
+    del data["missing"]
+    return data
+
+
+def _format_named(name: str) -> str:
+    if name not in CONVERTERS:
+        raise BadInputError(f"no format {name!r}{nearest(name, CONVERTERS)}")
+    return name
+
+
+def _fault_named(name: str) -> Fault:
+    name = name.replace("-", "_")
+    if name not in FAULTS:
+        raise BadInputError(f"no fault {name!r}{nearest(name, FAULTS)}")
+    return FAULTS[name]
+
+
+def _nothing(score: Score) -> str:
+    reasons = dict.fromkeys(f"{record.model} {record.format}: {record.missing}" for record in score.faults)
+    reasons |= dict.fromkeys(f"{cell}: {reason}" for cell, reason in score.skipped)
+    return f"no file to plant it in: {'; '.join(reasons) or 'the fault is of another kind of network'}"
+
+
+def _quietly(hint: Callable[[str], None]) -> Callable[[str, str], None]:
+    def on_miss(label: str, _: str) -> None:
+        if not label.endswith("fault"):
+            hint(f"making {label}")
+
+    return on_miss
+
+
+def _print(score: Score) -> None:
+    from rich.text import Text
+
+    for model in dict.fromkeys(record.model for record in score.asked):
+        terminal.show(Text(model, style="bold"))
+        terminal.show(_table([record for record in score.asked if record.model == model]))
+        terminal.say()
+    for cell, reason in score.skipped:
+        terminal.say(f"not asked: {cell}: {reason}")
+    for record in score.red:
+        terminal.say(
+            f"{GLYPHS['failed']} {cell_id(record)}: the honest file is red: {record.claim}: {record.detail}"
+        )
+    for record in score.survivors:
+        at = f" x {record.strength:g}" if record.strength else ""
+        terminal.say(f"{GLYPHS['failed']} {cell_id(record)}: {record.name}{at} survived: {record.detail}")
+    visible = [record for record in score.asked if record.visible]
+    words = f"{sum(r.killed for r in visible)} of {len(visible)} visible faults killed"
+    words += f", {len(score.asked) - len(visible)} below the noise floor; "
+    words += f"{len(score.honest) - len(score.red)} of {len(score.honest)} honest files green"
+    verdict = "PASS" if score.passed else "FAIL"
+    terminal.show(Text(f"{verdict}: {words}", style="bold green" if score.passed else "bold red"))
+
+
+def cell_id(record: FaultRecord) -> str:
+    return f"{record.model}-{record.format}-{record.quantization}"
+
+
+def _table(records: Sequence[FaultRecord]) -> Table:
+    """A row a fault, a column a file: the claim that killed it, or how far it moves an output and lives."""
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = list(dict.fromkeys((record.format, record.quantization) for record in records))
+    table = Table(
+        "fault", *(" ".join(column) for column in columns), box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    for name in dict.fromkeys(record.name for record in records):
+        cells = []
+        for column in columns:
+            mine = [r for r in records if r.name == name and (r.format, r.quantization) == column]
+            style = "red" if any(record.survived for record in mine) else ""
+            cells.append(Text(", ".join(map(_words, mine)), style=style))
+        table.add_row(name, *cells)
+    return table
+
+
+def _words(record: FaultRecord) -> str:
+    at = f" at {record.strength:g}" if record.strength else ""
+    if record.killed:
+        return record.claim + at
+    floors = f"{record.observed:.2g}" if isinstance(record.observed, float | int) else str(record.observed)
+    return f"{'SURVIVED' if record.visible else 'not visible'}{at} ({floors} floors)"

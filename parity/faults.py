@@ -1,0 +1,201 @@
+"""The catalogue of faults that are planted to see whether the judge notices, each with what it stands for.
+
+Adding one is one entry. `plant` names what `converters.faults` does to the file; what it must be told of
+the network, `options` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fixtures.specs import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from parity.judge import Truth
+
+Options = Callable[[Truth], Mapping[str, Any]]
+FLOAT = ("fp32",)
+INT8 = ("int8_dynamic", "int8_static")
+_OTHER_MEAN = _OTHER_STD = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`on` are the quantizations whose files it is planted in.
+
+    `contract` faults break what the file promises and are visible by that, however its numbers come
+    out. Of `strengths`, weakest first, the first that is noticed ends the search. A fault without a
+    `plant` is not in the file: `judged_as` is the quantization that it is passed off as, `resampled`
+    says that the stream is prepared with the other resampling.
+    """
+
+    name: str
+    because: str
+    plant: str = ""
+    options: Options = lambda _: {}
+    strengths: tuple[float, ...] = ()
+    on: tuple[str, ...] = FLOAT
+    contract: bool = False
+    detection: bool = False  # for detectors alone
+    judged_as: str = ""
+    resampled: bool = False
+
+
+def _rescaled(scale: tuple[float, ...], shift: tuple[float, ...]) -> Mapping[str, Any]:
+    return {"scale": scale, "shift": shift}
+
+
+def _prepared(truth: Truth) -> tuple[Preprocessing, Any, Any]:
+    preprocessing = truth.subject.spec.preprocessing
+    return preprocessing, np.array(preprocessing.mean), np.array(preprocessing.std)
+
+
+def _wrong_mean(truth: Truth) -> Mapping[str, Any]:
+    """Another mean; for a network fed 0..1, the one that others are fed with."""
+    preprocessing, mean, std = _prepared(truth)
+    other = np.array(_OTHER_MEAN if preprocessing.normalises else IMAGENET_MEAN)
+    return _rescaled((1, 1, 1), tuple((mean - other) / std))
+
+
+def _wrong_std(truth: Truth) -> Mapping[str, Any]:
+    preprocessing, _, std = _prepared(truth)
+    other = np.array(_OTHER_STD if preprocessing.normalises else IMAGENET_STD)
+    return _rescaled(tuple(std / other), (0, 0, 0))
+
+
+def _bytes_for_unit(truth: Truth) -> Mapping[str, Any]:
+    """(255 u - mean) / std of what is (u - mean) / std."""
+    _, mean, std = _prepared(truth)
+    return _rescaled((255, 255, 255), tuple(254 * mean / std))
+
+
+def _first(truth: Truth) -> Mapping[str, Any]:
+    return {"name": next(iter(truth.reference.floors))}
+
+
+def _last(truth: Truth) -> Mapping[str, Any]:
+    return {"name": list(truth.reference.floors)[-1]}
+
+
+def _mean_of_first(truth: Truth) -> Mapping[str, Any]:
+    name = _first(truth)["name"]
+    return {"name": name, "value": float(np.mean(np.concatenate([*truth.reference.outputs[name]])))}
+
+
+def _at_second(truth: Truth) -> Mapping[str, Any]:
+    return {**_first(truth), "value": float(truth.reference.feeds[1]["image"].max())}
+
+
+def _at_black(truth: Truth) -> Mapping[str, Any]:
+    preprocessing, _, _ = _prepared(truth)
+    mean, std = (np.array(values, np.float32) for values in (preprocessing.mean, preprocessing.std))
+    return {**_first(truth), "value": float((-mean / std).max())}
+
+
+def _within_bounds(truth: Truth) -> Mapping[str, Any]:
+    name = _first(truth)["name"]
+    return {"name": name, "value": 2 * truth.reference.floors[name]}
+
+
+def _input_size(truth: Truth) -> Mapping[str, Any]:
+    return {"size": truth.subject.input_size}
+
+
+_OFF = (1.01, 1.02, 1.1, 2.0)
+_BOTH = (*FLOAT, *INT8)
+
+_CATALOGUE = (
+    # weights
+    Fault("weight_row_scaled", "a normalisation folded with another variance", "row_scaled", strengths=_OFF),
+    Fault("weight_row_zeroed", "a channel that a pruner took for dead", "row_zeroed"),
+    Fault("bias_dropped", "a bias left behind in folding", "bias_dropped", on=_BOTH),
+    Fault("channels_swapped", "weights permuted, what reads them not", "channels_swapped", on=_BOTH),
+    Fault("square_transposed", "in x out for out x in, which a square hides", "square_transposed"),
+    Fault(
+        "stale_checkpoint",
+        "weights of another training step",
+        "all_perturbed",
+        strengths=(0.01, 0.05),
+    ),
+    Fault(
+        "ema_for_raw",
+        "averaged weights for raw ones, close to them",
+        "all_perturbed",
+        strengths=(0.0001, 0.001),
+    ),
+    Fault("half_precision", "weights that went through float16 on the way", "float16_weights"),
+    Fault("flipped_byte", "a damaged disk or download", "flipped_byte", on=_BOTH),
+    Fault("truncated", "an interrupted download", "truncated", contract=True, on=_BOTH),
+    # operators
+    Fault("epsilon", "1e-5 for 1e-6: another framework's default", "epsilon"),
+    Fault("align_corners", "corners for centres, or centres for corners", "align_corners"),
+    Fault("resize_mode", "bicubic for bilinear, or nearest where there is no bicubic", "resize_mode"),
+    Fault("padding_moved", "SAME of one framework for symmetric of the other", "padding"),
+    Fault("gelu_tanh", "the approximation for the error function", "approximate_gelu"),
+    Fault("leaky_slope", "0.01 for 0.2: the default for what was asked", "leaky_slope"),
+    Fault("softmax_axis", "an axis counted in another layout", "softmax_axis"),
+    Fault("block_skipped", "a residual branch optimised away", "skip_block"),
+    Fault("activation_dropped", "a non-linearity lost in fusing", "drop_activation"),
+    # preprocessing
+    Fault("wrong_mean", "0.5 for ImageNet's, or normalised though fed 0..1", "input_rescaled", _wrong_mean),
+    Fault("wrong_std", "0.5 for ImageNet's, or ImageNet's for 1", "input_rescaled", _wrong_std),
+    Fault("bgr_for_rgb", "an image library that reads blue first", "channels_reversed"),
+    Fault("bytes_for_unit", "0..255 for 0..1", "input_rescaled", _bytes_for_unit),
+    Fault("image_transposed", "columns first", "input_transposed"),
+    Fault("wrong_resampling", "bilinear for bicubic, or bicubic for bilinear", resampled=True),
+    # outputs
+    Fault("outputs_swapped", "two names bound the wrong way round", "outputs_swapped", contract=True),
+    Fault("outputs_reordered", "callers that bind by place", "outputs_reordered", contract=True),
+    Fault("output_renamed", "an exporter's suffix", "output_renamed", contract=True),
+    Fault("output_missing", "an output that nobody asked for again", "output_missing", contract=True),
+    Fault("float64", "a Python number that widened what it met", "output_float64", contract=True),
+    Fault("batch_frozen", "the traced batch in every port", "freeze_batch", contract=True),
+    Fault("batch_frozen_inside", "the traced batch in one reshape", "reshape_to_one", contract=True),
+    Fault("size_frozen", "the traced size behind ports of any", "freeze_size", _input_size, contract=True),
+    Fault("nan_for_one_input", "0 / 0 for one image of the stream", "undefined_at", _at_second),
+    Fault("nan_for_black", "0 / 0 for an image that no stream has", "undefined_at", _at_black, contract=True),
+    Fault("noise_left_on", "dropout of a training mode", "noise_left_on", _within_bounds, contract=True),
+    Fault("constant_output", "a head that died", "output_constant", _mean_of_first),
+    Fault("sigmoid_twice", "the output's sigmoid in the file and in the caller", "sigmoid_once_more", _last),
+    Fault("patch_shifted", "a tile pasted one pixel off", "patch_shifted"),
+    # detections
+    Fault("top_99", "top-k of 99 for 100", "last_row_lost", detection=True),
+    Fault("nms_045", "a suppression threshold of 0.45 for 0.5", "suppression", detection=True),
+    Fault("category_off_by_one", "the background counted as a class", "category_shifted", detection=True),
+    Fault("corners_y_first", "y1, x1, y2, x2 for x1, y1, x2, y2", "corners_reordered", detection=True),
+    Fault("boxes_as_extents", "x, y, width, height for corners", "boxes_as_extents", detection=True),
+    # int8
+    Fault("int8_label", "a float file under an int8 name", contract=True, judged_as="int8_static"),
+    Fault("float_weights", "int8 in name, float in what it stores", "float_weights", on=INT8, contract=True),
+    Fault("int8_step", "one int8 weight one step up", "one_step", on=INT8),
+    Fault("int8_layer_steps", "a layer rounded up instead of to nearest", "layer_steps", on=INT8),
+    Fault("weight_zero_point", "symmetric weights read about 1", "weight_zero_point", on=INT8),
+    Fault(
+        "weight_scale",
+        "a scale of max |w| / 127 taken over more",
+        "weight_scale",
+        strengths=_OFF[1:],
+        on=INT8,
+    ),
+    Fault("scales_swapped", "scales along the wrong axis", "scales_swapped", on=INT8),
+    Fault("activation_zero_point", "rounded the other way", "activation_zero_point", on=("int8_static",)),
+    Fault(
+        "activation_read_otherwise",
+        "a producer's scale and a consumer's, each right by itself",
+        "activation_read_otherwise",
+        strengths=_OFF[1:],
+        on=("int8_static",),
+    ),
+    Fault(
+        "activation_scale",
+        "a range calibrated on other images",
+        "activation_scale",
+        strengths=_OFF[1:],
+        on=("int8_static",),
+    ),
+)
+
+FAULTS: dict[str, Fault] = {fault.name: fault for fault in _CATALOGUE}
+assert len(FAULTS) == len(_CATALOGUE)
