@@ -6,10 +6,11 @@ of `KEEP_FLOAT`.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 Format = Literal["onnx", "tflite"]
@@ -70,6 +71,31 @@ class KeepFloat:
             and (not self.shapes or not set(self.shapes).isdisjoint(shapes))
             and (self.elements is None or max(map(math.prod, shapes), default=0) <= self.elements)
         )
+
+
+def recipe_text(entries: Iterable[KeepFloat]) -> str:
+    """A mixed recipe as `recipe_of` reads it."""
+    return json.dumps({"keep_float": [asdict(entry) for entry in entries]}, indent=1) + "\n"
+
+
+def recipe_of(text: str) -> tuple[KeepFloat, ...]:
+    """The entries of a mixed recipe: what stays float, instead of what `KEEP_FLOAT` says.
+
+    Raises ValueError for a text that is none, and says where.
+    """
+    try:
+        entries = json.loads(text)["keep_float"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f'no recipe: should be {{"keep_float": [...]}} ({error})') from error
+    found = []
+    for position, entry in enumerate(entries):
+        try:
+            shapes = tuple(tuple(map(int, shape)) for shape in entry.pop("shapes", ()))
+            found.append(KeepFloat(**entry, shapes=shapes))
+            re.compile(found[-1].names)
+        except (AttributeError, TypeError, ValueError, re.error) as error:
+            raise ValueError(f"entry {position}: {error}") from error
+    return tuple(found)
 
 
 # Numbers are SQNR in dB against the float file, over 30 photographs, golden weights: with the entry

@@ -134,10 +134,11 @@ class Workbench:
         quantization: str,
         calibration: Calibration | None = None,
         again: bool = False,
+        mixed: tuple[KeepFloat, ...] | None = None,
     ) -> Key:
         """Names what the artifact depends on; nothing is made to know it."""
         converter = self._maker(format, quantization)
-        keep = kept_float(subject.spec.name, converter.format, quantization)
+        keep = kept_float(subject.spec.name, converter.format, quantization) if mixed is None else mixed
         if quantization != "fp32":
             source = self.artifact_key(subject, format, "fp32")
         elif converter.source:
@@ -162,12 +163,14 @@ class Workbench:
         quantization: str,
         calibration: Calibration | None = None,
         again: bool = False,
+        mixed: tuple[KeepFloat, ...] | None = None,
     ) -> tuple[Artifact, Mapping[str, Any]]:
         """The artifact; what making it cost (`convert_s`, `convert_peak_bytes`), and how many operators
         each of the recipe's exceptions left in float (`kept_float`).
 
         A quantized artifact is made from the float one. `again` is a second conversion of the same
-        thing by a process that did not make the first, to compare the two.
+        thing by a process that did not make the first, to compare the two. `mixed` are exceptions to
+        take instead of the recipe's own.
         """
         converter = self._maker(format, quantization)
         name = f"{subject.spec.name}{converter.suffix}"
@@ -190,11 +193,12 @@ class Workbench:
                 function = "quantize"
                 source, _ = self.artifact(subject, format, "fp32")
                 keep = kept_float(subject.spec.name, converter.format, quantization)
+                keep = keep if mixed is None else mixed
                 feeds = _calibration_for(quantization, calibration).feeds
                 arguments = (source.path, folder / name, quantization, keep, feeds)
             worker = self.workers[format if quantization == "fp32" else converter.format]
             if again:
-                _, first = self.artifact(subject, format, quantization, calibration)
+                _, first = self.artifact(subject, format, quantization, calibration, mixed=mixed)
                 if worker.pid == first["pid"]:
                     worker.close()
             reply = worker.call(
@@ -205,7 +209,8 @@ class Workbench:
                 worker.close()  # toolchains keep what they had, beside what comes next
             return made
 
-        entry = self.store.get(self.artifact_key(subject, format, quantization, calibration, again), make)
+        key = self.artifact_key(subject, format, quantization, calibration, again, mixed)
+        entry = self.store.get(key, make)
         sha256, size = whole(entry.files)
         return Artifact(entry.path(name), sha256, size, entry.key, format, quantization), entry.meta
 

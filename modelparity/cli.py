@@ -143,6 +143,10 @@ def convert(
     calibration: Annotated[
         Path | None, typer.Option("--calibration", metavar="DIR", help="Your own images for int8_static.")
     ] = None,
+    mixed: Annotated[
+        Path | None,
+        typer.Option("--mixed", metavar="RECIPE.json", help="Layers that stay float; `explain` writes it."),
+    ] = None,
     settings: Settings = None,
     outputs: Outputs = None,
     opset: Annotated[
@@ -185,7 +189,12 @@ def convert(
         from modelparity import commands_run_directory, run_request
 
         run_request.refuse(
-            size=size != "reduced", input_size=input_size, outputs=outputs, route=route, set=settings
+            size=size != "reduced",
+            input_size=input_size,
+            outputs=outputs,
+            route=route,
+            set=settings,
+            mixed=mixed,
         )
         whole = run_request.request(
             model,
@@ -234,6 +243,7 @@ def convert(
         verify,
         route,
         settings or (),
+        mixed,
     )
     if not commands_convert.convert(wanted, as_json):
         raise typer.Exit(1)
@@ -300,6 +310,47 @@ def gate(
     from modelparity import commands_gate
 
     if not commands_gate.gate(expression, checkpoint or [], size, output, as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
+def mutate(
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="One model; all if not given.")
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", metavar="onnx|tflite", help="One format; both if not given.")
+    ] = None,
+    fault: Annotated[
+        str | None, typer.Option("--fault", metavar="NAME", help="One fault; the catalogue if not given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Plant faults in the real files. Exit 0 only if the judge notices every one that can be seen."""
+    from modelparity import commands_mutate
+
+    if not commands_mutate.mutate(model, format, fault, as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    target: Annotated[str, typer.Argument(metavar="CELL|ARTIFACT", help="A cell's id, or a file.")],
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="The model that a file claims to be.")
+    ] = None,
+    checkpoint: Checkpoint = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="DIR", help="Where a reproduction of the diverging layer goes."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which layer of a file diverges, and what each stage adds. Exit 1 if a layer is named."""
+    from modelparity import commands_explain
+
+    wanted = commands_explain.request(target, model, checkpoint, output)
+    if not commands_explain.explain_target(wanted, as_json):
         raise typer.Exit(1)
 
 

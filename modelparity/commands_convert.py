@@ -10,13 +10,14 @@ from pathlib import Path
 
 from converters import CONVERTERS
 from converters.artifact import Artifact, Description, Port
-from converters.quantization import QUANTIZATIONS
+from converters.quantization import QUANTIZATIONS, KeepFloat, recipe_of
 from converters.store import sha256_of
 from converters.workers import CONVERT_TIMEOUT_S
 from fixtures.specs import ModelSpec
 from modelparity import named, routes, terminal
 from modelparity.deliver import deliver
 from modelparity.errors import BadInputError
+from modelparity.faults import os_words
 from modelparity.pretrained import write_pretrained
 from modelparity.session import Session
 from modelparity.verify import verify_in
@@ -46,6 +47,7 @@ class Request:
     verify: bool = True
     folder: bool = False
     maker: str = ""
+    mixed: tuple[KeepFloat, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def request(
     verify: bool = True,
     route: str | None = None,
     settings: Sequence[str] = (),
+    mixed: Path | None = None,
 ) -> Request:
     """The arguments, checked as far as that costs nothing; `slash`: `output` was given as a folder."""
     spec = named.with_outputs(named.with_settings(named.model_named(model), settings), outputs)
@@ -101,6 +104,7 @@ def request(
     checkpoint = checkpoint.absolute() if checkpoint else None
     named.checked_opset(opset, format)
     maker = _maker(route, format)
+    recipe = _mixed(mixed, format, quantization)
     path = output.absolute()
     if format == named.PRETRAINED:
         _check_pretrained(path, folder, checkpoint, quantization, outputs)
@@ -118,8 +122,35 @@ def request(
         calibration = None
     calibration = calibration.absolute() if calibration else None
     return Request(
-        spec, format, quantization, path, checkpoint, size, n, calibration, opset, verify, maker=maker
+        spec,
+        format,
+        quantization,
+        path,
+        checkpoint,
+        size,
+        n,
+        calibration,
+        opset,
+        verify,
+        maker=maker,
+        mixed=recipe,
     )
+
+
+def _mixed(path: Path | None, format: str, quantization: str) -> tuple[KeepFloat, ...] | None:
+    """The recipe file's entries; None without one."""
+    if path is None:
+        return None
+    if format == named.PRETRAINED or quantization == "fp32":
+        raise BadInputError(
+            f"--mixed {path}: says what stays float, but fp32 and weights are float throughout"
+        )
+    try:
+        return recipe_of(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInputError(os_words(error, path)) from error
+    except ValueError as error:
+        raise BadInputError(f"{path}: {error}") from error
 
 
 def _maker(route: str | None, format: str) -> str:
@@ -236,7 +267,12 @@ def _artifact(wanted: Request) -> Written:
         ) as session:
             weights = weights_words(session, spec, wanted.checkpoint)
             artifact = session.artifact(
-                spec.name, wanted.maker, wanted.quantization, wanted.calibration, wanted.opset
+                spec.name,
+                wanted.maker,
+                wanted.quantization,
+                wanted.calibration,
+                wanted.opset,
+                wanted.mixed,
             )
             anew = bool(made)  # what proving makes is not the artifact
             description = (
@@ -273,7 +309,8 @@ def _proven(
     session: Session, wanted: Request, artifact: Artifact, on_stage: Callable[[str], None]
 ) -> tuple[str, str]:
     """The verdict, and the evidence in words; that of an earlier run, if it was about this very file."""
-    if wanted.opset is None and wanted.calibration is None and wanted.maker == wanted.format:
+    own = wanted.opset is None and wanted.calibration is None and wanted.mixed is None
+    if own and wanted.maker == wanted.format:
         cell = Cell(wanted.spec.name, wanted.format, wanted.quantization)
         try:
             record = session.cached(cell)

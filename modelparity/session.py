@@ -10,7 +10,7 @@ from pathlib import Path
 
 from converters import CONVERTERS, Converter
 from converters.artifact import Artifact
-from converters.quantization import QUANTIZATIONS
+from converters.quantization import QUANTIZATIONS, KeepFloat
 from converters.store import Key, Store
 from converters.workbench import Calibration, Feeds, Subject, Workbench, digest_of_arrays
 from converters.workers import CONVERT_TIMEOUT_S, RUN_TIMEOUT_S, Workers
@@ -125,10 +125,12 @@ class Session:
         quantization: str,
         images: Path | None = None,
         opset: int | None = None,
+        mixed: tuple[KeepFloat, ...] | None = None,
     ) -> Artifact:
         """The artifact in the store; `images` to calibrate with instead of the default stream.
 
-        `maker` is the format's own converter or a second route to it; `opset` None is the exporter's own.
+        `maker` is the format's own converter or a second route to it; `opset` None is the exporter's own;
+        `mixed` is what stays float instead of what the recipe says.
         """
         subject, calibration = self.subject(model), None
         if QUANTIZATIONS[quantization].needs_calibration:
@@ -136,7 +138,7 @@ class Session:
             if images:
                 stream = calibration_from_directory(subject.spec, subject.input_size, images)
                 calibration = calibration_of(stream)
-        artifact, _ = self.bench.artifact(subject, maker, quantization, calibration)
+        artifact, _ = self.bench.artifact(subject, maker, quantization, calibration, mixed=mixed)
         return self.bench.at_opset(artifact, opset) if opset else artifact
 
     def prove(self, cell: Cell) -> CellRecord:
