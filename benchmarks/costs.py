@@ -17,7 +17,6 @@ from converters.workbench import Workbench
 from parity.results import CellRecord, Cost, cost_from_json
 
 THREADS = 2
-WARMUP_ROUNDS = 2
 _FILE = "costs.json"
 _HERE = Path(__file__).parent
 BASE = "fp32"

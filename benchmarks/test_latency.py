@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.costs import BASE, THREADS, WARMUP_ROUNDS, rounds_for
+from benchmarks.costs import BASE, THREADS, rounds_for
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -54,11 +54,9 @@ def test_latency(cell: Cell, session: Session, benchmark: BenchmarkFixture) -> N
         if cell.quantization != BASE:
             float_file, _ = session.bench.artifact(subject, cell.format, BASE)
             worker.call("benchmarks.child:beside", module, float_file.path, THREADS)
-        rounds = rounds_for(once())
-        benchmark.pedantic(once, rounds=rounds, warmup_rounds=WARMUP_ROUNDS)  # type: ignore[no-untyped-call]
+        # Both are warm: each ran as it was loaded.
+        benchmark.pedantic(once, rounds=rounds_for(alone.value[0]))  # type: ignore[no-untyped-call]
     finally:
         worker.close()
     benchmark.group = f"{cell.model} {cell.format}"
-    benchmark.extra_info.update(
-        cell=cell.id, threads=THREADS, run_peak_bytes=alone.peak_bytes, ratios=ratios[-rounds:]
-    )
+    benchmark.extra_info.update(cell=cell.id, threads=THREADS, run_peak_bytes=alone.peak_bytes, ratios=ratios)
