@@ -46,7 +46,13 @@ def costs(_session, cells) -> dict:
     """Known numbers in place of measured ones."""
     return {
         cell.id: Cost(
-            latency_median_s=0.0125, latency_iqr_s=0.002, rounds=7, threads=2, run_peak_bytes=512_000_000
+            latency_median_s=0.0125,
+            latency_iqr_s=0.002,
+            rounds=7,
+            threads=2,
+            latency_ratio=1.0,
+            latency_interval=(0.98, 1.04),
+            run_peak_bytes=512_000_000,
         )
         for cell in cells
     }
@@ -269,7 +275,7 @@ def test_documents_hold_what_was_measured(package):
     assert benchmarks["files"]["pytorch/tiny_ladeda.pt2"]["latency_median_s"] is None
     text = (package / "docs" / "performance_comparison.md").read_text()
     (row,) = [line for line in text.splitlines() if line.startswith("| `onnx/")]
-    assert "| 12.5 ± 1 ms | 1.00 | 512.0 MB |" in row
+    assert "| 12.5 ± 1 ms | 1.00 (0.98 to 1.04) | 512.0 MB |" in row
     assert "not measured" in next(line for line in text.splitlines() if "pytorch/" in line)
     assert "do not hold a trained network" not in text
 

@@ -154,6 +154,9 @@ def _row(file: Packaged) -> dict[str, str]:
     if cost.latency_median_s is not None:
         spread = f" ± {cost.latency_iqr_s / 2 * 1000:.2g}" if cost.latency_iqr_s is not None else ""
         latency = f"{cost.latency_median_s * 1000:.3g}{spread} ms"
+    ratio = f"{cost.latency_ratio:.2f}" if cost.latency_ratio is not None else ""
+    if cost.latency_interval:
+        ratio += " ({:.2f} to {:.2f})".format(*cost.latency_interval)
     return {
         "file": file.place,
         "verdict": file.record.status if file.record.green else f"**{file.record.status.upper()}**",
@@ -161,7 +164,7 @@ def _row(file: Packaged) -> dict[str, str]:
         "size": size_words(file.entry["bytes"]),
         "size_ratio": f"{cost.size_ratio:.2f}" if cost.size_ratio is not None else "",
         "latency": latency,
-        "latency_ratio": f"{cost.latency_ratio:.2f}" if cost.latency_ratio is not None else "",
+        "latency_ratio": ratio,
         "memory": size_words(cost.run_peak_bytes) if cost.run_peak_bytes is not None else "",
     }
 

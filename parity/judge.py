@@ -62,7 +62,7 @@ class Judge:
         path: Path,
         tolerance: FloatTolerance | QuantizedTolerance,
         effort: Effort,
-        calibration: Calibration | None = None,
+        calibration: Calibration,
         foreign: bool = False,
     ) -> None:
         self._bench = bench
@@ -86,9 +86,9 @@ class Judge:
         """Raises what a worker raises; claims made until then stand."""
         self.description = self._bench.describe(self._path)
         self._declared(self.description)
-        if self._calibration and self._cell.quantization != "fp32":
+        if self._cell.quantization != "fp32":
             self.stage = "lineage"
-            self._lineage(self._calibration)
+            self._lineage()
         self.stage = "run"
         reference = self._truth.reference
         outputs = self._run(reference.feeds, fresh=True)
@@ -135,7 +135,7 @@ class Judge:
         if (share := claims.weight_share(description, recipe)) is not None:
             self.claims.append(share)
 
-    def _lineage(self, calibration: Calibration) -> None:
+    def _lineage(self) -> None:
         """A quantized file against the float file that it was made from."""
         worker = self._bench.workers[self._cell.format]
         source = self._bench.artifact(self._truth.subject, self._cell.format, "fp32")[0].path
@@ -144,7 +144,7 @@ class Judge:
             return worker.call(function, *arguments, timeout=CONVERT_TIMEOUT_S).value
 
         def observe(names: list[str]) -> Ranges:
-            return dict(call("converters.lineage:observed_ranges", source, calibration.feeds, names))
+            return dict(call("converters.lineage:observed_ranges", source, self._calibration.feeds, names))
 
         found = call("converters.lineage:lineage", self._path, source)
         if not self._foreign:
