@@ -16,10 +16,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from fixtures.specs import ModelSpec
-from parity.detections import LEAST_OVERLAP, overlaps
+from parity.detections import LEAST_OVERLAP, overlaps, partners
 from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.margins import NOTHING_SURE, candid, error_bound, in_bounds
 from parity.metrics import Array
@@ -143,7 +142,7 @@ def objects(
 
 def unmatched(expected: Rows, found: Rows, rules: Rules) -> list[Unmatched]:
     """The rows of one image without a partner, lost ones first, each with what explains it."""
-    partner = _assigned(expected, found)
+    partner = dict(partners(expected.boxes, expected.kinds, found.boxes, found.scores, found.kinds))
     same = {i: j for i, j in partner.items() if _one_box(expected, i, found, j, rules)}
     sides = (expected, found)
     # Partners that are two boxes are found, so no bugs; what took one's place may explain others, though.
@@ -187,15 +186,6 @@ def _margins(own: Rows, other: Rows, known: AbstractSet[int], rules: Rules) -> d
         margin = max(score - other.cut(rules.score_threshold), rules.score_threshold - score)
         margins[i] = margin if sound and math.isfinite(score) else math.nan
     return margins
-
-
-def _assigned(expected: Rows, found: Rows) -> dict[int, int]:
-    """Partners, as `parity.detections.matched` pairs them: greatest total overlap within a category."""
-    overlap = overlaps(expected.boxes, found.boxes)
-    same = expected.kinds[:, None] == found.kinds[None]
-    value = np.where(same & np.isfinite(found.scores)[None] & (overlap >= LEAST_OVERLAP), overlap, 0.0)
-    pairs = zip(*linear_sum_assignment(value, maximize=True), strict=True)
-    return {int(i): int(j) for i, j in pairs if value[i, j]}
 
 
 def _suppressed(

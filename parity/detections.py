@@ -49,14 +49,13 @@ def matched(observed: Outputs, expected: Outputs) -> Pair:
     for image in range(len(expected["score"])):
         theirs, ours = (np.flatnonzero(outputs["score"][image] != 0) for outputs in (observed, expected))
         rows += len(theirs) + len(ours)
-        overlap = overlaps(expected["location"][image][ours], observed["location"][image][theirs])
-        same = expected["category"][image][ours][:, None] == observed["category"][image][theirs][None]
-        # NaN, in a score too, is no match.
-        sound = np.isfinite(observed["score"][image][theirs])[None]
-        value = np.where(same & sound & (overlap >= LEAST_OVERLAP), overlap, 0.0)
-        found = [
-            (i, j) for i, j in zip(*linear_sum_assignment(value, maximize=True), strict=True) if value[i, j]
-        ]
+        found = partners(
+            expected["location"][image][ours],
+            expected["category"][image][ours],
+            observed["location"][image][theirs],
+            observed["score"][image][theirs],
+            observed["category"][image][theirs],
+        )
         pairs += [(image, int(ours[i]), int(theirs[j])) for i, j in found]
         for i in sorted(set(range(len(ours))) - {i for i, _ in found}):
             score = float(expected["score"][image][ours[i]])
@@ -69,6 +68,20 @@ def matched(observed: Outputs, expected: Outputs) -> Pair:
         share=2 * len(pairs) / rows if rows else 1.0,
         lost=lost,
     )
+
+
+def partners(
+    boxes: Array, kinds: Array, their_boxes: Array, their_scores: Array, their_kinds: Array
+) -> list[tuple[int, int]]:
+    """Pairs (i, j) of rows of one image: corners [n, 4] and [m, 4], kinds [n] and [m], scores [m].
+
+    NaN, in a score too, is no match.
+    """
+    overlap = overlaps(boxes, their_boxes)
+    same = (kinds[:, None] == their_kinds[None]) & np.isfinite(their_scores)[None]
+    value = np.where(same & (overlap >= LEAST_OVERLAP), overlap, 0.0)
+    pairs = zip(*linear_sum_assignment(value, maximize=True), strict=True)
+    return [(int(i), int(j)) for i, j in pairs if value[i, j]]
 
 
 def overlaps(first: Array, second: Array) -> Array:
