@@ -12,9 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, ValueInfoProto
 
@@ -142,19 +140,3 @@ def _batches(sizes: Mapping[str, int]) -> Iterator[list[str]]:
         total += size
     if batch:
         yield batch
-
-
-def run(path: Path, feed: Mapping[str, Array], optimised: bool) -> dict[str, Array]:
-    """The file's outputs, with every optimisation of the runtime or with none."""
-    import onnxruntime
-
-    levels = onnxruntime.GraphOptimizationLevel
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
-    options.add_session_config_entry("session.x64quantprecision", "1")  # as `converters.onnx.OnnxRunner`
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    values: list[np.ndarray[Any, Any]] = session.run(names, dict(feed))
-    return dict(zip(names, values, strict=True))

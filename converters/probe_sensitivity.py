@@ -15,10 +15,11 @@ import numpy as np
 import onnx
 
 from converters import onnx_data
+from converters.onnx import OnnxRunner
 from converters.onnx_int8 import Dynamic, Static
 from converters.onnx_quantization import _ranges
 from converters.probe import Array
-from converters.probe_onnx import run, scope_of
+from converters.probe_onnx import scope_of
 from converters.probe_steps import Sensitivity
 from converters.quantization import KeepFloat
 
@@ -30,7 +31,7 @@ def sensitivities(
 ) -> list[Sensitivity]:
     """Every layer that the recipe would quantize, in the file's order."""
     model = onnx.load(source, load_external_data=False)
-    exact = run(source, feed, optimised=True)
+    exact = OnnxRunner(source).run(feed)
     with tempfile.TemporaryDirectory() as scratch:
         static = quantization == "int8_static"
         ranges = _ranges(source, Path(scratch), (), calibration) if static else {}
@@ -49,7 +50,7 @@ def sensitivities(
             onnx_data.embed(alone, source.parent)
             path = Path(scratch) / "alone.onnx"
             onnx.save(alone, path)
-            outputs = run(path, feed, optimised=True)
+            outputs = OnnxRunner(path).run(feed)
             noise = {
                 key: float(np.mean(np.square(outputs[key].astype(np.float64) - exact[key]))) for key in exact
             }

@@ -89,18 +89,3 @@ def _real(array: Array, detail: Mapping[str, Any]) -> Array:
         raise ValueError(f"{detail['name']}: an activation with {len(scale)} scales")
     values: Array = (array.astype(np.float32) - np.float32(zero[0])) * np.float32(scale[0])
     return values
-
-
-def run(path: Path, feed: Mapping[str, Array], kernels: str) -> dict[str, Array]:
-    """The file's outputs by name; `kernels` as `converters.tflite.TfliteRunner` has them, or "builtin"."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    resolvers = {
-        "xnnpack": OpResolverType.AUTO,
-        "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        "reference": OpResolverType.BUILTIN_REF,
-    }
-    interpreter = Interpreter(str(path), num_threads=1, experimental_op_resolver_type=resolvers[kernels])
-    (signature,) = interpreter.get_signature_list()
-    outputs: dict[str, Array] = dict(interpreter.get_signature_runner(signature)(**feed))
-    return outputs

@@ -7,6 +7,7 @@ share is its own square among all of them; the total is what the last stage is a
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from converters.workbench import PROGRAM, Feeds, Outputs, Subject, Workbench
 from converters.workers import CONVERT_TIMEOUT_S
 from parity.cells import Cell
 from parity.detections import COMPARED, Pair, paired
-from parity.kernels import skipped
+from parity.kernels import REFERENCE, skipped
 from parity.metrics import decibels, rms
 
 _TRUTH = "network, float64"
@@ -67,33 +68,26 @@ def waterfall(
         outputs = call()
         runs.append((name, {key: np.asarray(outputs[key]) for key in names}, time.monotonic() - start))
 
-    def by(worker: str, function: str, *arguments: object) -> Outputs:
-        return dict(bench.workers[worker].call(function, *arguments, timeout=CONVERT_TIMEOUT_S).value)
-
     run(_TRUTH, lambda: bench.reference(subject, [feed], precision="float64")[0])
     run("network, float32", lambda: bench.reference(subject, [feed])[0])
     program = bench.exported(subject).path(PROGRAM)
+    call = functools.partial(bench.workers["torch"].call, timeout=CONVERT_TIMEOUT_S)
     arguments = (program, subject.spec, subject.checkpoint, feed)
-    run("exported program", lambda: by("torch", "converters.probe_network:run_program", *arguments))
+    run("exported program", lambda: call("converters.probe_network:run_program", *arguments).value)
     for kind, file in _files(quantization, path, float_path):
-        for name, function, option in _KERNELS[format]:
+        for name, kernels in _KERNELS[format]:
             label = f"{format} {kind}, {name}"
-            if option == "reference" and (because := _slow(subject, format, kind)):
-                left.append(Stage(label, skipped=because))
-            elif kind == "fp32" or option in (True, "xnnpack"):
-                run(label, lambda f=function, p=file, o=option: by(format, f, p, feed, o))  # type: ignore[misc]
+            if kernels and (because := skipped(Cell(subject.spec.name, format, kind))):
+                left.append(Stage(label, skipped=because))  # what is too slow for the gate is too slow here
+            elif kind == "fp32" or not kernels:
+                run(label, lambda f=file, k=kernels: bench.run(format, f, [feed], kernels=k)[0])  # type: ignore[misc]
     return (*_measured(subject, runs), *left)
 
 
-_KERNELS: dict[str, tuple[tuple[str, str, object], ...]] = {
-    "onnx": (
-        ("not optimised", "converters.probe_onnx:run", False),
-        ("optimised", "converters.probe_onnx:run", True),
-    ),
-    "tflite": (
-        ("reference kernels", "converters.probe_tflite:run", "reference"),
-        ("XNNPACK", "converters.probe_tflite:run", "xnnpack"),
-    ),
+# Names of ways to run a file, and what the format's runner calls them; "" is what users run.
+_KERNELS = {
+    "onnx": (("not optimised", REFERENCE), ("optimised", "")),
+    "tflite": (("reference kernels", REFERENCE), ("XNNPACK", "")),
 }
 
 
@@ -101,11 +95,6 @@ def _files(quantization: str, path: Path, float_path: Path | None) -> list[tuple
     if quantization == "fp32":
         return [("fp32", path)]
     return [*([("fp32", float_path)] if float_path else []), (quantization, path)]
-
-
-def _slow(subject: Subject, format: str, kind: str) -> str:
-    """Why plain loops would take too long; what is too slow for the gate is too slow here."""
-    return skipped(Cell(subject.spec.name, format, kind))
 
 
 def _measured(subject: Subject, runs: Sequence[tuple[str, Outputs, float]]) -> list[Stage]:
