@@ -12,7 +12,7 @@ from converters import CONVERTERS
 from converters.workers import WorkerCrashedError, WorkerFailedError
 from fixtures.specs import MODELS
 from modelparity import named, terminal
-from modelparity.errors import BadInputError, nearest
+from modelparity.errors import BadInputError
 from modelparity.faults import StoppedError
 from modelparity.session import Session
 from parity.cells import Cell
@@ -58,8 +58,10 @@ class Score:
 def mutate(model: str | None, format: str | None, fault: str | None, as_json: bool) -> bool:
     """Scores the cells and prints the table; returns whether every visible fault was killed."""
     models = [named.model_named(model).name] if model else list(MODELS)
-    formats = [_format_named(format)] if format else list(CONVERTERS)
-    faults = [_fault_named(fault)] if fault else list(FAULTS.values())
+    formats = [named.known_as("format", format, CONVERTERS)] if format else list(CONVERTERS)
+    faults = (
+        [FAULTS[named.known_as("fault", fault.replace("-", "_"), FAULTS)]] if fault else list(FAULTS.values())
+    )
     with (
         terminal.progress("planting faults") as progress,
         Session(on_miss=_quietly(progress.hint)) as session,
@@ -145,19 +147,6 @@ def as_data(record: FaultRecord) -> dict[str, Any]:
     data = asdict(record)
     del data["missing"]
     return data
-
-
-def _format_named(name: str) -> str:
-    if name not in CONVERTERS:
-        raise BadInputError(f"no format {name!r}{nearest(name, CONVERTERS)}")
-    return name
-
-
-def _fault_named(name: str) -> Fault:
-    name = name.replace("-", "_")
-    if name not in FAULTS:
-        raise BadInputError(f"no fault {name!r}{nearest(name, FAULTS)}")
-    return FAULTS[name]
 
 
 def _nothing(score: Score) -> str:

@@ -26,7 +26,7 @@ GOLDEN_WORDS = "deterministic weights of the goldens (no checkpoint given)"
 
 def model_named(name: str) -> ModelSpec:
     """The model's spec."""
-    return MODELS[_known("model", name, MODELS)]
+    return MODELS[known_as("model", name, MODELS)]
 
 
 def with_settings(spec: ModelSpec, pairs: Iterable[str]) -> ModelSpec:
@@ -49,12 +49,12 @@ def with_settings(spec: ModelSpec, pairs: Iterable[str]) -> ModelSpec:
 
 def format_named(name: str) -> str:
     """A converter's format, or "pretrained"."""
-    return _known("format", name, FORMATS)
+    return known_as("format", name, FORMATS)
 
 
 def quantization_named(name: str) -> str:
     """A quantization that recipes exist for, by its own name or another tool's."""
-    return _known("quantization", ALIASES.get(name, name), QUANTIZATIONS)
+    return known_as("quantization", ALIASES.get(name, name), QUANTIZATIONS)
 
 
 def format_of(output: Path) -> str:
@@ -88,10 +88,11 @@ def with_outputs(spec: ModelSpec, names: str | None) -> ModelSpec:
 
 def size_named(name: str) -> str:
     """ "reduced" or "full"."""
-    return _known("size", name, SIZES)
+    return known_as("size", name, SIZES)
 
 
-def _known(kind: str, name: str, known: Iterable[str]) -> str:
+def known_as(kind: str, name: str, known: Iterable[str]) -> str:
+    """The name, if it is known; else bad input with the nearest that is."""
     known = list(known)
     if name not in known:
         raise BadInputError(f"no such {kind}: {name!r}{nearest(name, known)}")

@@ -49,7 +49,7 @@ class Truth:
 
 
 class Judge:
-    """Judges one file as one cell. `claims` and `samples` grow as it goes, and outlive a crash.
+    """Judges one file as one cell. `claims`, `samples` and `outputs` grow as it goes, and outlive a crash.
 
     `calibration` is what a static recipe saw. A `foreign` file may be anybody's, made from other images.
     """
@@ -80,6 +80,7 @@ class Judge:
         self.samples: list[SampleRecord] = []
         self.description: Description | None = None
         self.headline = ""
+        self.outputs: Sequence[Outputs] = ()  # of the stream, once it ran
         self.not_asked: dict[str, str] = {}
 
     def judge(self) -> None:
@@ -91,7 +92,7 @@ class Judge:
             self._lineage()
         self.stage = "run"
         reference = self._truth.reference
-        outputs = self._run(reference.feeds, fresh=True)
+        self.outputs = outputs = self._run(reference.feeds, fresh=True)
         runs = list(zip(reference.names, outputs, strict=True))
         signature = self._truth.subject.signature
         declared = claims.outputs_as_declared(runs, signature)

@@ -25,7 +25,7 @@ from parity.claims import number
 from parity.evidence import harness_digest
 from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.faults import Fault
-from parity.judge import Effort, Truth
+from parity.judge import Effort, Judge, Truth
 from parity.noticing import RUNS, Verdict, distance, noticed
 from parity.reference import feeds_of
 from parity.results import FaultRecord
@@ -142,7 +142,9 @@ class Mutation:
         return self._honest
 
     def _noticed(self, path: Path, cell: Cell, truth: Truth) -> Verdict:
-        return noticed(self._bench, truth, cell, path, self._tolerance, self._effort, self._calibration)
+        return noticed(
+            Judge(self._bench, truth, cell, path, self._tolerance, self._effort, self._calibration)
+        )
 
     def _record(
         self,

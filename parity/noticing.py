@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from converters.artifact import BrokenModelError, NotAModelError
-from converters.workbench import Calibration, Outputs, Workbench
+from converters.workbench import Outputs
 from converters.workers import WorkerCrashedError, WorkerFailedError
-from parity.cells import Cell
 from parity.detections import paired
-from parity.expectations import FloatTolerance, QuantizedTolerance
-from parity.judge import Effort, Judge, Truth
+from parity.judge import Judge
 from parity.metrics import rms
 from parity.reference import Reference
 from parity.results import Claim
@@ -57,29 +53,19 @@ class Verdict:
     outputs: Sequence[Outputs] = ()
 
 
-def noticed(
-    bench: Workbench,
-    truth: Truth,
-    cell: Cell,
-    path: Path,
-    tolerance: FloatTolerance | QuantizedTolerance,
-    effort: Effort,
-    calibration: Calibration,
-) -> Verdict:
-    """Judges the file until a claim is false. What the file does to its process is a verdict, too."""
-    watched = _Watched(bench)
-    judge = Judge(watched, truth, cell, path, tolerance, effort, calibration)
+def noticed(judge: Judge) -> Verdict:
+    """Judges a file until a claim is false. What the file does to its process is a verdict, too."""
     judge.claims = UntilFailed()
     try:
         judge.judge()
     except FailedClaimError as failed:
-        return _verdict(failed.claim, watched.first)
+        return _verdict(failed.claim, judge.outputs)
     except (BrokenModelError, NotAModelError) as error:
         return Verdict(LOADS, str(error))
     except (WorkerFailedError, WorkerCrashedError) as error:
-        return Verdict({"load": LOADS, "run": RUNS}.get(judge.stage, judge.stage), str(error), watched.first)
+        return Verdict({"load": LOADS, "run": RUNS}.get(judge.stage, judge.stage), str(error), judge.outputs)
     undecided = (claim for claim in judge.claims if not claim.passed)  # which the gate takes for no proof
-    return _verdict(next(undecided, None), watched.first)
+    return _verdict(next(undecided, None), judge.outputs)
 
 
 def _verdict(claim: Claim | None, outputs: Sequence[Outputs]) -> Verdict:
@@ -87,19 +73,6 @@ def _verdict(claim: Claim | None, outputs: Sequence[Outputs]) -> Verdict:
         return Verdict("", "every claim holds", outputs)
     words = f"{claim.output or ''} {claim.observed}, but should be {claim.sense} {claim.bound}"
     return Verdict(claim.name, f"{words.strip()} {claim.detail}".strip(), outputs)
-
-
-class _Watched(Workbench):
-    """A workbench that remembers what its first run gave."""
-
-    def __init__(self, bench: Workbench) -> None:
-        self.__dict__.update(bench.__dict__)
-        self.first: Sequence[Outputs] = ()
-
-    def run(self, *args: Any, **kwargs: Any) -> list[Outputs]:
-        outputs = super().run(*args, **kwargs)
-        self.first = self.first or outputs
-        return outputs
 
 
 def distance(reference: Reference, got: Sequence[Outputs], honest: Sequence[Outputs]) -> float:
