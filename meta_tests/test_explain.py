@@ -22,17 +22,17 @@ from meta_tests.explain_faults import Row, plant
 from meta_tests.miniature import session_of
 from modelparity.cli import app
 
-FORMATS = {"onnx": "honest", "tflite": "honest_kernels"}
+FORMATS = ("onnx", "tflite")
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    with session_of(list(FORMATS.values()), tmp_path_factory.mktemp("store")) as session:
+    with session_of(FORMATS, tmp_path_factory.mktemp("store")) as session:
         yield session
 
 
 def source(session, format):
-    return session.artifact("miniature", FORMATS[format], "fp32").path
+    return session.artifact("miniature", format, "fp32").path
 
 
 def explained(session, format, path, folder):
@@ -139,7 +139,7 @@ def test_a_quantized_file_is_ranked_by_what_each_layer_adds(session, tmp_path):
     from parity.explain import explain_quantized
 
     subject, feed = session.subject("miniature"), session.feeds("miniature")[0]
-    path = session.artifact("miniature", "honest", "int8_dynamic").path
+    path = session.artifact("miniature", "onnx", "int8_dynamic").path
     found = explain_quantized(
         session.bench, subject, "onnx", path, source(session, "onnx"), feed, tmp_path
     ).explanation
@@ -154,7 +154,7 @@ def test_a_quantized_layer_that_is_wrong_is_named(session, tmp_path):
 
     from parity.explain import explain_quantized
 
-    path = session.artifact("miniature", "honest", "int8_dynamic").path
+    path = session.artifact("miniature", "onnx", "int8_dynamic").path
     model = onnx.load(path)
     scale = next(t for t in model.graph.initializer if t.name == "network.conv2.weight_scale")
     scale.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(scale), scale.name))
@@ -173,7 +173,7 @@ def test_the_waterfalls_shares_are_of_one_whole(session):
     from parity.waterfall import waterfall
 
     subject, feed = session.subject("miniature"), session.feeds("miniature")[0]
-    path = session.artifact("miniature", "honest", "int8_dynamic").path
+    path = session.artifact("miniature", "onnx", "int8_dynamic").path
     stages = waterfall(
         session.bench, subject, "onnx", path, "int8_dynamic", feed, float_path=source(session, "onnx")
     )
@@ -267,7 +267,7 @@ def test_the_fewest_layers_in_float_that_meet_a_budget(session):
         budget = dict.fromkeys(OUTPUTS, decibels)
         tolerance = QuantizedTolerance(budget, budget, because="a test")
         truth, calibration = session.truth("miniature"), session.calibration("miniature")
-        return smallest(session.bench, truth, cell("honest", "int8_dynamic"), tolerance, calibration)
+        return smallest(session.bench, truth, cell("onnx", "int8_dynamic"), tolerance, calibration)
 
     assert found(1.0).entries == ()
     strict = found(45.0)
