@@ -13,6 +13,7 @@ from fixtures.strategies import DrawnImage, images
 
 # Runs that shrinking may spend on a smaller example, once one is found.
 SHRINK_RUNS = 25
+LARGEST_BATCH = 2
 
 
 class _SpentError(BaseException):
@@ -27,10 +28,8 @@ class Falsified:
     message: str
 
 
-def falsify(
-    subject: Subject, check: Callable[[DrawnImage], str], draws: int, largest_batch: int
-) -> Falsified | None:
-    """Draws inputs until `check` returns a message other than ""; the same draws in every run."""
+def falsify(subject: Subject, check: Callable[[DrawnImage], str], draws: int) -> Falsified | None:
+    """Draws inputs until `check` returns a message other than ""; the same draws in every run and format."""
     found: list[Falsified] = []
     runs_since = 0
 
@@ -43,7 +42,7 @@ def falsify(
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    @given(drawn=images(subject.spec, st.integers(1, largest_batch), subject.input_size))
+    @given(drawn=images(subject.spec, st.integers(1, LARGEST_BATCH), subject.input_size))
     def search(drawn: DrawnImage) -> None:
         nonlocal runs_since
         if found:
