@@ -33,8 +33,8 @@ _USERS = (
     "ModelFileError",
 )
 # What needs no extra is not among them; what is not there beyond these is a fault of ours.
-_SERVE = ("onnxruntime", "ai_edge_litert")
-_HARNESS = (
+SERVE = ("onnxruntime", "ai_edge_litert")
+HARNESS = (
     *(
         "torch",
         "torchvision",
@@ -88,7 +88,7 @@ def explained(error: BaseException) -> tuple[str, int]:
 
 def _extra_of(error: ModuleNotFoundError) -> str:
     package = (error.name or "").partition(".")[0]
-    return "serve" if package in _SERVE else "harness" if package in _HARNESS else ""
+    return "serve" if package in SERVE else "harness" if package in HARNESS else ""
 
 
 def _last_words(log: str) -> str:
