@@ -12,7 +12,7 @@ one of six by a fifth, which is nothing beside the bound (reports/noise-floors.m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from converters.workbench import Feeds, Outputs, Subject, Workbench, network_dig
 from fixtures.specs import Task
 from fixtures.streams import Stream
 from parity.detections import COMPARED, Pair, paired
-from parity.metrics import Array, difference
+from parity.metrics import Array, OutputError, compare
 
 # Float32 variants whose spread makes the floor; one thread each, for toolchains work beside them.
 SUMMATION_ORDERS: tuple[dict[str, Any], ...] = ({"fused_kernels": True}, {"fused_kernels": False})
@@ -48,6 +48,20 @@ class Reference:
         """Each sample's outputs beside the reference's, which they are to be compared with."""
         truths = ({name: values[i] for name, values in self.outputs.items()} for i in range(len(self.feeds)))
         return [paired(self.task, got, truth) for got, truth in zip(outputs, truths, strict=True)]
+
+    def errors(self, pairs: Sequence[Pair]) -> list[OutputError]:
+        """One an output, of the images in which either run detected anything; [] if there are none."""
+        seen = [index for index, pair in enumerate(pairs) if not pair.nothing]
+        found = []
+        for name in self.floors if seen else ():
+            observed, expected = (
+                [pairs[i].observed[name] for i in seen],
+                [pairs[i].expected[name] for i in seen],
+            )
+            error = compare(name, observed, expected)
+            samples = tuple(replace(sample, sample=seen[sample.sample]) for sample in error.samples)
+            found.append(replace(error, samples=samples))
+        return found
 
     def spread(self, name: str) -> float:
         """Standard deviation of an output over the stream."""
@@ -91,7 +105,7 @@ def noise_floors(
     ]
     floors = {}
     for name in COMPARED if task == "detection" else truth[0]:
-        worst = max(difference(pair.observed[name], pair.expected[name]).rms for pair in pairs)
+        worst = max(pair.rms(name) for pair in pairs)
         magnitude = max(float(np.max(np.abs(expected[name]))) for expected in truth)
         floors[name] = max(worst, float(np.spacing(np.float32(magnitude))) / 2)
     return floors
