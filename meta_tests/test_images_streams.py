@@ -136,7 +136,7 @@ def test_photographs_are_shipped_and_disjoint():
     assert not evaluation & calibration
     assert {"motorcycle_left", "motorcycle_right"} <= calibration  # one scene, one side
     for name in streams.EVALUATION_PHOTOGRAPHS + streams.CALIBRATION_PHOTOGRAPHS:
-        assert min(streams._photograph(name).shape[:2]) >= streams.SMALLEST_CROP
+        assert min(streams.photograph_named(name).shape[:2]) >= streams.SMALLEST_CROP
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,9 @@ def test_stream_holds_what_its_names_say(stream, own):
 def test_splice_is_the_other_photograph_inside_the_mask_only(monkeypatch):
     """Photographs of one colour each, so that every pixel says where it comes from."""
     colours = {name: i * 30 for i, name in enumerate(streams.EVALUATION_PHOTOGRAPHS)}
-    monkeypatch.setattr(streams, "_photograph", lambda name: np.full((300, 400, 3), colours[name], np.uint8))
+    monkeypatch.setattr(
+        streams, "photograph_named", lambda name: np.full((300, 400, 3), colours[name], np.uint8)
+    )
     monkeypatch.setattr(streams, "preprocess", lambda pixels, *_: pixels.transpose(2, 0, 1))
     by_stem = {Path(name).stem: colour for name, colour in colours.items()}
     spliced = [sample for sample in evaluation_stream(TINY, 300, count=16) if sample.label]
@@ -181,10 +183,10 @@ def test_splice_is_the_other_photograph_inside_the_mask_only(monkeypatch):
 
 
 def test_regions_are_of_both_kinds():
-    generator = streams._generator("regions")
+    generator = streams.generator_of("regions")
     fills = set()
     for _ in range(20):
-        region = streams._region(100, generator)
+        region = streams.region_in(100, generator)
         rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
         box = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
         fills.add(bool(0.75 < region.sum() / box < 0.82))  # an ellipse fills pi / 4 = 0.785 of its box
