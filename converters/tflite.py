@@ -7,15 +7,12 @@ from it (`tflite_quantization`).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
-
-import numpy as np
 
 from converters.program import APART_BYTES, Exported, weight_bytes
 from converters.tflite_quantization import kept_float, quantize
+from converters.tflite_runner import TfliteRunner
 
 __all__ = ["TfliteRunner", "convert_float", "kept_float", "open_runner", "quantize"]
 
@@ -57,34 +54,3 @@ def convert_float(exported: Exported, target: Path, inputs: Sequence[str], outpu
 
 def open_runner(path: Path, threads: int, kernels: str = "xnnpack") -> TfliteRunner:
     return TfliteRunner(path, threads, kernels)
-
-
-class TfliteRunner:
-    """Runs a file on the CPU; feeds and outputs are arrays by name.
-
-    `kernels` "xnnpack" are what users run, "reference" the runtime's plain loops, an independent
-    implementation of every operator, some 10 to 100 times slower.
-    """
-
-    def __init__(self, path: Path, threads: int = 1, kernels: str = "xnnpack") -> None:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        resolvers = {"xnnpack": OpResolverType.AUTO, "reference": OpResolverType.BUILTIN_REF}
-        self._interpreter = Interpreter(
-            str(path), num_threads=threads, experimental_op_resolver_type=resolvers[kernels]
-        )
-        signatures = list(self._interpreter.get_signature_list())
-        if len(signatures) != 1:
-            raise ValueError(f"expected one signature, found {len(signatures)}")
-        self._run = self._interpreter.get_signature_runner(signatures[0])
-
-    def run(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-        return dict(self._run(**feeds))
-
-    def __enter__(self) -> TfliteRunner:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        del self._run, self._interpreter

@@ -66,7 +66,7 @@ class TfliteFile:
     """Subgraphs, signature names and producer of a file. Raises one of `DAMAGE` where it is damaged."""
 
     def __init__(self, path: Path) -> None:
-        data = _Map(path, mode="r")
+        self.data = data = _Map(path, mode="r")
         self._size = data.size
         root = int.from_bytes(bytes(data[:4]), "little")
         if not 8 <= root <= self._size - 4:
@@ -95,13 +95,19 @@ class TfliteFile:
 
     def _producer(self) -> str:
         words = [(self._model.Description() or b"").decode()]
+        if value := (self.metadata("min_runtime_version") or b"").rstrip(b"\0").decode():
+            words.append(f"min_runtime_version {value}")
+        return " ".join(word for word in words if word)
+
+    def metadata(self, name: str) -> bytes | None:
+        """What an entry of that name holds; None if there is none."""
+        found = None
         for entry in _all(self._model.MetadataLength(), self._model.Metadata):
             if entry.Buffer() >= len(self._buffers):
                 raise ValueError("its metadata lie in a buffer that is not there")
-            if entry.Name() == b"min_runtime_version" and self._buffers[entry.Buffer()]:
-                value = self._model.Buffers(entry.Buffer()).DataAsNumpy().tobytes().rstrip(b"\0").decode()
-                words.append(f"min_runtime_version {value}")
-        return " ".join(word for word in words if word)
+            if entry.Name() == name.encode() and self._buffers[entry.Buffer()]:
+                found = self._model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+        return found
 
     def _stored(self, buffer: Any) -> int:
         """Bytes in a buffer, all of them inside the file."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from converters import CONVERTERS, Converter
 from converters.artifact import Artifact, Description, whole
+from converters.card import Card, card_for
 from converters.child import Reply
 from converters.program import Exported
 from converters.quantization import KEEP_FLOAT, QUANTIZATIONS, KeepFloat
@@ -151,6 +152,9 @@ class Workbench:
             "recipe": json.dumps([quantization, [asdict(entry) for entry in keep]]),
             "calibration": _calibration_for(quantization, calibration).digest,
             "toolchain": versions_text(converter.toolchain),
+            "card": hashlib.sha256(self._card(subject, format, quantization).text().encode()).hexdigest()[
+                :16
+            ],
         }
         if again:
             parts["again"] = "by another process"
@@ -204,6 +208,8 @@ class Workbench:
             reply = worker.call(
                 f"converters.tasks:{function}", converter.module, *arguments, timeout=CONVERT_TIMEOUT_S
             )
+            text = self._card(subject, format, quantization).text()
+            worker.call("converters.card:inscribe", folder / name, text, timeout=CONVERT_TIMEOUT_S)
             made = {"kept_float": reply.value or [], "pid": worker.pid, **_cost(reply)}
             if reply.peak_bytes > _LARGE_BYTES:
                 worker.close()  # toolchains keep what they had, beside what comes next
@@ -213,6 +219,20 @@ class Workbench:
         entry = self.store.get(key, make)
         sha256, size = whole(entry.files)
         return Artifact(entry.path(name), sha256, size, entry.key, format, quantization), entry.meta
+
+    def _card(self, subject: Subject, format: str, quantization: str) -> Card:
+        """What the file will say of itself."""
+        converter = self._maker(format, quantization)
+        versions = {name: importlib.metadata.version(name) for name in converter.toolchain}
+        return card_for(
+            subject.spec,
+            subject.signature,
+            converter.format,
+            quantization,
+            subject.weights_digest,
+            versions,
+            converter.dynamic_batch,
+        )
 
     def _maker(self, format: str, quantization: str) -> Converter:
         """Who makes it: a second route makes float files, which its format's own converter quantizes."""

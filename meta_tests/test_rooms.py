@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = {"fixtures", "converters", "parity", "benchmarks", "reports", "modelparity", "meta_tests"}
+ROOMS = {"fixtures", "converters", "parity", "benchmarks", "reports", "serving", "modelparity", "meta_tests"}
 MAY_IMPORT = {
     "fixtures": set(),
     "converters": {"fixtures"},
     "parity": {"fixtures", "converters"},
     "benchmarks": {"fixtures", "converters", "parity"},
     "reports": {"parity"},
+    "serving": {"fixtures", "converters"},
 }
 # Names that only annotate are not needed at run time.
 ANNOTATED_ONLY = {("benchmarks", "modelparity")}

@@ -1,0 +1,114 @@
+"""From a network's outputs to an answer, as the file's card says what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from converters.card import Card
+from fixtures.specs import TensorSpec
+from serving.results import Deepfake, Detections, Result, Tampering, Watermark
+
+Array = NDArray[Any]
+Outputs = Mapping[str, Array]
+THRESHOLD = 0.5  # where nobody names another
+
+
+def answer(
+    card: Card, outputs: Outputs, size: tuple[int, int], index: int = 0, threshold: float | None = None
+) -> Result:
+    """The answer for photograph `index` of the batch, `size` being its height and width."""
+    own = {name: np.asarray(value)[index] for name, value in outputs.items()}
+    return _ANSWERS[card.answer](card, own, size, THRESHOLD if threshold is None else threshold)
+
+
+def _tampering(card: Card, outputs: Outputs, size: tuple[int, int], threshold: float) -> Tampering:
+    probability, mask = _probabilities(card, outputs)
+    if mask is not None:
+        picture = Image.fromarray(mask).resize(size[::-1], Image.Resampling.BILINEAR)
+        mask = np.asarray(picture)
+    return Tampering(
+        model=card.model,
+        threshold=threshold,
+        size=size,
+        probability=probability,
+        tampered=probability >= threshold,
+        mask=mask,
+        tampered_share=None if mask is None else float(np.mean(mask >= threshold)),
+    )
+
+
+def _deepfake(card: Card, outputs: Outputs, size: tuple[int, int], threshold: float) -> Deepfake:
+    probability, patches = _probabilities(card, outputs)
+    return Deepfake(
+        model=card.model,
+        threshold=threshold,
+        size=size,
+        probability=probability,
+        fake=probability >= threshold,
+        patches=patches,
+    )
+
+
+def _detections(card: Card, outputs: Outputs, size: tuple[int, int], threshold: float) -> Detections:
+    height, width = size
+    found = np.flatnonzero(outputs["score"] >= threshold)
+    found = found[np.argsort(-outputs["score"][found], kind="stable")]
+    categories = outputs["category"][found].astype(np.int32)
+    return Detections(
+        model=card.model,
+        threshold=threshold,
+        size=size,
+        boxes=outputs["location"][found].astype(np.float32) * np.array([width, height] * 2, np.float32),
+        scores=outputs["score"][found].astype(np.float32),
+        categories=categories,
+        labels=tuple(map(card.label, categories.tolist())),
+    )
+
+
+def _watermark(card: Card, outputs: Outputs, size: tuple[int, int], threshold: float) -> Watermark:
+    logits = np.asarray(outputs[card.outputs[0].name], np.float64)
+    confidence = float(sigmoid(logits[0]))
+    return Watermark(
+        model=card.model,
+        threshold=threshold,
+        size=size,
+        confidence=confidence,
+        marked=confidence >= threshold,
+        bits=(logits[1:] > 0).astype(np.uint8),
+    )
+
+
+_ANSWERS: dict[str, Callable[[Card, Outputs, tuple[int, int], float], Result]] = {
+    "tampering": _tampering,
+    "deepfake": _deepfake,
+    "detections": _detections,
+    "watermark": _watermark,
+}
+
+
+def _probabilities(card: Card, outputs: Outputs) -> tuple[float, NDArray[np.float32] | None]:
+    """The image's, and those of its pixels or patches [h, w]; NaN or None for what the file leaves out."""
+    image, places = float("nan"), None
+    for port in card.outputs:
+        values = _probability(port, outputs[port.name])
+        if values.ndim == 1:
+            image = float(values[0])
+        elif places is None:
+            places = values[0]
+    return image, places
+
+
+def _probability(port: TensorSpec, values: Array) -> NDArray[np.float32]:
+    """A probability as it is; what has no range is a logit."""
+    return (np.asarray(values) if port.range else sigmoid(values)).astype(np.float32)
+
+
+def sigmoid(logits: Array) -> Array:
+    """Logits to probabilities, without overflow."""
+    small = np.exp(-np.abs(logits))
+    return np.where(logits >= 0, 1 / (1 + small), small / (1 + small))
