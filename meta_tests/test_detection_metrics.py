@@ -12,7 +12,9 @@ import pytest
 from parity.detection_metrics import (
     METRICS,
     Detections,
+    _Matches,
     coco_metrics,
+    compare_ap,
     compare_detections,
     compare_metrics,
 )
@@ -208,3 +210,55 @@ def test_iou_is_that_of_pycocotools():
     expected = mask.iou(sizes[:1], sizes, [0] * 50)[0]
     assert overlaps(corners[:1], corners)[0] == pytest.approx(expected, abs=1e-12)
     assert overlaps(np.zeros((1, 4)), np.zeros((1, 4)))[0] == 0
+
+
+def resampled(truth: dict, predictions: list, images) -> tuple[dict, list]:
+    """The images named, each as an image of its own, with what is in it and what was found."""
+    made: dict = {**truth, "images": [], "annotations": []}
+    found = []
+    for new, old in enumerate(images):
+        made["images"].append({**truth["images"][old], "id": new})
+        for note in truth["annotations"]:
+            if note["image_id"] == old:
+                number = len(made["annotations"]) + 1
+                made["annotations"].append({**note, "image_id": new, "id": number})
+        found += [{**one, "image_id": new} for one in predictions if one["image_id"] == old]
+    return made, found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ap_over_drawn_images_is_that_of_a_dataset_made_of_them(seed):
+    truth, predictions = drawn(seed, ties=False)
+    images = np.random.default_rng(seed).integers(0, 6, 6)
+    expected = by_pycocotools(*resampled(truth, predictions, images))["AP"]
+    assert _Matches(truth, predictions).ap(images) == pytest.approx(expected, abs=1e-12)
+
+
+def many(images: int) -> tuple[dict, list]:
+    """One object an image, found exactly."""
+    truth, predictions = drawn(0, ties=False)
+    box = [10.0, 10.0, 60.0, 60.0]
+    note = {**truth["annotations"][0], "bbox": box, "area": 3600.0, "category_id": 1}
+    truth["images"] = [{**truth["images"][0], "id": i} for i in range(images)]
+    truth["annotations"] = [{**note, "id": i + 1, "image_id": i} for i in range(images)]
+    one = {**predictions[0], "bbox": box, "category_id": 1}
+    return truth, [{**one, "image_id": i, "score": 1 - i / 1e4} for i in range(images)]
+
+
+def test_a_few_images_that_agree_are_inconclusive_and_many_are_not():
+    few = compare_ap(*_twice(many(12)), resamples=20)
+    assert (few.verdict, few.difference) == ("inconclusive", 0.0)
+    assert "too few samples" in few.words
+    assert compare_ap(*_twice(many(400)), resamples=20).verdict == "no worse"
+
+
+def test_a_loss_in_every_tenth_image_is_worse():
+    truth, found = many(400)
+    lost = [one for one in found if one["image_id"] % 10]
+    verdict = compare_ap(truth, found, lost, resamples=50)
+    assert verdict.verdict == "worse"
+    assert verdict.difference == pytest.approx(-0.1, abs=0.02)
+
+
+def _twice(dataset: tuple[dict, list]) -> tuple[dict, list, list]:
+    return (*dataset, dataset[1])

@@ -112,6 +112,11 @@ def test_predictions_are_in_each_images_own_pixels(dataset, tmp_path):
     assert value["metrics"]["AP"] == {"pytorch": 1.0, "onnx": 1.0, "difference": 0.0}
     assert value["verdict"] == "excellent"
     assert lines[-1].startswith("Excellent: ")
+    # Two images that agree prove nothing about the next hundred.
+    assert value["sampling"]["verdict"] == "inconclusive"
+    assert value["sampling"]["images"] == 2
+    assert value["sampling"]["interval"][0] < -0.5
+    assert lines[-2].startswith("AP inconclusive: too few samples")
     for name, size in (("0000_detected.png", (200, 100)), ("0001_detected.png", (100, 40))):
         picture = Image.open(folder / "visualizations" / name)
         assert picture.size == size

@@ -19,7 +19,7 @@ from fixtures.images import Feed, ImageError, decode
 from modelparity.drawing import drawn
 from modelparity.folders import folder_written
 from modelparity.terminal import Progress
-from parity.detection_metrics import Detections, coco_metrics
+from parity.detection_metrics import Detections, Predictions, coco_metrics
 
 Outputs = Mapping[str, np.ndarray[Any, Any]]
 # Arrays [1, 3, H, W] in, outputs by name out, one an image.
@@ -100,11 +100,15 @@ def _pixels(box: Sequence[float], width: int, height: int) -> list[float]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`metrics` are COCO's by name; `unusable` counts predictions that are not finite or name no category."""
+    """`metrics` are COCO's by name, of `predictions`, which are in COCO's form.
+
+    `unusable` counts those that are not finite or name no category, and are not among them.
+    """
 
     folder: Path
     metrics: Mapping[str, float]
     unusable: int
+    predictions: Predictions
     reused: bool = False
 
 
@@ -157,7 +161,7 @@ def evaluate(
                 "key": dict(key),
             },
         )
-    return Evaluation(folder, metrics, unusable)
+    return Evaluation(folder, metrics, unusable, predictions)
 
 
 def reusable(
@@ -186,7 +190,8 @@ def reusable(
             return None, "has predictions other than those it recorded"
         predictions = json.loads((folder / f"{kind}_predictions.json").read_text(encoding="utf-8"))
         metrics = coco_metrics(survey.ground_truth, predictions)
-        return Evaluation(folder, metrics, int(told["unusable_predictions"]), reused=True), ""
+        unusable = int(told["unusable_predictions"])
+        return Evaluation(folder, metrics, unusable, predictions, reused=True), ""
     except FileNotFoundError:
         return None, "does not say which checkpoint and dataset it is of"
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

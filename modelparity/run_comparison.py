@@ -16,9 +16,11 @@ from parity.detection_metrics import (
     DetectionComparison,
     Detections,
     MetricComparison,
+    compare_ap,
     compare_detections,
     compare_metrics,
 )
+from parity.statistics import CONFIDENCE, Compared
 
 NOT_EVALUATED = "Comparison not available: evaluation was not run; give --dataset-dir DIR --evaluate"
 _NAMES = {"onnx": "ONNX", "tflite": "TFLite"}
@@ -108,7 +110,27 @@ def evaluated(
         f"{metric:6} PyTorch {a:.4f}  {pair.name} {b:.4f}  difference {b - a:+.4f}"
         for metric, (a, b) in comparison.metrics.items()
     ]
+    if comparison.verdict != "inconclusive":
+        progress.stage(f"resampling {len(survey.entries)} images")
+        found = compare_ap(survey.ground_truth, first.predictions, second.predictions)
+        value["sampling"] = _sampling(found)
+        lines.append(f"AP {found.words}")
     return value, [*lines, f"{comparison.verdict.capitalize()}: {comparison.words}"]
+
+
+def _sampling(found: Compared) -> dict[str, Any]:
+    """Whether the images are enough to say that AP is no worse, for comparison.json."""
+    return {
+        "metric": "AP",
+        "images": found.samples,
+        "difference": found.difference,
+        "interval": list(found.interval),
+        "confidence": CONFIDENCE,
+        "margin": found.margin,
+        "verdict": found.verdict,
+        "images_needed": found.needed,
+        "words": found.words,
+    }
 
 
 def _evaluation(

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from converters.artifact import Description
 from converters.lineage import Ranges
 from converters.quantization import QUANTIZATIONS
@@ -21,7 +19,7 @@ from parity.decisions import decisions
 from parity.detections import paired
 from parity.drawn import falsify
 from parity.expectations import FloatTolerance, QuantizedTolerance
-from parity.metrics import OutputError, compare, rms
+from parity.metrics import OutputError, compare, difference
 from parity.reference import DrawnReference, Reference
 from parity.results import Claim, SampleRecord
 
@@ -248,7 +246,7 @@ class Judge:
             )
         for name in floors:
             floor = max(floors[name], self._truth.reference.floors[name])
-            ratio = rms(pair.observed[name].astype(np.float64) - pair.expected[name]) / floor
+            ratio = difference(pair.observed[name], pair.expected[name]).rms / floor
             if not ratio <= self._tolerance.drawn_floors:
                 return (
                     f"{name} is {ratio:.3g} floors off, but should be within {self._tolerance.drawn_floors:g}"

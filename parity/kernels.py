@@ -19,7 +19,7 @@ from parity.cells import Cell
 from parity.claims import number, verdict
 from parity.detections import Pair, paired
 from parity.expectations import FloatTolerance, QuantizedTolerance
-from parity.metrics import Array, decibels, rms
+from parity.metrics import Array, decibels, difference
 from parity.reference import Reference
 from parity.results import Claim
 
@@ -70,9 +70,9 @@ def agree(
 def _agree(
     name: str, reference: Reference, pairs: Sequence[Pair], tolerance: FloatTolerance | QuantizedTolerance
 ) -> Claim:
-    differences = [pair.observed[name].astype(np.float64) - pair.expected[name] for pair in pairs]
-    worst = max((rms(difference) for difference in differences), key=lambda x: np.inf if np.isnan(x) else x)
-    greatest = float(np.max(np.abs(np.concatenate([difference.ravel() for difference in differences]))))
+    found = [difference(pair.observed[name], pair.expected[name]) for pair in pairs]
+    worst = max((one.rms for one in found), key=lambda x: np.inf if np.isnan(x) else x)
+    greatest = max((one.max_abs for one in found), key=lambda x: np.inf if np.isnan(x) else x)
     detail = f"over {len(pairs)} of the stream's images; greatest difference {greatest:.3g}"
     if isinstance(tolerance, FloatTolerance):
         ratio = worst / reference.floors[name]

@@ -16,7 +16,7 @@ from converters.workers import WorkerFailedError
 from parity.claims import number, same_bytes, verdict
 from parity.detections import paired
 from parity.expectations import FloatTolerance, QuantizedTolerance
-from parity.metrics import decibels, rms
+from parity.metrics import decibels, difference
 from parity.reference import Reference
 from parity.results import Claim
 
@@ -103,9 +103,7 @@ def _distances(
         return Claim(
             claim, "failed", number(pair.share), tolerance.matched, because, detail=detail, sense=">="
         )
-    return {
-        name: rms(pair.observed[name].astype(np.float64) - pair.expected[name]) for name in reference.floors
-    }
+    return {name: difference(pair.observed[name], pair.expected[name]).rms for name in reference.floors}
 
 
 def _within(

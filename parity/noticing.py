@@ -6,14 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from converters.artifact import BrokenModelError, NotAModelError
 from converters.workbench import Outputs
 from converters.workers import WorkerCrashedError, WorkerFailedError
 from parity.detections import paired
 from parity.judge import Judge
-from parity.metrics import rms
+from parity.metrics import difference
 from parity.reference import Reference
 from parity.results import Claim
 
@@ -88,6 +86,6 @@ def distance(reference: Reference, got: Sequence[Outputs], honest: Sequence[Outp
         for name, floor in reference.floors.items():
             if not pair.expected[name].size:
                 continue
-            difference = rms(pair.observed[name].astype(np.float64) - pair.expected[name]) / floor
-            worst = math.inf if math.isnan(difference) else max(worst, difference)
+            off = difference(pair.observed[name], pair.expected[name]).rms / floor
+            worst = math.inf if math.isnan(off) else max(worst, off)
     return worst

@@ -19,7 +19,7 @@ from converters.workbench import Feeds, Outputs, Subject, Workbench, network_dig
 from fixtures.specs import Task
 from fixtures.streams import Stream
 from parity.detections import COMPARED, Pair, paired
-from parity.metrics import Array, rms
+from parity.metrics import Array, difference
 
 # Float32 variants whose spread makes the floor; one thread each, for toolchains work beside them.
 SUMMATION_ORDERS: tuple[dict[str, Any], ...] = ({"fused_kernels": True}, {"fused_kernels": False})
@@ -65,7 +65,7 @@ def noise_floors(
     ]
     floors = {}
     for name in COMPARED if task == "detection" else truth[0]:
-        worst = max(rms(pair.observed[name].astype(np.float64) - pair.expected[name]) for pair in pairs)
+        worst = max(difference(pair.observed[name], pair.expected[name]).rms for pair in pairs)
         magnitude = max(float(np.max(np.abs(expected[name]))) for expected in truth)
         floors[name] = max(worst, float(np.spacing(np.float32(magnitude))) / 2)
     return floors
