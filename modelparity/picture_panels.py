@@ -45,8 +45,8 @@ def canvas(
     figure = Figure(whole)
     left = _GAP / whole[0]
     figure.text(left, 1 - 0.1 / whole[1], title, va="top", fontsize=12, fontweight="bold")
-    words = {"va": "bottom", "fontsize": _TEXT, "color": "#1B1F24", "linespacing": 1.4}
-    figure.text(left, 0.12 / whole[1], caption, **words)
+    low = 0.12 / whole[1]
+    figure.text(left, low, caption, va="bottom", fontsize=_TEXT, color="#1B1F24", linespacing=1.4)
     axes = []
     for index in range(panels):
         # In inches, so that neighbours are equal whatever stands below them.
@@ -199,7 +199,7 @@ def _span(maps: Sequence[Array]) -> tuple[float, float]:
 
 def _grey(pixels: Array) -> Array:
     """Without its colours, and lighter, so that what lies over it is seen."""
-    light = pixels.astype(np.float32) @ np.float32([0.299, 0.587, 0.114])
+    light = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     return np.repeat((light * 0.8 + 48).astype(np.uint8)[:, :, None], 3, axis=2)
 
 
@@ -224,7 +224,7 @@ def _bar(axes: Axes, shown: Any, words: str) -> None:
     width = box.width - 2 * inset
     place = axes.figure.add_axes((box.x0 + inset, box.y0 - 0.15 / tall, width, 0.09 / tall))
     bar = axes.figure.colorbar(shown, cax=place, orientation="horizontal")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     place.tick_params(labelsize=_TEXT - 1.5, length=2)
     place.locator_params(nbins=5)
     place.set_xlabel(words, fontsize=_TEXT - 1, labelpad=1)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from serving.results import Deepfake, Detections, Result, Tampering, Watermark
 
 from modelparity import picture_panels as panels
 from parity.task_metrics import Overlap
+from serving.results import Deepfake, Detections, Result, Tampering, Watermark
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,8 +31,8 @@ def shown(title: str, pixels: Pixels, result: Result, truth: NDArray[np.bool_] |
         case Detections():
             count = len(result.scores)
             words = f"{count} object{'' if count == 1 else 's'} with a score of {result.threshold:g} or more"
-            figure, (axes,) = panels.canvas(title, words, pixels.shape, 1, 5.5, _NO_BARS)
-            panels.boxes(axes, pixels, _found(result), "")
+            figure, axes = panels.canvas(title, words, pixels.shape, 1, 5.5, _NO_BARS)
+            panels.boxes(axes[0], pixels, _found(result), "")
             return figure
         case Watermark():
             said = "marked" if result.marked else "no watermark"
@@ -109,16 +109,15 @@ def _deepfake(title: str, pixels: Pixels, result: Deepfake) -> Figure:
 
 def _maps_compared(title: str, pixels: Pixels, results: tuple[Any, Any], names: tuple[str, str]) -> Figure:
     first, second = results
-    maps = [getattr(one, "mask", None) if isinstance(one, Tampering) else one.patches for one in results]
+    a, b = (one.mask if isinstance(one, Tampering) else one.patches for one in results)
     change = second.probability - first.probability
     words = f"probability {first.probability:.4f} and {second.probability:.4f}, difference {_signed(change)}"
-    if any(one is None for one in maps):
+    if a is None or b is None:
         figure, axes = panels.canvas(title, words, pixels.shape, 2)
         panels.photograph(axes[0], pixels)
         pairs = [(name, one.probability) for name, one in zip(names, results, strict=True)]
         panels.bars(axes[1], pairs, "probability")
         return figure
-    a, b = maps
     off = np.abs(b.astype(np.float64) - a)
     flips = int(((a >= _HALF) != (b >= _HALF)).sum())
     what = "pixel" if isinstance(first, Tampering) else "patch"
@@ -142,7 +141,7 @@ def _boxes_compared(
 
     first, second = results
     height, width = pixels.shape[:2]
-    unit = np.float32([width, height, width, height])
+    unit = np.array([width, height, width, height], np.float32)
     sides = [Found(one.boxes / unit, one.scores, one.categories) for one in results]
     pair = compare_detections(*sides)
     corner = pair.box_difference * max(height, width)

@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
-from parity.statistics import Compared, per_sample, right_or_wrong
 
 from fixtures.detection_dataset import DatasetError, labels_of
 from fixtures.images import Pixels
@@ -20,6 +19,7 @@ from modelparity.sides import Outputs, Side
 from modelparity.terminal import Progress
 from parity.detection_metrics import GOOD, Detections, Predictions, coco_metrics, compare_ap
 from parity.results import TaskMetric
+from parity.statistics import Compared, per_sample, right_or_wrong
 from parity.task_metrics import THRESHOLDS, Labels, Messages, Metrics
 from parity.task_metrics import Pixels as PixelCounts
 from serving.results import Deepfake, Tampering, Watermark
@@ -41,9 +41,9 @@ _T = TypeVar("_T")
 class TaskEvaluation:
     """`metrics` by name, None where the dataset cannot give one; `remarks` say why, a line each.
 
-    `samples` are the metrics that are means over images, an entry an image: for comparisons in pairs. What is
-    not finite counts as wrong there. `sweep` are the pooled metrics of pixels at each threshold; `objects` are
-    the ground truth and the predictions, in COCO's form.
+    `samples` are the metrics that are means over images, an entry an image: for comparisons in pairs. What
+    is not finite counts as wrong there. `sweep` are the pooled metrics of pixels at each threshold; `objects`
+    are the ground truth and the predictions, in COCO's form.
     """
 
     images: int

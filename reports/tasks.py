@@ -31,6 +31,12 @@ def measured(run: Run) -> list[tuple[str, TaskRecord]]:
     return [(cell.id, cell.task) for cell in run.cells if cell.task is not None]
 
 
+def remarks(run: Run) -> tuple[str, ...]:
+    """What was remarked of the datasets, each once."""
+    said = (f"{task.dataset}: {words}" for _, task in measured(run) for words in task.remarks)
+    return tuple(dict.fromkeys(map(one_line, said)))
+
+
 def _number(value: float | None) -> str:
     return NONE if value is None else f"{value:.4f}"
 
