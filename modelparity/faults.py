@@ -30,6 +30,7 @@ _USERS = (
     "OpsetError",
     "RunDirectoryError",
     "DatasetError",
+    "ModelFileError",
 )
 _ERRNO = re.compile(r"\[Errno (\d+)\] ([^:]*)(?:: '([^']*)')?")
 

@@ -148,25 +148,30 @@ def boxes_compared(axes: Axes, pixels: Array, pairs: Sequence[tuple[Array, str]]
 
 def bits(axes: Axes, values: Array, title: str, other: Array | None = None) -> None:
     """Bits [n] as squares row by row, dark for 1; with `other`, those that differ are ringed."""
+    from matplotlib.colors import ListedColormap
     from matplotlib.patches import Rectangle
 
     axes.set_title(title, fontsize=_TITLE, loc="left")
     columns = 8 if len(values) <= 128 else 32
     rows = -(-len(values) // columns)
+    grid = np.zeros((max(rows, 1), columns))
     for index, bit in enumerate(values):
-        at = (index % columns, index // columns)
-        axes.add_patch(
-            Rectangle((at[0] + 0.08, at[1] + 0.08), 0.84, 0.84, fc=BLUE if bit else "#DCE6EE", lw=0)
-        )
+        x, y = index % columns, index // columns
+        grid[y, x] = bit + 1
         if other is not None and other[index] != bit:
             axes.add_patch(
-                Rectangle((at[0] + 0.04, at[1] + 0.04), 0.92, 0.92, fill=False, ec=VERMILION, lw=2.2)
+                Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, fill=False, ec=VERMILION, lw=2.2, zorder=3)
             )
         if columns == 8:
-            colour = "white" if bit else "#1B1F24"
-            axes.text(
-                at[0] + 0.5, at[1] + 0.52, str(bit), ha="center", va="center", fontsize=_TEXT, color=colour
-            )
+            ink = "white" if bit else "#1B1F24"
+            axes.text(x + 0.5, y + 0.52, str(int(bit)), color=ink, ha="center", va="center", fontsize=_TEXT)
+    axes.imshow(
+        grid, ListedColormap(["#FFFFFF", "#DCE6EE", BLUE]), vmin=0, vmax=2, extent=(0, columns, rows, 0)
+    )
+    for line in range(columns + 1):
+        axes.axvline(line, color="white", lw=3 if columns == 8 else 0.6)
+    for line in range(rows + 1):
+        axes.axhline(line, color="white", lw=3 if columns == 8 else 0.6)
     axes.set_xlim(0, columns)
     axes.set_ylim(max(rows, 1), 0)
     axes.set_aspect("equal")

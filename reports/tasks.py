@@ -42,4 +42,4 @@ def _number(value: float | None) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return NONE if value is None else f"{value:+.4f}"
+    return NONE if value is None else f"{round(value, 4) + 0.0:+.4f}"  # no minus before a zero
