@@ -55,7 +55,9 @@ def test_what_cannot_be_evaluated(world, tmp_path):
     assert "no dataset in it; expected one of: (1) images/ and masks/" in refusal(
         "evaluate", world / "fp32.onnx", "--dataset", tmp_path
     )
-    assert "did you mean tiny_ladeda, ladeda?" in refusal("evaluate", "tiny_lada", "--dataset", world / "splices")
+    assert "did you mean tiny_ladeda, ladeda?" in refusal(
+        "evaluate", "tiny_lada", "--dataset", world / "splices"
+    )
     assert "is evaluated on 0_real/ and 1_fake/" in refusal(
         "evaluate", world / "fp32.onnx", "--dataset", world / "triangles"
     )
@@ -78,6 +80,19 @@ def test_pictures_are_written(world, tmp_path):
             assert abs(picture.width - (0.14 + panels * 3.24) * 130) <= 1
             assert np.asarray(picture.convert("RGB")).std() > 10
     assert [path.name for path in both.parent.iterdir()] == ["both.png"]
+
+
+def test_pictures_need_no_harness():
+    """Nothing of it but what scikit-learn itself brings."""
+    from meta_tests.test_rooms import loaded_by
+    from modelparity.faults import HARNESS
+
+    loaded = loaded_by(
+        "import modelparity.commands_show, modelparity.pictures, sklearn.metrics, matplotlib.figure"
+    )
+    assert "matplotlib" in loaded
+    assert loaded & set(HARNESS) <= {"scipy", "psutil"}
+    assert not {"matplotlib", "sklearn"} & loaded_by("import modelparity.cli, reports, serving")
 
 
 def test_what_cannot_be_shown(world, tmp_path):

@@ -460,6 +460,30 @@ def extract(
 
 
 @app.command()
+def predict(
+    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="An ONNX or TFLite file.")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A photograph.")],
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="What a file is that does not say it.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", metavar="P", help="From where on something counts; 0.5.")
+    ] = None,
+    expected: Annotated[
+        str | None, typer.Option("--expected", metavar="BITS|HEX", help="The message that should be there.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="PNG", help="Where the mask or heat map goes.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Answer one photograph with a released file. Needs no PyTorch."""
+    from modelparity import commands_predict
+
+    commands_predict.predict(artifact, image, model, threshold, expected, output, as_json)
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The output folder of a gate.")],
     output: Annotated[

@@ -32,6 +32,31 @@ _USERS = (
     "DatasetError",
     "ModelFileError",
 )
+# What needs no extra is not among them; what is not there beyond these is a fault of ours.
+SERVE = ("onnxruntime", "ai_edge_litert")
+PICTURES = ("matplotlib", "sklearn")
+HARNESS = (
+    *(
+        "torch",
+        "torchvision",
+        "onnx",
+        "onnxscript",
+        "litert_torch",
+        "ai_edge_quantizer",
+        "scipy",
+        "safetensors",
+    ),
+    *(
+        "skimage",
+        "hypothesis",
+        "pytest",
+        "pytest_benchmark",
+        "filelock",
+        "psutil",
+        "yaml",
+        "faster_coco_eval",
+    ),
+)
 _ERRNO = re.compile(r"\[Errno (\d+)\] ([^:]*)(?:: '([^']*)')?")
 
 
@@ -48,6 +73,10 @@ def explained(error: BaseException) -> tuple[str, int]:
             return _in_worker(error)
         case WorkerCrashedError():
             return f"{error.function.partition(':')[2]} failed: {error}{_last_words(error.log_tail)}", FAILED
+        case ModuleNotFoundError() if extra := _extra_of(error):
+            package = (error.name or "").partition(".")[0]
+            words = f"{package} is not installed; this needs the {extra} extra: "
+            return f"{words}pip install 'modelparity[{extra}]'", BAD_INPUT
         case OSError():
             return os_words(error), BAD_INPUT
         case StoppedError():
@@ -56,6 +85,12 @@ def explained(error: BaseException) -> tuple[str, int]:
         f"internal error: {type(error).__name__}: {error}; please report it ({DEBUG}=1 shows the traceback)"
     )
     return words, INTERNAL
+
+
+def _extra_of(error: ModuleNotFoundError) -> str:
+    package = (error.name or "").partition(".")[0]
+    extras = {"serve": SERVE, "pictures": PICTURES, "harness": HARNESS}
+    return next((extra for extra, packages in extras.items() if package in packages), "")
 
 
 def _last_words(log: str) -> str:
