@@ -61,6 +61,9 @@ def test_what_cannot_be_evaluated(world, tmp_path):
     assert "is evaluated on 0_real/ and 1_fake/" in refusal(
         "evaluate", world / "fp32.onnx", "--dataset", world / "triangles"
     )
+    assert "are for a model's name" in refusal(
+        "evaluate", world / "fp32.onnx", "--dataset", world / "splices", "--input-size", 256
+    )
     dataset = f"tiny_ladeda={tmp_path}"
     assert "no dataset in it" in refusal("gate", "-k", "tiny_ladeda-onnx-fp32", "--dataset", dataset)
     wrong = f"tiny_ladeda={world / 'triangles'}"

@@ -11,9 +11,8 @@ from PIL import Image
 
 from fixtures.images import preprocess
 from fixtures.specs import MODELS
-from meta_tests.miniature import cell, session_of
 from modelparity import pictures
-from modelparity.worst_pictures import photograph_of, with_picture, worst
+from modelparity.worst_pictures import photograph_of, worst
 from parity.results import SampleRecord
 from serving.results import Deepfake, Detections, Tampering, Watermark
 
@@ -110,6 +109,16 @@ def test_words_under_a_picture_are_its_numbers():
     assert "2 of 32 bits differ (ringed)" in words
 
 
+def test_the_difference_is_the_second_less_the_first():
+    first, second = PAIRS["patches"]
+    figure = pictures.compared("a title", PIXELS, (first, second), ("one", "two"))
+    (drawn,) = figure.axes[3].images
+    assert np.array_equal(drawn.get_array(), second.patches - first.patches)
+    assert figure.axes[3].get_title(loc="left") == "two − one"
+    most = np.abs(second.patches - first.patches).max()
+    assert drawn.get_clim() == pytest.approx((-most, most))
+
+
 def test_the_same_picture_has_the_same_bytes():
     first, second = (pictures.as_png(pictures.shown("t", PIXELS, tampering(MASK), TRUTH)) for _ in range(2))
     assert first == second
@@ -134,21 +143,3 @@ def test_a_feed_is_a_photograph_again():
     for model in ("objectformer", "chunkyseal"):
         preprocessing = MODELS[model].preprocessing
         assert np.array_equal(photograph_of(preprocess(pixels, preprocessing, 32), preprocessing), pixels)
-
-
-def test_a_cell_is_drawn_once_and_one_that_no_longer_runs_says_so(tmp_path, monkeypatch):
-    made: list[str] = []
-    with session_of(["honest"], tmp_path, on_miss=lambda label, _: made.append(label)) as session:
-        record = session.prove(cell("honest"))
-        assert record.green
-        drawn = with_picture(session, cell("honest"), record)
-        assert drawn.picture.sample == worst(record.samples).sample
-        assert (drawn.picture.width, drawn.picture.height) == (1048, 390)
-        assert with_picture(session, cell("honest"), record) == drawn
-        assert sum(label.endswith("picture") for label in made) == 1
-        monkeypatch.setattr("modelparity.worst_pictures._DRAWN_BY", [])  # so that it is drawn anew
-        monkeypatch.setattr(
-            session.bench, "run", lambda *_, **__: session.workers["honest"].call("os:abort_")
-        )
-        assert "does not run again" in with_picture(session, cell("honest"), record).not_asked["picture"]
-        assert with_picture(session, cell("honest"), replace(record, samples=())).picture is None

@@ -34,6 +34,10 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Prints the metrics; with `against`, those of both and their differences."""
+    if not {target, against} & set(MODELS) and (checkpoint or input_size or settings):
+        raise BadInputError(
+            f"--checkpoint, --input-size and --set are for a model's name: {target} is made already"
+        )
     examples = open_dataset(dataset)
     options = (checkpoint.absolute() if checkpoint else None, size, input_size, settings)
     found: list[tuple[Side, TaskEvaluation]] = []

@@ -30,7 +30,9 @@ def shown(title: str, pixels: Pixels, result: Result, truth: NDArray[np.bool_] |
             return _deepfake(title, pixels, result)
         case Detections():
             count = len(result.scores)
-            words = f"{count} object{'' if count == 1 else 's'} with a score of {result.threshold:g} or more"
+            words = (
+                f"{count} object{'' if count == 1 else 's'} with a score of {result.threshold:.3g} or more"
+            )
             figure, axes = panels.canvas(title, words, pixels.shape, 1, 5.5, _NO_BARS)
             panels.boxes(axes[0], pixels, _found(result), "")
             return figure
@@ -146,7 +148,7 @@ def _boxes_compared(
     pair = compare_detections(*sides)
     corner = pair.box_difference * max(height, width)
     words = (
-        f"{pair.network} and {pair.converted} objects with a score of {first.threshold:g} or more, "
+        f"{pair.network} and {pair.converted} objects with a score of {first.threshold:.3g} or more, "
         f"{pair.matched} the same\ngreatest difference {corner:.3g} pixels in a corner, "
         f"{pair.score_difference:.3g} in a score"
     )

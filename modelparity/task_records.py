@@ -11,6 +11,7 @@ from typing import Any
 from converters.store import Key, digest_of_files
 from converters.workbench import network_digest, versions_text
 from converters.workers import WorkerCrashedError, WorkerFailedError
+from fixtures.detection_dataset import DatasetError
 from fixtures.labelled import Labelled
 from modelparity import sides
 from modelparity.session import Session
@@ -38,38 +39,50 @@ def task_records(
     labelled: Mapping[str, Labelled],
     progress: Progress,
 ) -> dict[str, TaskRecord]:
-    """By cell id, for the models that have a dataset. A file that does not run has no entry.
-
-    Raises DatasetError for a dataset that turns out unreadable.
-    """
+    """By cell id, for the models that have a dataset; what cannot be measured is a remark instead."""
     found = {}
     for model, dataset in labelled.items():
-        mine = [r for r in records if r.model == model and r.artifact is not None and r.samples]
-        if not mine:
+        mine = [record for record in records if record.model == model and record.artifact and record.samples]
+        try:
+            found |= _of_model(session, model, [cells[r.id] for r in mine], dataset, progress) if mine else {}
+        except (DatasetError, WorkerFailedError, WorkerCrashedError) as error:
+            # Proofs of hours stand, whatever is wrong with the dataset.
+            remark = f"not measured: {error}"
+            progress.line(f"{dataset.folder.name}: {remark}")
+            record = TaskRecord(dataset.folder.name, len(dataset), (), (remark,))
+            found |= dict.fromkeys((r.id for r in mine), record)
+    return found
+
+
+def _of_model(
+    session: Session, model: str, cells: Sequence[Cell], dataset: Labelled, progress: Progress
+) -> dict[str, TaskRecord]:
+    progress.stage(f"reading {dataset.folder}")
+    digest = dataset.digest()
+    subject = session.subject(model)
+    network = {
+        "checkpoint": subject.weights_digest,
+        "network": network_digest(subject.spec),
+        "definition": subject.definition,
+        "input size": str(subject.input_size),
+        "toolchain": versions_text(("torch",)),
+    }
+    reference = _evaluation(session, sides.of_network(session, model), dataset, digest, network, progress)
+    found = {}
+    for cell in cells:
+        calibration = session.calibration(model)
+        artifact, _ = session.bench.artifact(subject, cell.format, cell.quantization, calibration)
+        side = sides.of_artifact(session, model, cell.format, artifact.path, cell.id)
+        toolchain = versions_text(session.bench.converters[cell.format].toolchain)
+        parts = {"artifact": artifact.sha256, "toolchain": toolchain}
+        try:
+            own = _evaluation(session, side, dataset, digest, parts, progress)
+        except (WorkerFailedError, WorkerCrashedError) as error:
+            remarks = (f"{cell.id} does not run on these images: {error}",)
+            found[cell.id] = TaskRecord(dataset.folder.name, len(dataset), (), remarks)
             continue
-        progress.stage(f"reading {dataset.folder}")
-        digest = dataset.digest()
-        subject = session.subject(model)
-        network = {"checkpoint": subject.weights_digest, "network": network_digest(subject.spec)}
-        network |= {"definition": subject.definition, "input size": str(subject.input_size)}
-        network |= {"toolchain": versions_text(("torch",))}
-        reference = _evaluation(session, sides.of_network(session, model), dataset, digest, network, progress)
-        for record in mine:
-            cell = cells[record.id]
-            assert record.artifact is not None
-            artifact, _ = session.bench.artifact(
-                subject, cell.format, cell.quantization, session.calibration(model)
-            )
-            side = sides.of_artifact(session, model, cell.format, artifact.path, cell.id)
-            toolchain = versions_text(session.bench.converters[cell.format].toolchain)
-            parts = {"artifact": artifact.sha256, "toolchain": toolchain}
-            try:
-                own = _evaluation(session, side, dataset, digest, parts, progress)
-            except (WorkerFailedError, WorkerCrashedError):
-                continue
-            remarks = tuple(dict.fromkeys([*reference.remarks, *own.remarks]))
-            rows = compared(reference, own)
-            found[record.id] = TaskRecord(dataset.folder.name, own.images, rows, remarks)
+        remarks = tuple(dict.fromkeys([*reference.remarks, *own.remarks]))
+        found[cell.id] = TaskRecord(dataset.folder.name, own.images, compared(reference, own), remarks)
     return found
 
 
