@@ -181,10 +181,10 @@ def test_splice_is_the_other_photograph_inside_the_mask_only(monkeypatch):
 
 
 def test_regions_are_of_both_kinds():
-    generator = streams._generator("regions")
+    generator = streams.generator_of("regions")
     fills = set()
     for _ in range(20):
-        region = streams._region(100, generator)
+        region = streams.region_in(100, generator)
         rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
         box = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
         fills.add(bool(0.75 < region.sum() / box < 0.82))  # an ellipse fills pi / 4 = 0.785 of its box

@@ -16,10 +16,23 @@ import pytest
 
 import reports
 from meta_tests.sample_run import HEADER, IDS, MISSING, SCRIPT, cell, green_run, mixed_run, record
-from parity.results import Claim, Crashed, Errored, Inconclusive, Mismatched, Run, Unsupported, read_run
+from parity.results import (
+    Claim,
+    Crashed,
+    Errored,
+    Inconclusive,
+    Mismatched,
+    Picture,
+    Run,
+    TaskMetric,
+    TaskRecord,
+    Unsupported,
+    read_run,
+)
 from reports.failures import failure_line
 from reports.markdown import LIMIT
 from reports.view import STATUSES, entries
+from reports.words import NONE
 
 ROOT = Path(__file__).parents[1]
 
@@ -389,3 +402,56 @@ def test_the_room_keeps_its_vocabulary() -> None:
     assert len(sources) > 8
     for path in sources:
         assert "tensor" not in path.read_text(encoding="utf-8").lower(), path
+
+
+WEBP = "UklGRh4AAABXRUJQVlA4TBEAAAAvAAAAAAfQ//73v/+BiOh/AAA="  # one pixel
+
+
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    run = green_run()
+    picture = Picture("coffee-crop1", 'coffee-crop1: "reference" & onnx', 1048, 390, WEBP)
+    metrics = (
+        TaskMetric("accuracy", 0.9, 0.75, (-0.3, -0.02), "worse"),
+        TaskMetric("auc", None, None),
+        TaskMetric("ece", 0.25, 0.25 - 1e-9),
+    )
+    task = TaskRecord("my_set", 20, metrics, ("all 20 images have label 1",))
+    cells = (replace(run.cells[0], picture=picture, task=task), *run.cells[1:])
+    return rendered(replace(run, cells=cells), tmp_path_factory.mktemp("pictured"))
+
+
+def test_a_picture_is_in_the_page_and_nowhere_else(pictured: dict[str, str]) -> None:
+    html = pictured["report.html"]
+    assert html.count(f'src="data:image/webp;base64,{WEBP}"') == 1
+    assert 'alt="coffee-crop1: &#34;reference&#34; &amp; onnx"' in html
+    assert WEBP not in pictured["report.md"] + pictured["report.json"] + pictured["junit.xml"]
+    told = json.loads(pictured["report.json"])["cells"]
+    assert told[0]["picture"]["sample"] == "coffee-crop1"
+    assert told[1]["picture"] is None
+
+
+def test_metrics_of_a_dataset_are_told_with_their_differences(pictured: dict[str, str]) -> None:
+    row = ["accuracy", "0.9000", "0.7500", "-0.1500", "-0.3000 to -0.0200", "worse"]
+    assert f"| {' | '.join(row)} |" in pictured["report.md"]
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", pictured["report.html"])
+    assert any(cells[i : i + 6] == row for i in range(len(cells)))
+    assert any(cells[i : i + 4] == ["ece", "0.2500", "0.2500", "+0.0000"] for i in range(len(cells)))
+    assert any(cells[i : i + 4] == ["auc", NONE, NONE, NONE] for i in range(len(cells)))
+    for name in ("report.md", "report.html"):
+        assert "my_set: all 20 images have label 1" in pictured[name]
+    metrics = json.loads(pictured["report.json"])["cells"][0]["task"]["metrics"]
+    assert metrics[0]["interval"] == [-0.3, -0.02]
+
+
+def test_reports_without_a_dataset_have_no_such_section(green: dict[str, str]) -> None:
+    assert "Task metrics" not in green["report.md"] + green["report.html"]
+
+
+def test_a_record_of_before_there_were_pictures_is_read(tmp_path: Path) -> None:
+    path = record(green_run(), tmp_path / "run.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        line.pop("task", None), line.pop("picture", None)
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert all(cell.task is None and cell.picture is None for cell in read_run(path).cells)

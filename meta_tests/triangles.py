@@ -8,38 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageDraw
-
+from fixtures import synthetic
 from fixtures.specs import MODELS, ModelSpec
-
-LABELS = ("triangle", "triangle_inverted")
-SIDE = 320
+from fixtures.synthetic import LABELS
 
 
 def triangles_dataset(folder: Path, images: int = 4, seed: int = 0) -> Path:
     """320x320 photographs with one to three triangles each, point up or down, and their boxes."""
-    from fixtures.streams import EVALUATION_PHOTOGRAPHS, photograph
-
-    generator = np.random.Generator(np.random.Philox(key=seed))
-    (folder / "data").mkdir(parents=True)
-    entries = []
-    for index in range(images):
-        pixels = photograph(EVALUATION_PHOTOGRAPHS[index % len(EVALUATION_PHOTOGRAPHS)])
-        image = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-        draw = ImageDraw.Draw(image)
-        boxes = []
-        for _ in range(int(generator.integers(1, 4))):
-            width, height = (int(generator.integers(40, 121)) for _ in range(2))
-            x, y = int(generator.integers(SIDE - width)), int(generator.integers(SIDE - height))
-            inverted = int(generator.integers(2))
-            tip, base = (y + height, y) if inverted else (y, y + height)
-            colour = tuple(int(value) for value in generator.integers(0, 256, 3))
-            draw.polygon([(x, base), (x + width, base), (x + width // 2, tip)], fill=colour)
-            boxes.append((LABELS[inverted], [v / SIDE for v in (x, y, x + width, y + height)]))
-        image.save(folder / "data" / f"{index:03d}.png")
-        entries.append((f"data/{index:03d}.png", boxes))
-    write_listing(folder, entries)
+    folder.mkdir(parents=True)
+    list(synthetic.triangles(folder, images, seed))
     return folder
 
 
@@ -102,6 +79,16 @@ def run_directory(folder: Path, spec: ModelSpec, config: str = CONFIG, ema: bool
     torch.save(content, folder / "best_model.pth")
     return folder
 
+
+__all__ = [
+    "CONFIG",
+    "LABELS",
+    "MINIATURE",
+    "annotation",
+    "run_directory",
+    "triangles_dataset",
+    "write_listing",
+]
 
 # Faster R-CNN's settings and outputs on a network that is converted in a second.
 MINIATURE = replace(

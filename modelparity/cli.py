@@ -301,6 +301,10 @@ def gate(
         typer.Option("--checkpoint", metavar="MODEL=PATH", help="Trained weights of one model."),
     ] = None,
     size: Size = "reduced",
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", metavar="MODEL=DIR", help="Labelled images: task metrics of each cell."),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Where the report goes.")] = Path(
         "modelparity-report"
     ),
@@ -309,8 +313,67 @@ def gate(
     """Convert, prove, measure and report. Exit 0 only if everything may be released."""
     from modelparity import commands_gate
 
-    if not commands_gate.gate(expression, checkpoint or [], size, output, as_json):
+    if not commands_gate.gate(expression, checkpoint or [], size, output, as_json, dataset or []):
         raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    target: Annotated[str, typer.Argument(metavar="MODEL_OR_ARTIFACT", help="A model's name or a file.")],
+    dataset: Annotated[
+        Path,
+        typer.Option("--dataset", metavar="DIR", help="Labelled images; what is in it tells their layout."),
+    ],
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="MODEL_OR_ARTIFACT", help="Its metrics too, and the differences."),
+    ] = None,
+    checkpoint: Checkpoint = None,
+    size: Size = "reduced",
+    input_size: InputSize = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a network or a file is worth on labelled images: accuracy, F1, AUC, ECE, masks, AP, bits."""
+    from modelparity import commands_evaluate
+
+    commands_evaluate.evaluate(
+        target, dataset, against, checkpoint, size, input_size, settings or (), as_json
+    )
+
+
+@app.command()
+def show(
+    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A file of this project.")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A photograph.")],
+    output: Annotated[Path, typer.Option("--output", metavar="PICTURE.png", help="Where the picture goes.")],
+    mask: Annotated[
+        Path | None, typer.Option("--mask", metavar="MASK", help="The truth: white where tampered with.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against", metavar="ARTIFACT", help="Another file of the network, and the difference."
+        ),
+    ] = None,
+) -> None:
+    """Draw the answer of a file on a photograph: mask, heat map, boxes or bits."""
+    from modelparity import commands_show
+
+    commands_show.show(artifact, image, mask, against, output)
+
+
+@app.command()
+def dataset(
+    kind: Annotated[str, typer.Argument(metavar="splices|triangles|watermarks", help="What is in it.")],
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="A new folder.")],
+    count: Annotated[int, typer.Option("--count", metavar="N", help="How many images.")] = 32,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another seed, other images.")] = 0,
+) -> None:
+    """Make labelled images of real photographs: masks, boxes or messages, the same ones for the same seed."""
+    from modelparity import commands_dataset
+
+    commands_dataset.dataset(kind, count, seed, output)
 
 
 @app.command()

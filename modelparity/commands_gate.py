@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from modelparity import named, terminal
+from fixtures.labelled import Labelled, open_dataset
+from modelparity import named, sides, terminal
 from modelparity.commands_convert import weights_words
 from modelparity.commands_report import print_run
 from modelparity.errors import BadInputError
 from modelparity.faults import StoppedError, os_words
 from modelparity.gate import run_gate
 from modelparity.session import Session
+from modelparity.task_evaluation import check_measures
 from parity.cells import Cell, select
 from parity.expectations import expectation_of
 from parity.results import CellRecord, Run
@@ -22,17 +24,29 @@ from reports.words import GLYPHS
 STOPPED = "stopped; finished cells are kept, run again to go on"
 
 
-def gate(expression: str, checkpoints: Iterable[str], size: str, output: Path, as_json: bool) -> bool:
+def gate(
+    expression: str,
+    checkpoints: Iterable[str],
+    size: str,
+    output: Path,
+    as_json: bool,
+    datasets: Iterable[str] = (),
+) -> bool:
     """Runs the gate and prints the verdict; returns whether it is a pass."""
     cells = selected(expression)
+    labelled = {
+        model: open_dataset(path) for model, path in named.model_paths("--dataset", datasets, "DIR").items()
+    }
     paths = named.checkpoint_pairs(checkpoints)
     size = named.size_named(size)
     output = named.writable_folder(output.absolute())
     models = list(dict.fromkeys(cell.model for cell in cells))
+    for model in labelled.keys() - models:
+        terminal.warn(f"-k {expression!r} selects no cell of {model}; its dataset is not used")
     for model in paths.keys() - models:
         terminal.warn(f"-k {expression!r} selects no cell of {model}; its checkpoint is not used")
     try:
-        run = _run(cells, models, paths, size, output, expression)
+        run = _run(cells, models, paths, size, output, expression, labelled)
     except KeyboardInterrupt:
         raise StoppedError(STOPPED) from None
     except OSError as error:
@@ -69,6 +83,7 @@ def _run(
     size: str,
     output: Path,
     expression: str,
+    labelled: Mapping[str, Labelled],
 ) -> Run:
     width = max(len(cell.id) for cell in cells)
     with terminal.progress("proving", total=len(cells)) as progress:
@@ -91,4 +106,7 @@ def _run(
                 model: weights_words(session, named.model_named(model), checkpoints.get(model))
                 for model in models
             }
-            return run_gate(session, cells, output, weights, expression, on_cell, progress.stage)
+            for model, examples in labelled.items():
+                if model in models:  # before hours are spent
+                    check_measures(sides.of_network(session, model), examples)
+            return run_gate(session, cells, output, weights, expression, on_cell, progress.stage, labelled)

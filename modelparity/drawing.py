@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 _TRUTH = (255, 255, 255)
 _INK = (0, 0, 0)
+# Okabe and Ito's, which people of every colour vision tell apart, but for those too dark for black letters.
+_COLOURS = (
+    (213, 94, 0),
+    (86, 180, 233),
+    (230, 159, 0),
+    (0, 158, 115),
+    (240, 228, 66),
+    (204, 121, 167),
+)
 
 
 def drawn(
@@ -32,10 +40,12 @@ def drawn(
         draw.rectangle(list(box), outline=_TRUTH, width=1)
         _tag(draw, (box[0], box[3]), label, _TRUTH, font, image.size)
     # The best score last, on top.
-    for box, label, score, category in sorted(detections, key=lambda found: found[2]):
-        colour = _colour(category)
-        draw.rectangle(list(box), outline=colour, width=width)
-        _tag(draw, (box[0], box[1] - size - 2), f"{label} {score:.2f}", colour, font, image.size)
+    ranked = sorted(detections, key=lambda found: found[2])
+    for box, _, _, category in ranked:
+        draw.rectangle(list(box), outline=_colour(category), width=width)
+    for box, label, score, category in ranked:  # no box crosses a label
+        words = f"{label} {score:.2f}"
+        _tag(draw, (box[0], box[1] - size - 2), words, _colour(category), font, image.size)
     return image
 
 
@@ -56,6 +66,4 @@ def _tag(
 
 
 def _colour(category: int) -> tuple[int, int, int]:
-    """Hues a golden ratio apart: neighbours differ most."""
-    red, green, blue = colorsys.hsv_to_rgb((0.02 + category * 0.618034) % 1, 0.65, 1.0)
-    return int(red * 255), int(green * 255), int(blue * 255)
+    return _COLOURS[category % len(_COLOURS)]

@@ -140,7 +140,7 @@ def evaluate(
             pictures = [decode(entry.image) for entry in survey.entries[start : start + _AT_ONCE]]
             outputs = predict([prepare(pixels)[None] for pixels in pictures])
             for index, (pixels, output) in enumerate(zip(pictures, outputs, strict=True), start=start):
-                found, lost = _predictions(index, Detections.of(output), pixels.shape, len(survey.classes))
+                found, lost = predictions_in(index, Detections.of(output), pixels.shape, len(survey.classes))
                 predictions += found
                 unusable += lost
                 if index < _PICTURED:
@@ -198,7 +198,7 @@ def reusable(
         return None, "cannot be read"
 
 
-def _predictions(
+def predictions_in(
     image: int, found: Detections, shape: tuple[int, ...], categories: int
 ) -> tuple[list[dict[str, Any]], int]:
     """In COCO's form and the image's own pixels; and how many could not be."""

@@ -34,6 +34,7 @@ _USERS = (
 )
 # What needs no extra is not among them; what is not there beyond these is a fault of ours.
 SERVE = ("onnxruntime", "ai_edge_litert")
+PICTURES = ("matplotlib", "sklearn")
 HARNESS = (
     *(
         "torch",
@@ -88,7 +89,8 @@ def explained(error: BaseException) -> tuple[str, int]:
 
 def _extra_of(error: ModuleNotFoundError) -> str:
     package = (error.name or "").partition(".")[0]
-    return "serve" if package in SERVE else "harness" if package in HARNESS else ""
+    extras = {"serve": SERVE, "pictures": PICTURES, "harness": HARNESS}
+    return next((extra for extra, packages in extras.items() if package in packages), "")
 
 
 def _last_words(log: str) -> str:

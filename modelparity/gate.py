@@ -9,8 +9,9 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -18,9 +19,13 @@ import psutil
 from benchmarks import costs
 from converters import CONVERTERS
 from converters.workers import WorkerCrashedError, WorkerFailedError
+from fixtures.labelled import Labelled
+from modelparity import terminal
 from modelparity.measure import measure
 from modelparity.session import Session
+from modelparity.task_records import task_records
 from modelparity.version import own_version
+from modelparity.worst_pictures import with_picture
 from parity.cells import Cell, columns
 from parity.results import (
     CellRecord,
@@ -48,8 +53,11 @@ def run_gate(
     selection: str = "",
     on_cell: Listener = lambda *_: None,
     on_stage: Callable[[str], None] = lambda _: None,
+    labelled: Mapping[str, Labelled] | None = None,
 ) -> Run:
     """Proves `cells`, toolchains side by side, measures their costs alone, and writes the report.
+
+    Cells of the models in `labelled` are evaluated on those datasets as well.
 
     The record grows under a temporary name in `output` and replaces the last one at the end,
     so a killed run leaves the last report as it was.
@@ -61,6 +69,7 @@ def run_gate(
         partial.write_text("", encoding="utf-8")
         append(partial, header_line(_header(cells, weights, selection)))
         records = prove_all(session, cells, partial, on_cell)
+        records = _looked_at(session, cells, records, on_stage, labelled or {})
         on_stage("measuring latency and memory")
         for record in _with_costs(session, records):
             append(partial, cell_line(record))
@@ -130,6 +139,22 @@ def prove_all(
             raise
     session.workers.close()
     return done
+
+
+def _looked_at(
+    session: Session,
+    cells: Sequence[Cell],
+    records: Sequence[CellRecord],
+    on_stage: Callable[[str], None],
+    labelled: Mapping[str, Labelled],
+) -> list[CellRecord]:
+    """The records with a picture of their worst sample, and with metrics of a dataset where there is one."""
+    by_id = {cell.id: cell for cell in cells}
+    on_stage("drawing the worst sample of each cell")
+    seen = [with_picture(session, by_id[record.id], record) for record in records]
+    found = task_records(session, by_id, seen, labelled, terminal.Stages(on_stage))
+    session.workers.close()  # what is measured next is measured alone
+    return [replace(record, task=found.get(record.id)) for record in seen]
 
 
 def _with_costs(session: Session, records: Sequence[CellRecord]) -> list[CellRecord]:

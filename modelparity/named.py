@@ -111,13 +111,18 @@ def input_size_of(spec: ModelSpec, asked: int | None) -> int:
 
 def checkpoint_pairs(pairs: Iterable[str]) -> dict[str, Path]:
     """`MODEL=PATH` texts as absolute paths by model."""
+    return model_paths("--checkpoint", pairs, "PATH")
+
+
+def model_paths(option: str, pairs: Iterable[str], metavar: str) -> dict[str, Path]:
+    """The same, of any option."""
     found: dict[str, Path] = {}
     for pair in pairs:
         name, equals, path = pair.partition("=")
         if not (equals and path):
-            raise BadInputError(f"--checkpoint {pair!r}, but should be MODEL=PATH")
+            raise BadInputError(f"{option} {pair!r}, but should be MODEL={metavar}")
         if model_named(name).name in found:
-            raise BadInputError(f"--checkpoint names {name} twice")
+            raise BadInputError(f"{option} names {name} twice")
         found[name] = Path(path).absolute()
     return found
 

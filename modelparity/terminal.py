@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -79,6 +79,16 @@ class Progress(Protocol):
     def line(self, text: str) -> None: ...
 
     def advance(self) -> None: ...
+
+
+class Stages:
+    """Progress for whoever only asked for the stages; a hint is one, too."""
+
+    def __init__(self, on_stage: Callable[[str], None]) -> None:
+        self.stage = self.hint = self.line = on_stage
+
+    def advance(self) -> None:
+        pass
 
 
 @contextmanager

@@ -195,6 +195,49 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class TaskMetric:
+    """One metric of a labelled dataset, of the network in PyTorch and of the cell's file.
+
+    None where the dataset cannot give it. `interval` is where the difference lies with 95 %, and `verdict`
+    what that says, for metrics that were resampled.
+    """
+
+    name: str
+    reference: float | None
+    observed: float | None
+    interval: tuple[float, float] | None = None
+    verdict: str = ""
+
+    @property
+    def difference(self) -> float | None:
+        """Observed minus reference."""
+        if self.reference is None or self.observed is None:
+            return None
+        return self.observed - self.reference
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """What a cell's file is worth on a labelled dataset; shown, and never part of a verdict."""
+
+    dataset: str
+    images: int
+    metrics: tuple[TaskMetric, ...]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The cell's worst sample beside the reference: a WebP image in base64, and what it shows in words."""
+
+    sample: str
+    words: str
+    width: int
+    height: int
+    webp: str
+
+
+@dataclass(frozen=True)
 class CellRecord:
     """Everything known about one cell."""
 
@@ -213,6 +256,8 @@ class CellRecord:
     reproduce: tuple[str, ...] = ()
     not_asked: Mapping[str, str] = field(default_factory=dict)  # claims that were left out, and why
     cached: bool = False  # evidence taken from an earlier run whose inputs were all the same
+    task: TaskRecord | None = None
+    picture: Picture | None = None
 
     @property
     def status(self) -> CellStatus:
@@ -333,7 +378,17 @@ def cell_from_json(data: Mapping[str, Any]) -> CellRecord:
         artifact = dict(data["artifact"])
         artifact["kept_float"] = tuple(KeptFloat(**kept) for kept in artifact["kept_float"])
         data["artifact"] = ArtifactRecord(**artifact)
+    data["task"] = task_from_json(data["task"]) if data.get("task") else None
+    data["picture"] = Picture(**data["picture"]) if data.get("picture") else None
     return CellRecord(**data)
+
+
+def task_from_json(data: Mapping[str, Any]) -> TaskRecord:
+    metrics = []
+    for metric in data["metrics"]:
+        ends = metric["interval"]
+        metrics.append(TaskMetric(**{**metric, "interval": (ends[0], ends[1]) if ends else None}))
+    return TaskRecord(**{**data, "metrics": tuple(metrics), "remarks": tuple(data["remarks"])})
 
 
 def cost_from_json(data: Mapping[str, Any]) -> Cost:

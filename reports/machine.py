@@ -40,4 +40,6 @@ def _cell(entry: Entry) -> dict[str, Any]:
     if entry.cell is None:
         return {**names, "claims": [], "artifact": None}
     recorded = asdict(entry.cell)
+    if recorded["picture"]:
+        del recorded["picture"]["webp"]  # for eyes; report.html and the record have it
     return {**names, **{name: recorded[name] for name in recorded if name not in names}}

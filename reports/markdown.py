@@ -15,7 +15,7 @@ from urllib.parse import quote
 from tabulate import tabulate
 
 from parity.results import CellRecord, Claim, Run
-from reports import evidence
+from reports import evidence, tasks
 from reports.failures import failure_text, outcome_line
 from reports.view import Entry, Slot, counts_line, entries, verdict_line, verdict_rows, weights_lines
 from reports.words import GLYPHS, NONE, one_line, pairs, trim, visible
@@ -67,7 +67,7 @@ class _Report:
 
     def text(self) -> str:
         everything = entries(self.run)
-        parts = [*self._first_screen(everything), *self._cost(everything), "## Cells"]
+        parts = [*self._first_screen(everything), *self._cost(everything), *self._tasks(), "## Cells"]
         for entry in everything:
             parts += self._section(entry)
         if self.reasons:
@@ -92,6 +92,22 @@ class _Report:
         yield "## Cost"
         yield _table(evidence.COST_HEADER, [list(map(_inline, evidence.cost_row(e))) for e in everything])
         yield _inline(evidence.cost_note(self.run))
+
+    def _tasks(self) -> Iterable[str]:
+        found = tasks.measured(self.run)
+        if not found:
+            return
+        yield "## Task metrics"
+        if self.detail.passed_claims != "all":
+            yield f"Of {len(found)} cells: in report.html and report.json."
+            return
+        rows = [
+            [_inline(id), *map(_inline, tasks.metric_row(metric))]
+            for id, task in found
+            for metric in task.metrics
+        ]
+        yield _table(("cell", *tasks.METRIC_HEADER), rows)
+        yield _inline(" ".join([tasks.NOTE, *tasks.remarks(self.run)]))
 
     def _section(self, entry: Entry) -> Iterable[str]:
         yield f"### {_inline(entry.id)}"

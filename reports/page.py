@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from parity.results import Run
-from reports import charts, evidence, words
+from reports import charts, evidence, tasks, words
 from reports.failures import failure_text, log_of, outcome_line
 from reports.view import counts, counts_line, entries, verdict_line, verdict_rows, weights_lines
 
@@ -32,6 +32,7 @@ def page(run: Run) -> str:
         pairs=words.pairs,
         anchor=words.anchor,
         claim_words=evidence.claim_words,
+        metric_row=tasks.metric_row,
     )
     everything = entries(run)
     return environment.get_template("report.html").render(
@@ -49,6 +50,10 @@ def page(run: Run) -> str:
         cost_header=evidence.COST_HEADER,
         cost_rows=[(entry, evidence.cost_row(entry)) for entry in everything],
         cost_note=evidence.cost_note(run),
+        measured=tasks.measured(run),
+        metric_header=tasks.METRIC_HEADER,
+        task_note=tasks.NOTE,
+        task_remarks=tasks.remarks(run),
         latency_chart=charts.latency_chart(everything),
         size_chart=charts.size_chart(everything),
         strip_plots=charts.strip_plots,
