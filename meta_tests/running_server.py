@@ -48,13 +48,13 @@ class Running:
 def running(predictor=None, limits=None, **options):
     """Starts a server in a thread, and stops it as SIGTERM would."""
     from serving.app import Server, create_app
-    from serving.server import Process
+    from serving.server import Process, listening
 
     predictor = predictor or MiniaturePredictor()
     server = Server([predictor], limits, **options)
     said: list[str] = []
-    process = Process(server, create_app(server, "1.2.3"), "127.0.0.1", 0, said.append)
-    thread = threading.Thread(target=process.run, daemon=True)
+    process = Process(server, create_app(server, "1.2.3"), said.append)
+    thread = threading.Thread(target=process.run, args=([listening("127.0.0.1", 0)],), daemon=True)
     thread.start()
     while not said and thread.is_alive():
         thread.join(0.01)

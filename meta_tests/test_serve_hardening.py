@@ -96,6 +96,13 @@ def test_nothing_of_a_body_is_read_before_it_is_admitted(server, kind):
         assert connection.recv(100).startswith(b"HTTP/1.1 415")
 
 
+def test_answers_do_not_wait_for_acknowledgements(server):
+    with raw(server, b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n") as connection:
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        (kept,) = server.process.server_state.connections
+        assert kept.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_who_asks_first_is_not_told_to_go_on(server):
     head = b"POST /v1/detect HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n"
     with raw(server, head) as connection:
@@ -205,7 +212,7 @@ def _watch(event: str, arguments: tuple) -> None:
         _WRITES.append(str(arguments[0]))
 
 
-def test_an_upload_touches_neither_disk_nor_log(server, capfd):
+def test_an_upload_touches_neither_disk_nor_log(server, capfd, caplog):
     global _WRITES
     noise = np.random.default_rng(0).integers(0, 256, (1000, 1200, 3), np.uint8)
     data = file_of(noise)
@@ -223,7 +230,7 @@ def test_an_upload_touches_neither_disk_nor_log(server, capfd):
         _WRITES = None
     assert written == []
     said = capfd.readouterr()
-    assert said.out + said.err == ""
+    assert said.out + said.err + caplog.text == ""
 
 
 def test_a_progressive_photograph_has_few_scans_and_a_bomb_many():

@@ -429,6 +429,9 @@ def serve(
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0: a free one.")] = 8000,
     threads: Annotated[int, typer.Option("--threads", metavar="N", help="Cores for one image.")] = 2,
+    copies: Annotated[
+        int, typer.Option("--copies", metavar="N", help="Images looked at at once, each on its cores.")
+    ] = 1,
     queue: Annotated[int, typer.Option("--queue", metavar="N", help="Requests that may wait.")] = 2,
     rate: Annotated[
         float, typer.Option("--rate", metavar="N", help="Requests a second of one address; 0: any number.")
@@ -441,7 +444,7 @@ def serve(
     """Serve a released file over HTTP. $MODELPARITY_API_KEY, if set, is asked of clients."""
     from modelparity import commands_serve
 
-    commands_serve.serve(artifact, host, port, threads, queue, rate, release)
+    commands_serve.serve(artifact, host, port, threads, copies, queue, rate, release)
 
 
 @app.command()

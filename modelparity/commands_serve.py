@@ -14,11 +14,18 @@ _DEFAULTS = ("objectformer-tflite-int8_dynamic", "objectformer-onnx-int8_dynamic
 
 
 def serve(
-    artifact: Path | None, host: str, port: int, threads: int, queue: int, rate: float, release: bool
+    artifact: Path | None,
+    host: str,
+    port: int,
+    threads: int,
+    copies: int,
+    queue: int,
+    rate: float,
+    release: bool,
 ) -> None:
     """Serves until SIGTERM; with `release` writes the golden image's answer beside the file instead."""
-    if threads < 1 or queue < 0 or rate < 0:
-        raise BadInputError("--threads is at least 1, --queue and --rate are at least 0")
+    if threads < 1 or copies < 1 or queue < 0 or rate < 0:
+        raise BadInputError("--threads and --copies are at least 1, --queue and --rate at least 0")
     path = _from_the_store() if artifact is None else artifact
     import serving
     from serving.golden import read_verdict, verdict_path
@@ -36,6 +43,7 @@ def serve(
     from modelparity.version import own_version
     from serving.app import Server
     from serving.limits import Limits
+    from serving.server import listening
     from serving.server import serve as run
 
     try:
@@ -43,9 +51,16 @@ def serve(
     except ValueError as error:
         raise BadInputError(str(error)) from error
     limits = Limits()
-    limits = replace(limits, queue=queue, rate=rate, burst=max(1, round(2 * rate)))
-    server = Server([predictor], limits, os.environ.get(API_KEY), released)
-    run(server, host, port, own_version(), terminal.say)
+    limits = replace(
+        limits, workers=max(limits.workers, copies), queue=queue, rate=rate, burst=max(1, round(2 * rate))
+    )
+    predictors = [predictor, *(serving.load(path, threads) for _ in range(copies - 1))]
+    server = Server(predictors, limits, os.environ.get(API_KEY), released)
+    try:
+        at = listening(host, port)
+    except OSError as error:
+        raise BadInputError(f"{host} port {port}: {(error.strerror or str(error)).lower()}") from error
+    run(server, at, own_version(), terminal.say)
 
 
 def _release(path: Path, predictor: object) -> None:

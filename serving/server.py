@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,23 +19,27 @@ CONNECTIONS = 512  # half of the open files that a process usually has
 _GRACE_SECONDS = 0.5
 
 
-def serve(server: Server, host: str, port: int, version: str, say: Callable[[str], None]) -> None:
+def listening(host: str, port: int) -> socket.socket:
+    """A socket at an address; port 0 is a free one. Raises OSError for an address that is not to be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=128)
+
+
+def serve(server: Server, at: socket.socket, version: str, say: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT, and then until every accepted request is answered.
 
-    `say` hears the address once it listens, and at the end what was answered. Port 0 is a free one.
+    `say` hears the address once requests are taken, and at the end how many were answered.
     """
-    Process(server, create_app(server, version), host, port, say).run()
+    Process(server, create_app(server, version), say).run([at])
 
 
 class Process(uvicorn.Server):
     """SIGTERM: 503 for what comes, answers for what was accepted, then the end. A second one: at once."""
 
-    def __init__(self, server: Server, app: Any, host: str, port: int, say: Callable[[str], None]) -> None:
+    def __init__(self, server: Server, app: Any, say: Callable[[str], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                host=host,
-                port=port,
                 loop="asyncio",
                 http=PatientProtocol,
                 ws="none",
@@ -90,6 +95,9 @@ class PatientProtocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        # asyncio does so only for sockets that name their protocol; else each answer waits 40 ms for an
+        # acknowledgement, for its head and body are two writes.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > CONNECTIONS:
             transport.abort()
         self._watch()

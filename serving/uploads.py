@@ -18,8 +18,8 @@ from serving.limits import Limits
 from serving.refusals import RefusalError, too_large, unreadable, unsupported
 
 FIELD = "image"
-# It quotes bytes of malformed forms.
-logging.getLogger("python_multipart").disabled = True
+# It quotes bytes of malformed forms. By level: uvicorn, when it sets up its own loggers, enables all others.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL + 1)
 _FORMATS = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "WEBP": "WebP"}
 _HEADER_BYTES = 8 << 10
 _PARTS = 8
