@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -102,6 +103,38 @@ def test_what_cannot_be_served_is_told_in_a_line(artifact, tmp_path, monkeypatch
     assert (code, out) == (2, "")
     assert words in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("green", "taken"),
+    [(("tflite", "onnx"), "tflite"), (("onnx",), "onnx"), ((), None)],
+)
+def test_without_a_file_the_fastest_green_cell_is_taken(monkeypatch, green, taken):
+    from modelparity import commands_serve
+    from modelparity.errors import BadInputError
+
+    class Store:
+        """What a session says of ObjectFormer's cells; red ones are there too."""
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def cached(self, cell):
+            assert (cell.model, cell.quantization) == ("objectformer", "int8_dynamic")
+            return SimpleNamespace(green=cell.format in green)
+
+        def artifact(self, model, format, quantization):
+            return SimpleNamespace(path=Path(f"{model}.{format}"))
+
+    monkeypatch.setattr("modelparity.session.Session", Store)
+    if taken:
+        assert commands_serve._from_the_store() == Path(f"objectformer.{taken}")
+    else:
+        with pytest.raises(BadInputError, match="modelparity gate -k"):
+            commands_serve._from_the_store()
 
 
 def test_a_broken_verdict_is_no_verdict(artifact):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
 from collections import OrderedDict
@@ -117,6 +118,9 @@ class Admission:
         self.accepted += 1
         try:
             yield
+        except asyncio.CancelledError:  # the end of a stop that took too long
+            self.answered -= 1
+            raise
         finally:
             self._inside -= 1
             self.answered += 1
