@@ -22,6 +22,7 @@ from serving.limits import Limits
 
 OPEN = Limits(rate=0)
 PNG = file_of(photograph())
+HEAD = f"POST /v1/detect HTTP/1.1\r\nHost: x\r\nContent-Length: {len(PNG)}\r\n\r\n".encode()
 TRACE = re.compile(rb"Traceback|File \"|\.py|secret|0x[0-9a-f]{6}")
 
 
@@ -139,11 +140,38 @@ def test_beyond_the_queue_there_is_429_and_all_that_is_inside_is_answered():
         assert server.ask("GET", "/v2/health/live")[0] == 200
         assert time.monotonic() - start < 0.1
         assert server.counter("modelparity_queue_depth") == 1
+        with raw(server, HEAD) as connection:  # without its body
+            assert connection.recv(100).startswith(b"HTTP/1.1 429")
         for thread in threads:
             thread.join()
         assert sorted(found) == [(200, None)] * 3 + [(429, "1")] * 5
-        assert server.counter('modelparity_rejected_total{reason="queue"}') == 5
+        assert server.counter('modelparity_rejected_total{reason="queue"}') == 6
         assert server.detect(PNG)[0] == 200
+
+
+def test_bodies_that_arrive_together_share_the_places():
+    """All are let in by their heads; whose body is whole first has the place."""
+    with running(MiniaturePredictor(slow=0.5), replace(OPEN, workers=1, queue=0)) as server:
+        connections = [raw(server, HEAD + PNG[:-1]) for _ in range(3)]
+        time.sleep(0.2)
+        for connection in connections:
+            connection.sendall(PNG[-1:])
+        found = sorted(connection.recv(100)[9:12] for connection in connections)
+        for connection in connections:
+            connection.close()
+    assert found == [b"200", b"429", b"429"]
+
+
+def test_bodies_on_their_way_are_counted():
+    with running(limits=replace(OPEN, uploads=1)) as server, raw(server, HEAD, 0.2):
+        status, body = server.detect(PNG)
+        assert (status, body["reason"]) == (429, "uploads")
+
+
+def test_an_encoded_body_is_not_decoded(server):
+    status, body = server.detect(PNG, Content_Encoding="gzip")
+    assert (status, body["reason"]) == (415, "format")
+    assert server.detect(PNG, Content_Encoding="identity")[0] == 200
 
 
 def test_one_address_is_held_to_its_rate():
