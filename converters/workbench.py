@@ -152,9 +152,7 @@ class Workbench:
             "recipe": json.dumps([quantization, [asdict(entry) for entry in keep]]),
             "calibration": _calibration_for(quantization, calibration).digest,
             "toolchain": versions_text(converter.toolchain),
-            "card": hashlib.sha256(self._card(subject, format, quantization).text().encode()).hexdigest()[
-                :16
-            ],
+            "card": hashlib.sha256(self.card(subject, format, quantization).text().encode()).hexdigest()[:16],
         }
         if again:
             parts["again"] = "by another process"
@@ -208,7 +206,7 @@ class Workbench:
             reply = worker.call(
                 f"converters.tasks:{function}", converter.module, *arguments, timeout=CONVERT_TIMEOUT_S
             )
-            text = self._card(subject, format, quantization).text()
+            text = self.card(subject, format, quantization).text()
             worker.call("converters.card:inscribe", folder / name, text, timeout=CONVERT_TIMEOUT_S)
             made = {"kept_float": reply.value or [], "pid": worker.pid, **_cost(reply)}
             if reply.peak_bytes > _LARGE_BYTES:
@@ -220,8 +218,8 @@ class Workbench:
         sha256, size = whole(entry.files)
         return Artifact(entry.path(name), sha256, size, entry.key, format, quantization), entry.meta
 
-    def _card(self, subject: Subject, format: str, quantization: str) -> Card:
-        """What the file will say of itself."""
+    def card(self, subject: Subject, format: str, quantization: str) -> Card:
+        """What the file says of itself."""
         converter = self._maker(format, quantization)
         versions = {name: importlib.metadata.version(name) for name in converter.toolchain}
         return card_for(
@@ -290,6 +288,20 @@ class Workbench:
             timeout=self._run_timeout_s * len(feeds),
         )
         return reply.value
+
+    def training_feeds(
+        self, subject: Subject, jpegs: Sequence[bytes], input_size: tuple[int, int], resized: str
+    ) -> list[np.ndarray[Any, Any]]:
+        """JPEGs as the training code feeds them (`converters.training_feeds.prepared`)."""
+        reply = self.workers["torch"].call(
+            "converters.training_feeds:prepared",
+            jpegs,
+            subject.spec.preprocessing,
+            input_size,
+            resized,
+            timeout=CONVERT_TIMEOUT_S,
+        )
+        return list(reply.value)
 
     def reference(self, subject: Subject, feeds: Sequence[Feeds], **options: Any) -> list[Outputs]:
         """Runs the network itself (`converters.reference.run`)."""

@@ -136,7 +136,7 @@ def test_photographs_are_shipped_and_disjoint():
     assert not evaluation & calibration
     assert {"motorcycle_left", "motorcycle_right"} <= calibration  # one scene, one side
     for name in streams.EVALUATION_PHOTOGRAPHS + streams.CALIBRATION_PHOTOGRAPHS:
-        assert min(streams._photograph(name).shape[:2]) >= streams.SMALLEST_CROP
+        assert min(streams.photograph(name).shape[:2]) >= streams.SMALLEST_CROP
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_stream_holds_what_its_names_say(stream, own):
 def test_splice_is_the_other_photograph_inside_the_mask_only(monkeypatch):
     """Photographs of one colour each, so that every pixel says where it comes from."""
     colours = {name: i * 30 for i, name in enumerate(streams.EVALUATION_PHOTOGRAPHS)}
-    monkeypatch.setattr(streams, "_photograph", lambda name: np.full((300, 400, 3), colours[name], np.uint8))
+    monkeypatch.setattr(streams, "photograph", lambda name: np.full((300, 400, 3), colours[name], np.uint8))
     monkeypatch.setattr(streams, "preprocess", lambda pixels, *_: pixels.transpose(2, 0, 1))
     by_stem = {Path(name).stem: colour for name, colour in colours.items()}
     spliced = [sample for sample in evaluation_stream(TINY, 300, count=16) if sample.label]

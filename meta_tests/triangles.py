@@ -19,13 +19,13 @@ SIDE = 320
 
 def triangles_dataset(folder: Path, images: int = 4, seed: int = 0) -> Path:
     """320x320 photographs with one to three triangles each, point up or down, and their boxes."""
-    from fixtures.streams import EVALUATION_PHOTOGRAPHS, _photograph
+    from fixtures.streams import EVALUATION_PHOTOGRAPHS, photograph
 
     generator = np.random.Generator(np.random.Philox(key=seed))
     (folder / "data").mkdir(parents=True)
     entries = []
     for index in range(images):
-        pixels = _photograph(EVALUATION_PHOTOGRAPHS[index % len(EVALUATION_PHOTOGRAPHS)])
+        pixels = photograph(EVALUATION_PHOTOGRAPHS[index % len(EVALUATION_PHOTOGRAPHS)])
         image = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
         draw = ImageDraw.Draw(image)
         boxes = []

@@ -33,7 +33,7 @@ _USERS = (
     "ModelFileError",
 )
 # What needs no extra is not among them; what is not there beyond these is a fault of ours.
-_SERVE = (
+SERVE = (
     "onnxruntime",
     "ai_edge_litert",
     "fastapi",
@@ -43,7 +43,7 @@ _SERVE = (
     "python_multipart",
     "prometheus_client",
 )
-_HARNESS = (
+HARNESS = (
     *(
         "torch",
         "torchvision",
@@ -97,7 +97,7 @@ def explained(error: BaseException) -> tuple[str, int]:
 
 def _extra_of(error: ModuleNotFoundError) -> str:
     package = (error.name or "").partition(".")[0]
-    return "serve" if package in _SERVE else "harness" if package in _HARNESS else ""
+    return "serve" if package in SERVE else "harness" if package in HARNESS else ""
 
 
 def _last_words(log: str) -> str:

@@ -42,7 +42,7 @@ def evidence_key(
         "expectation": repr(expectation),
         "effort": repr(effort),
         "harness": harness_digest(),
-        "toolchain": versions_text((*converter.toolchain, "numpy", "hypothesis")),
+        "toolchain": versions_text((*converter.toolchain, "torchvision", "pillow", "numpy", "hypothesis")),
     }
     return Key(f"{subject.label} {cell.id} evidence", parts)
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from converters.artifact import Description
+from converters.card import card_of
 from converters.lineage import Ranges
 from converters.quantization import QUANTIZATIONS
 from converters.workbench import Calibration, Outputs, Subject, Workbench
 from converters.workers import CONVERT_TIMEOUT_S, WorkerFailedError
 from fixtures.strategies import DrawnImage
-from parity import claims, kernels, lineage, metamorphic
+from parity import claims, kernels, lineage, metamorphic, preprocessing
 from parity.cells import Cell
 from parity.decisions import decisions
 from parity.detections import paired
@@ -87,6 +88,7 @@ class Judge:
         """Raises what a worker raises; claims made until then stand."""
         self.description = self._bench.describe(self._path)
         self._declared(self.description)
+        self._prepared()
         if self._cell.quantization != "fp32":
             self.stage = "lineage"
             self._lineage()
@@ -135,6 +137,20 @@ class Judge:
         ]
         if (share := claims.weight_share(description, recipe)) is not None:
             self.claims.append(share)
+
+    def _prepared(self) -> None:
+        """What the file says of itself, and what photographs become by it."""
+        found = card_of(self._path)
+        if found is None and self._foreign:
+            for name in ("card", "preprocessing"):
+                self.not_asked[name] = "the file says nothing of its preparation: others made it"
+            return
+        subject, cell = self._truth.subject, self._cell
+        self.claims.append(
+            preprocessing.card(found, self._bench.card(subject, cell.format, cell.quantization))
+        )
+        if found is not None:
+            self.claims += preprocessing.preprocessing(self._bench, subject, found)
 
     def _lineage(self) -> None:
         """A quantized file against the float file that it was made from."""
