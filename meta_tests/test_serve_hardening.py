@@ -295,6 +295,14 @@ def test_forms_have_bounds():
         assert "8 parts" in body["error"]
 
 
+def test_a_form_that_is_cut_off_is_no_form(server):
+    """Its image is whole, but nobody can know."""
+    body, kind = form_of(PNG)
+    status, answer = server.detect(body.removesuffix(b"--frontier--\r\n"), Content_Type=kind)
+    assert (status, answer["reason"]) == (400, "form")
+    assert "cut off" in answer["error"]
+
+
 def test_a_client_that_leaves_is_no_error(server, capfd):
     with raw(server, b"POST /v1/detect HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nabc", 0.1):
         pass
