@@ -484,6 +484,33 @@ def predict(
 
 
 @app.command()
+def serve(
+    artifact: Annotated[
+        Path | None,
+        typer.Argument(metavar="ARTIFACT", help="An ONNX or TFLite file; ObjectFormer in int8 if not given."),
+    ] = None,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0: a free one.")] = 8000,
+    threads: Annotated[int, typer.Option("--threads", metavar="N", help="Cores for one image.")] = 2,
+    copies: Annotated[
+        int, typer.Option("--copies", metavar="N", help="Images looked at at once, each on its cores.")
+    ] = 1,
+    queue: Annotated[int, typer.Option("--queue", metavar="N", help="Requests that may wait.")] = 2,
+    rate: Annotated[
+        float, typer.Option("--rate", metavar="N", help="Requests a second of one address; 0: any number.")
+    ] = 20.0,
+    release: Annotated[
+        bool,
+        typer.Option("--release", help="Write the verdict on the golden image beside the file, and end."),
+    ] = False,
+) -> None:
+    """Serve a released file over HTTP. $MODELPARITY_API_KEY, if set, is asked of clients."""
+    from modelparity import commands_serve
+
+    commands_serve.serve(artifact, host, port, threads, copies, queue, rate, release)
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The output folder of a gate.")],
     output: Annotated[
