@@ -28,13 +28,13 @@ class Falsified:
 
 
 def falsify(
-    subject: Subject, check: Callable[[DrawnImage], str], draws: int, largest_batch: int
+    subject: Subject, check: Callable[[DrawnImage], str], draws: int, largest_batch: int, seeded: int = 0
 ) -> Falsified | None:
-    """Draws inputs until `check` returns a message other than ""; the same draws in every run."""
+    """Draws inputs until `check` returns a message other than ""; the same draws in every run of a seed."""
     found: list[Falsified] = []
     runs_since = 0
 
-    @seed(0)
+    @seed(seeded)
     @settings(
         max_examples=draws,
         database=None,
