@@ -22,6 +22,7 @@ from modelparity.measure import measure
 from modelparity.session import Session
 from modelparity.version import own_version
 from parity.cells import Cell, columns
+from parity.evidence import harness_digest
 from parity.results import (
     CellRecord,
     Run,
@@ -162,7 +163,7 @@ def _header(cells: Sequence[Cell], weights: dict[str, str], selection: str) -> R
         weights={model: weights[model] for model in models},
         selection=selection,
         machine=machine(),
-        versions={"modelparity": own_version(), **versions()},
+        versions={"modelparity": own_version(), "harness": harness_digest(), **versions()},
         started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         expected=tuple(cell.id for cell in cells),
     )

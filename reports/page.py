@@ -9,13 +9,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from parity.results import Run
 from reports import charts, evidence, words
+from reports.catches import HEADER, NOTE, Catches, rows
 from reports.failures import failure_text, log_of, outcome_line
 from reports.view import counts, counts_line, entries, verdict_line, verdict_rows, weights_lines
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def page(run: Run) -> str:
+def page(run: Run, caught: Catches) -> str:
     """The whole page; foreign text is escaped by the template engine, charts escape their own."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -49,6 +50,10 @@ def page(run: Run) -> str:
         cost_header=evidence.COST_HEADER,
         cost_rows=[(entry, evidence.cost_row(entry)) for entry in everything],
         cost_note=evidence.cost_note(run),
+        catches=caught,
+        catches_header=HEADER,
+        catches_rows=rows(caught.faults),
+        catches_note=NOTE,
         latency_chart=charts.latency_chart(everything),
         size_chart=charts.size_chart(everything),
         strip_plots=charts.strip_plots,
