@@ -387,12 +387,15 @@ def mutate(
     fault: Annotated[
         str | None, typer.Option("--fault", metavar="NAME", help="One fault; the catalogue if not given.")
     ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="Where the kill table goes; a report shows it.")
+    ] = Path("modelparity-report"),
     as_json: Json = False,
 ) -> None:
     """Plant faults in the real files. Exit 0 only if the judge notices every one that can be seen."""
     from modelparity import commands_mutate
 
-    if not commands_mutate.mutate(model, format, fault, as_json):
+    if not commands_mutate.mutate(model, format, fault, output, as_json):
         raise typer.Exit(1)
 
 

@@ -31,12 +31,17 @@ RUN_THREADS = 1  # toolchains are proven side by side, a core each
 
 @dataclass(frozen=True)
 class Effort:
-    """How hard a cell is looked at: stream length, drawn inputs, batches, a second conversion."""
+    """How hard a cell is looked at: stream length, drawn inputs, batches, a second conversion.
+
+    Another `seed` is another stream and other draws; `threads` are those that the file runs on.
+    """
 
     stream: int = 12
     draws: int = 5
     batches: tuple[int, ...] = (3, 5)  # the stream itself runs at 1
     convert_again: bool = True
+    seed: int = 0
+    threads: int = RUN_THREADS
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,9 @@ class Judge:
         self.claims += made
         if why:
             self.not_asked["padding"] = why
-        self.claims += metamorphic.threads(self._run, reference, outputs, self._tolerance)
+        self.claims += metamorphic.threads(
+            self._run, reference, outputs, self._tolerance, self._effort.threads
+        )
         if self._bench.converters[self._cell.format].reference_kernels:
             if reason := kernels.skipped(self._cell):
                 self.not_asked["kernels"] = reason
@@ -128,8 +135,9 @@ class Judge:
                 self.claims += self._kernels(outputs)
 
     def _run(
-        self, feeds: Sequence[Mapping[str, Any]], fresh: bool = False, threads: int = RUN_THREADS
+        self, feeds: Sequence[Mapping[str, Any]], fresh: bool = False, threads: int | None = None
     ) -> list[Outputs]:
+        threads = threads or self._effort.threads
         return self._bench.run(self._cell.format, self._path, feeds, threads=threads, fresh=fresh)
 
     def _declared(self, description: Description) -> None:
@@ -162,13 +170,14 @@ class Judge:
     def _lineage(self) -> None:
         """A quantized file against the float file that it was made from."""
         worker = self._bench.workers[self._cell.format]
-        source = self._bench.artifact(self._truth.subject, self._cell.format, "fp32")[0].path
+        made_from, _ = self._bench.artifact(self._truth.subject, self._cell.format, "fp32")
+        source = made_from.path
 
         def call(function: str, *arguments: Any) -> Any:
             return worker.call(function, *arguments, timeout=CONVERT_TIMEOUT_S).value
 
         def observe(names: list[str]) -> Ranges:
-            return dict(call("converters.lineage:observed_ranges", source, self._calibration.feeds, names))
+            return self._bench.observed_ranges(made_from, self._calibration, names)
 
         found = call("converters.lineage:lineage", self._path, source)
         if not self._foreign:
@@ -254,7 +263,7 @@ class Judge:
 
     def _drawn(self) -> None:
         """Constant, extreme and synthetic images: finite and in range; float files also within the floor."""
-        falsified = falsify(self._truth.subject, self._trouble, self._effort.draws)
+        falsified = falsify(self._truth.subject, self._trouble, self._effort.draws, self._effort.seed)
         because = "a network meets more than photographs: black, white, noise, edges, values out of range"
         self.claims.append(
             Claim(

@@ -9,13 +9,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from parity.results import Run
 from reports import charts, evidence, tasks, words
+from reports.catches import HEADER, NOTE, Catches, rows
 from reports.failures import failure_text, log_of, outcome_line
 from reports.view import counts, counts_line, entries, verdict_line, verdict_rows, weights_lines
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def page(run: Run) -> str:
+def page(run: Run, caught: Catches) -> str:
     """The whole page; foreign text is escaped by the template engine, charts escape their own."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -54,6 +55,10 @@ def page(run: Run) -> str:
         metric_header=tasks.METRIC_HEADER,
         task_note=tasks.NOTE,
         task_remarks=tasks.remarks(run),
+        catches=caught,
+        catches_header=HEADER,
+        catches_rows=rows(caught.faults),
+        catches_note=NOTE,
         latency_chart=charts.latency_chart(everything),
         size_chart=charts.size_chart(everything),
         strip_plots=charts.strip_plots,
