@@ -133,6 +133,8 @@ class _Report:
     def _facts(self, cell: CellRecord) -> Iterable[str]:
         for line in evidence.worst_sample_lines(cell):
             yield f"worst sample, {_inline(line)}"
+        for line in evidence.worst_found_lines(cell):
+            yield f"worst found, {_inline(trim(line, self.detail.chars))}"
         if cell.artifact:
             made = cell.artifact
             key = f", key {_code(made.key)}" if made.key else ""

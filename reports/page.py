@@ -53,6 +53,7 @@ def page(run: Run) -> str:
         size_chart=charts.size_chart(everything),
         strip_plots=charts.strip_plots,
         worst_sample_lines=evidence.worst_sample_lines,
+        worst_found_lines=evidence.worst_found_lines,
         other_versions=lambda cell: evidence.other_versions(cell, run),
         failure_text=lambda entry: failure_text(entry, lines=0),
         log_of=log_of,

@@ -1,0 +1,200 @@
+"""The search climbs to what the stream does not show, tells it in few words, and the gate replays it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from converters import store as store_module
+from fixtures import worst_inputs
+from fixtures.recipes import KINDS, TILE, Recipe, Step, recipe_of, recipes, simpler, tiled
+from fixtures.specs import MODELS
+from fixtures.streams import evaluation_stream
+from fixtures.worst_inputs import WorstInput
+from meta_tests.miniature import FLOAT, INT8, SPEC, cell, session_of
+from modelparity import commands_search
+from modelparity.errors import BadInputError
+from parity.cells import all_cells
+from parity.search import KEPT
+from parity.worst import Height, claim_of
+
+SECONDS = 4.0
+LIAR = "wrong_when_blue"
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    with session_of(["honest", LIAR], tmp_path_factory.mktemp("store")) as session:
+        yield session
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Where inputs are stored, away from the project's own."""
+    monkeypatch.setattr(worst_inputs, "FOLDER", tmp_path / "regressions")
+    return tmp_path / "regressions"
+
+
+def failed(record) -> set[str]:
+    return {claim.name for claim in record.claims if claim.status == "failed"}
+
+
+def test_the_stream_does_not_show_it_the_search_does_and_the_gate_replays_it(session, folder):
+    before = session.prove(cell(LIAR))
+    assert before.status == "passed", failed(before)
+    assert before.not_asked["worst_input"] == (
+        "none is stored; `modelparity search miniature-wrong_when_blue-fp32` finds one"
+    )
+
+    found = commands_search.searched(session, cell(LIAR), SECONDS, keep=True)
+    assert not found.passed
+    assert found.found.stream.share < 0.5
+    assert found.kept == folder / "miniature-wrong_when_blue-fp32.json"
+
+    after = session.prove(cell(LIAR))
+    assert failed(after) == {"worst_input"}
+    (mask,) = (worst for worst in after.worst if worst.output == "mask")
+    assert (mask.unit, mask.input) == ("floors", found.found.recipe.words)
+    assert mask.stream < FLOAT.floors < FLOAT.drawn_floors < mask.found
+    # An honest file is right on the same image.
+    honest = worst_inputs.path_of(cell("honest").id)
+    honest.write_text(found.kept.read_text())
+    assert session.prove(cell("honest")).status == "passed"
+
+
+def test_the_winner_is_told_in_few_words(session):
+    found = commands_search.searched(session, cell(LIAR), SECONDS, keep=False).found
+    assert found.recipe.length < found.unshrunk.length
+    assert not found.recipe.edits
+    red, _, blue = found.recipe.base.numbers
+    assert (found.recipe.base.kind, red, blue) == ("constant", 0, 255)
+
+
+def test_a_worse_input_takes_the_place_of_its_weights_own(session, folder):
+    first = commands_search.searched(session, cell("honest"), 1, keep=True)
+    assert first.passed
+    assert first.kept
+    text = first.kept.read_text()
+    again = commands_search.searched(session, cell("honest"), 1, keep=True)
+    assert again.found.height.share >= first.found.height.share * KEPT
+    weaker = WorstInput(Recipe(Step("constant", (0, 0, 0))), "other weights", "nothing")
+    merged = worst_inputs.text_with(cell("honest").id, weaker)
+    assert len(json.loads(merged)["inputs"]) == len(json.loads(text)["inputs"]) + 1
+
+
+@pytest.mark.parametrize(
+    ("blow", "seen"), [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(28, "full"), BadInputError)]
+)
+def test_a_stopped_search_leaves_nothing_half_written(folder, monkeypatch, blow, seen):
+    kept = commands_search._stored(cell("honest"), WorstInput(Recipe(Step("constant", (0, 0, 0))), "w", "a"))
+    before = kept.read_text()
+
+    def cut(_):
+        raise blow
+
+    monkeypatch.setattr(store_module, "sync", cut)
+    other = WorstInput(Recipe(Step("constant", (9, 9, 9))), "w", "b")
+    with pytest.raises(seen):
+        commands_search._stored(cell("honest"), other)
+    assert kept.read_text() == before
+    assert list(folder.iterdir()) == [kept]
+
+
+def test_a_tile_climbs_where_the_file_errs(tmp_path):
+    """The stand-in's gradient raises the error of the real int8 file."""
+    from parity.judge import Truth
+    from parity.search import Climb
+
+    with session_of(["honest"], tmp_path, "int8_static") as session:
+        truth: Truth = session.truth("miniature")
+        climb = Climb(
+            session.bench,
+            truth,
+            cell("honest", "int8_static"),
+            session.artifact("miniature", "honest", "int8_static").path,
+            INT8,
+            session.calibration("miniature"),
+        )
+        plain = Recipe(Step("photograph", (1,)))
+        base = climb.of(plain, "stream")
+        climb._ascend(plain)
+        (tile,) = (recipe for recipe in climb.tried if recipe.edits)
+        assert climb.by[tile] == "gradient"
+        assert climb.tried[tile].share > 1.5 * base.share
+
+
+def test_a_quantized_cell_is_judged_by_what_holds_on_any_input():
+    coarse = Height(40.0, {"mask": -3.0})
+    assert claim_of(INT8, coarse, "an image").passed
+    assert claim_of(INT8, coarse, "an image").observed == "mask -3 dB"
+    assert not claim_of(INT8, replace(coarse, trouble="finite: 3, but should be 0"), "an image").passed
+    assert claim_of(FLOAT, Height(0.5, {"mask": 30.0}), "an image").passed
+    beyond = claim_of(FLOAT, Height(1.5, {"mask": 90.0}), "an image")
+    assert not beyond.passed
+    assert beyond.detail == "an image; would pass at 1.5 x the bound"
+
+
+# --- recipes ----------------------------------------------------------------------------------------
+
+
+@given(recipe=recipes())
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_recipe_is_a_picture_and_comes_back_from_json(recipe):
+    levels = recipe.levels(SPEC, 32)
+    assert (levels.shape, levels.dtype) == ((3, 32, 32), np.uint8)
+    assert recipe_of(json.loads(json.dumps(recipe.as_data()))) == recipe
+    assert recipe.words
+    shorter = [other for other in simpler(recipe) if other.length < recipe.length]
+    assert shorter or not recipe.edits
+
+
+def test_a_photograph_is_the_stream_s_own_bit_for_bit():
+    for spec in (MODELS["tiny_ladeda"], MODELS["chunkyseal"]):
+        stream = evaluation_stream(spec, 64, 3)
+        for index, sample in enumerate(stream):
+            fed = Recipe(Step("photograph", (index,))).feed(spec, 64)
+            np.testing.assert_array_equal(fed[0], sample.image)
+
+
+def test_a_tile_is_laid_all_over():
+    numbers = tuple(range(3 * TILE * TILE))
+    levels = Recipe(Step("constant", (0, 0, 0)), (Step("tile", numbers),)).levels(SPEC, 20)
+    assert levels[0, 9, 17] == levels[0, 1, 1] == numbers[TILE + 1]
+    assert tiled(np.array(numbers).reshape(3, TILE, TILE), 20).shape == (3, 20, 20)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"base": ["constant", 0], "edits": []},
+        {"base": ["gain", 100], "edits": []},
+        {"base": ["constant", 0, 0, 0], "edits": [["constant", 0, 0, 0]]},
+        {"base": ["nonsense"], "edits": []},
+    ],
+)
+def test_what_no_recipe_wrote_is_refused(data):
+    with pytest.raises(ValueError, match="no recipe"):
+        recipe_of(data)
+
+
+def test_a_damaged_file_is_named(folder):
+    folder.mkdir()
+    worst_inputs.path_of("x").write_text("{")
+    with pytest.raises(ValueError, match=r"x\.json: not a list of worst inputs"):
+        worst_inputs.stored("x")
+
+
+def test_every_stored_input_is_of_a_cell_and_can_be_read(monkeypatch):
+    monkeypatch.undo()
+    files = {path.stem for path in worst_inputs.FOLDER.glob("*.json")}
+    assert files
+    assert files <= {cell.id for cell in all_cells()}
+    for name in files:
+        for entry in worst_inputs.stored(name):
+            assert {step.kind for step in (entry.recipe.base, *entry.recipe.edits)} <= set(KINDS)
+            assert entry.found
