@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from typer.testing import CliRunner
 
 from converters import store as store_module
 from fixtures import worst_inputs
@@ -17,12 +19,13 @@ from fixtures.streams import evaluation_stream
 from fixtures.worst_inputs import WorstInput
 from meta_tests.miniature import FLOAT, INT8, SPEC, cell, session_of
 from modelparity import commands_search
+from modelparity.cli import app
 from modelparity.errors import BadInputError
 from parity.cells import all_cells
 from parity.search import KEPT
 from parity.worst import Height, claim_of
 
-SECONDS = 4.0
+SECONDS = 3.0
 LIAR = "wrong_when_blue"
 
 
@@ -136,6 +139,57 @@ def test_a_quantized_cell_is_judged_by_what_holds_on_any_input():
     beyond = claim_of(FLOAT, Height(1.5, {"mask": 90.0}), "an image")
     assert not beyond.passed
     assert beyond.detail == "an image; would pass at 1.5 x the bound"
+
+
+def test_a_cell_is_content_with_what_another_format_s_file_errs_on(session, folder):
+    first = commands_search.searched(session, cell(LIAR), SECONDS, keep=True)
+    twin = cell("honest")
+    worst_inputs.path_of(twin.id).write_text(first.kept.read_text())
+    first.kept.unlink()
+    again = commands_search.searched(session, cell(LIAR), 1, keep=True)
+    assert again.found.recipe == first.found.recipe
+    assert again.kept == first.kept
+
+
+def search(*arguments: str):
+    return CliRunner().invoke(app, ["search", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["no-such-cell"], "selects no cell"),
+        (["tiny_ladeda-onnx-fp32", "--seconds", "0"], "--seconds 0, but should be at least 1"),
+        (["tiny_ladeda-onnx-fp32", "--checkpoint", "here.pt"], "should be MODEL=PATH"),
+    ],
+)
+def test_refusals(arguments, words):
+    result = search(*arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_the_verdict_and_the_exit_code_are_of_the_bound(session, monkeypatch, folder):
+    monkeypatch.setattr(commands_search, "Session", lambda **_: contextlib.nullcontext(session))
+    monkeypatch.setattr(commands_search, "selected", lambda name: [cell(name)])
+    red = search(LIAR, "--seconds", str(SECONDS), "--no-store", "--json")
+    (data,) = json.loads(red.stdout)["cells"]
+    assert (red.exit_code, data["verdict"], data["stored"]) == (1, "fail", None)
+    assert data["found"]["errors"]["mask"]["value"] > 60 > data["stream"]["errors"]["mask"]["value"]
+    assert not folder.exists()
+    green = search("honest", "--seconds", "1")
+    assert green.exit_code == 0, green.output
+    assert "worst of the stream" in green.stdout
+    assert "the gate replays it" in green.stdout
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands_search.Climb, "search", stopped)
+    before = sorted(folder.iterdir())
+    halted = search("honest", "--seconds", "1")
+    assert halted.exit_code == 130
+    assert sorted(folder.iterdir()) == before
 
 
 # --- recipes ----------------------------------------------------------------------------------------

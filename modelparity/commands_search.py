@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,12 @@ def searched(
             on_stage,
         )
         before = worst_inputs.stored(cell.id)
-        found = climb.search(seconds, [entry.recipe for entry in before])
+        # What the other format's file errs on costs the gate no further truth.
+        others = [
+            replace(cell, format=format) for format in session.bench.converters if format != cell.format
+        ]
+        starts = [*before, *(entry for other in others for entry in worst_inputs.stored(other.id))]
+        found = climb.search(seconds, list(dict.fromkeys(entry.recipe for entry in starts)))
     except (WorkerFailedError, WorkerCrashedError) as error:
         raise BadInputError(f"{cell.id} cannot be searched: {error}") from error
     claim = claim_of(tolerance, found.height, found.recipe.words)

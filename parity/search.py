@@ -23,7 +23,7 @@ from fixtures.recipes import PHOTOGRAPHS, Recipe, Step, recipes, simpler
 from parity.cells import Cell
 from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.judge import RUN_THREADS, Truth
-from parity.worst import Height, height, trouble_in
+from parity.worst import MATCHED, Height, height, trouble_in
 
 # Shares of the budget, measured: see `converters/ascent.py` and the notes at `search`.
 DRAWN_UNTIL = 0.55
@@ -42,7 +42,10 @@ class _SpentError(BaseException):
 
 @dataclass(frozen=True)
 class Found:
-    """The worst input and the stream's worst image; `runs` inputs were tried, `by` says who found it."""
+    """The worst input; `runs` inputs were tried, `by` says who found it, and what before it was `unshrunk`.
+
+    `stream` has the worst error of each output over the stream, `stream_words` the image with the worst.
+    """
 
     recipe: Recipe
     height: Height
@@ -77,7 +80,10 @@ class Climb:
         self.by: dict[Recipe, str] = {}
 
     def search(self, seconds: float, starts: Sequence[Recipe] = ()) -> Found:
-        """Climbs for so many seconds, a little more if a run takes long; raises as the torch worker does."""
+        """Climbs for so many seconds, a little more if a run takes long; raises as the torch worker does.
+
+        One of `starts` that errs nearly as much as the winner is told instead of it: it is kept already.
+        """
         stream = self._of_the_stream()
         self.of(_BLACK, "drawn")  # loads the network, which is not searching
         start = time.monotonic()
@@ -88,17 +94,28 @@ class Climb:
         if self._truth.subject.spec.task != "detection":
             self._ascended(start + ASCENDED_UNTIL * seconds)
         winner = self.best[0]
-        simplest = self._shrunk(winner, deadline)
+        enough = self.tried[winner].share * KEPT
+        known = [recipe for recipe in starts if self.tried[recipe].share >= enough]
+        simplest = known[0] if known else self._shrunk(winner, enough, deadline)
         worst = max(stream, key=lambda recipe: stream[recipe].share)
         return Found(
             simplest,
             self.tried[simplest],
-            stream[worst],
+            Height(stream[worst].share, self._worst_by_output(list(stream.values())), stream[worst].trouble),
             self._truth.reference.names[worst.base.numbers[0]],
             len(self.tried),
             self.by[winner],
             winner,
         )
+
+    def _worst_by_output(self, heights: Sequence[Height]) -> dict[str, float]:
+        """The worst error of each output, as the claims about the stream have it."""
+        found: dict[str, float] = {}
+        greater = isinstance(self._tolerance, FloatTolerance)
+        for name, error in (pair for each in heights for pair in each.errors.items()):
+            worse = max if greater and name != MATCHED else min
+            found[name] = worse(found.get(name, error), error)
+        return found
 
     @property
     def best(self) -> list[Recipe]:
@@ -211,9 +228,8 @@ class Climb:
         if any(tile):
             self.of(Recipe(plain.base, (*plain.edits, Step("tile", tile))), "gradient")
 
-    def _shrunk(self, winner: Recipe, until: float) -> Recipe:
-        """The shortest recipe found that keeps `KEPT` of the error; at least `SHRINK_RUNS` are tried."""
-        least = self.tried[winner].share * KEPT
+    def _shrunk(self, winner: Recipe, least: float, until: float) -> Recipe:
+        """The shortest recipe found that errs by `least`; at least `SHRINK_RUNS` are tried."""
         allowed = len(self.tried) + SHRINK_RUNS
         kept, tried = winner, {winner}
         while True:
