@@ -206,6 +206,17 @@ def test_a_recipe_is_a_picture_and_comes_back_from_json(recipe):
     assert shorter or not recipe.edits
 
 
+@pytest.mark.parametrize("step", [Step("checkerboard", (5,)), Step("photograph_like", (17, 3))])
+def test_rounder_numbers_are_still_of_their_kind(step):
+    rounder = [other.base.numbers for other in simpler(Recipe(step)) if other.base.kind == step.kind]
+    assert rounder
+    for numbers in rounder:
+        assert all(
+            plain <= n <= was
+            for n, was, plain in zip(numbers, step.numbers, KINDS[step.kind].plain, strict=True)
+        )
+
+
 def test_a_photograph_is_the_stream_s_own_bit_for_bit():
     for spec in (MODELS["tiny_ladeda"], MODELS["chunkyseal"]):
         stream = evaluation_stream(spec, 64, 3)
