@@ -421,6 +421,28 @@ def explain(
 
 
 @app.command()
+def search(
+    cells: Annotated[
+        str, typer.Argument(metavar="CELL|EXPR", help="A cell's id, or cells that match, as in pytest -k.")
+    ],
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="N", help="How long to climb, a cell.")
+    ] = 60.0,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option("--checkpoint", metavar="MODEL=PATH", help="Trained weights of one model."),
+    ] = None,
+    store: Annotated[bool, typer.Option(" /--no-store", help="Keep no input for the gate to replay.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Climb towards the input on which a cell errs most; the gate replays it. Exit 1 if a bound breaks."""
+    from modelparity import commands_search
+
+    if not commands_search.search(cells, seconds, checkpoint or [], store, as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
 def package(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A model of `modelparity list`.")

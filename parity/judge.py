@@ -15,8 +15,9 @@ from converters.lineage import Ranges
 from converters.quantization import QUANTIZATIONS
 from converters.workbench import Calibration, Outputs, Subject, Workbench
 from converters.workers import CONVERT_TIMEOUT_S, WorkerFailedError
+from fixtures import worst_inputs
 from fixtures.strategies import DrawnImage
-from parity import claims, constant, kernels, lineage, metamorphic, preprocessing
+from parity import claims, constant, kernels, lineage, metamorphic, preprocessing, worst
 from parity.cells import Cell
 from parity.decisions import decisions
 from parity.detections import paired
@@ -24,14 +25,14 @@ from parity.drawn import falsify
 from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.metrics import Array, OutputError
 from parity.reference import DrawnReference, Reference
-from parity.results import Claim, SampleRecord
+from parity.results import Claim, SampleRecord, WorstRecord
 
 RUN_THREADS = 1  # toolchains are proven side by side, a core each
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How hard a cell is looked at: stream length, drawn inputs, batches, a second conversion.
+    """How hard a cell is looked at: stream length, drawn and found inputs, batches, a second conversion.
 
     Another `seed` is another stream and other draws; `threads` are those that the file runs on.
     """
@@ -40,6 +41,7 @@ class Effort:
     draws: int = 5
     batches: tuple[int, ...] = (3, 5)  # the stream itself runs at 1
     convert_again: bool = True
+    replay: bool = True
     seed: int = 0
     threads: int = RUN_THREADS
 
@@ -84,6 +86,7 @@ class Judge:
         self.stage = "load"
         self.claims: list[Claim] = []
         self.samples: list[SampleRecord] = []
+        self.worst: list[WorstRecord] = []
         self.description: Description | None = None
         self.headline = ""
         self.outputs: Sequence[Outputs] = ()  # of the stream, once it ran
@@ -118,6 +121,8 @@ class Judge:
         if self._dynamic and self._free_size:
             self.claims.append(self._another_size())
         self._drawn()
+        if self._effort.replay:
+            self._replayed()
         made, left = constant.image(self._run, self._truth, self._tolerance)
         self.claims += made
         self.not_asked |= left
@@ -275,6 +280,24 @@ class Judge:
                 detail=falsified.message if falsified else "",
             )
         )
+
+    def _replayed(self) -> None:
+        """The worst inputs that searches have found."""
+        truth = self._truth
+        inputs = worst_inputs.stored(self._cell.id)
+        if not inputs:
+            self.not_asked["worst_input"] = f"none is stored; `modelparity search {self._cell.id}` finds one"
+        made, self.worst = worst.replayed(
+            self._bench,
+            truth.subject,
+            truth.reference,
+            truth.drawn,
+            self._tolerance,
+            self._run,
+            inputs,
+            self.claims,
+        )
+        self.claims += made
 
     def _drawn_parity(self, feed: Mapping[str, Any], outputs: Outputs) -> str:
         assert isinstance(self._tolerance, FloatTolerance)

@@ -44,7 +44,7 @@ from parity.reference import feeds_of
 from parity.results import FaultRecord, fault_from_json
 
 HONEST = "honest"  # the file as it is, which must stay green
-EFFORT = Effort(stream=3, draws=1, batches=(3,), convert_again=False)
+EFFORT = Effort(stream=3, draws=1, batches=(3,), convert_again=False, replay=False)
 # Budgets of quantized cells are for the gate's own stream: three images may miss them by chance.
 INT8_EFFORT = replace(EFFORT, stream=Effort().stream)
 _FILE = "fault.json"

@@ -146,6 +146,21 @@ class SampleRecord:
 
 
 @dataclass(frozen=True)
+class WorstRecord:
+    """One output on the worst input that a search has found, beside the stream's worst image.
+
+    Both numbers are in `unit` ("floors", "dB", or "matched", a share of detections); `stream` is None where
+    the stream was not judged. `input` says in words what the input is.
+    """
+
+    output: str
+    unit: str
+    stream: Number | str | None
+    found: Number | str
+    input: str
+
+
+@dataclass(frozen=True)
 class FaultRecord:
     """One fault planted in one cell's file, and the claim that noticed it.
 
@@ -277,6 +292,7 @@ class CellRecord:
     versions: Mapping[str, str] = field(default_factory=dict)
     reproduce: tuple[str, ...] = ()
     not_asked: Mapping[str, str] = field(default_factory=dict)  # claims that were left out, and why
+    worst: tuple[WorstRecord, ...] = ()  # on the inputs that a search has found
     cached: bool = False  # evidence taken from an earlier run whose inputs were all the same
     task: TaskRecord | None = None
     picture: Picture | None = None
@@ -394,6 +410,7 @@ def cell_from_json(data: Mapping[str, Any]) -> CellRecord:
     data["outcome"] = _OUTCOMES[outcome.pop("status")](**outcome)
     data["claims"] = tuple(Claim(**claim) for claim in data["claims"])
     data["samples"] = tuple(SampleRecord(**sample) for sample in data["samples"])
+    data["worst"] = tuple(WorstRecord(**worst) for worst in data.get("worst", ()))
     data["cost"] = cost_from_json(data["cost"])
     data["reproduce"] = tuple(data["reproduce"])
     if data["artifact"] is not None:

@@ -164,6 +164,8 @@ class _Report:
     def _facts(self, cell: CellRecord) -> Iterable[str]:
         for line in evidence.worst_sample_lines(cell):
             yield f"worst sample, {inline(line)}"
+        for line in evidence.worst_found_lines(cell):
+            yield f"worst found, {inline(trim(line, self.detail.chars))}"
         if cell.artifact:
             made = cell.artifact
             key = f", key {_code(made.key)}" if made.key else ""

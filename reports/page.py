@@ -65,6 +65,7 @@ def page(run: Run, caught: Catches) -> str:
         floor_header=evidence.FLOOR_HEADER,
         floor_rows=evidence.floor_rows,
         worst_sample_lines=evidence.worst_sample_lines,
+        worst_found_lines=evidence.worst_found_lines,
         other_versions=lambda cell: evidence.other_versions(cell, run),
         failure_text=lambda entry: failure_text(entry, lines=0),
         log_of=log_of,
