@@ -18,7 +18,7 @@ from converters.artifact import Artifact, Description, whole
 from converters.child import Reply
 from converters.program import Exported
 from converters.quantization import KEEP_FLOAT, QUANTIZATIONS, KeepFloat
-from converters.second_route import Source
+from converters.second_route_graph import Source
 from converters.store import Entry, Key, Store, digest_of_files, sha256_of
 from converters.workers import CONVERT_TIMEOUT_S, RUN_TIMEOUT_S, Workers
 from fixtures.specs import ModelSpec, Signature, TensorSpec
