@@ -19,7 +19,7 @@ from converters.card import Card, card_for
 from converters.child import Reply
 from converters.program import Exported
 from converters.quantization import KEEP_FLOAT, QUANTIZATIONS, KeepFloat
-from converters.second_route import Source
+from converters.second_route_graph import Source
 from converters.store import Entry, Key, Store, digest_of_files, sha256_of
 from converters.workers import CONVERT_TIMEOUT_S, RUN_TIMEOUT_S, Workers
 from fixtures.specs import ModelSpec, Signature, TensorSpec
