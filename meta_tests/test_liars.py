@@ -40,7 +40,7 @@ def session(store):
 
 @pytest.fixture(scope="module")
 def int8_session(store):
-    with session_of(["honest", "off_by_one_lsb"], store, "int8_static") as session:
+    with session_of(["honest", "off_by_one_lsb", "greys_out"], store, "int8_static") as session:
         yield session
 
 
@@ -96,6 +96,12 @@ def test_int8_that_is_one_step_off_is_red_where_right_int8_is_green(int8_session
     assert honest.status == "passed", failed(honest)
     assert liar.status == "mismatched"
     assert "sqnr" in failed(liar)
+
+
+def test_int8_that_is_right_on_photographs_alone_is_red(int8_session):
+    """Nothing else asks an int8 file for its numbers on an image that is no photograph."""
+    liar = int8_session.prove(cell("greys_out", "int8_static"))
+    assert failed(liar) == {"constant_image"}
 
 
 def test_a_crashed_or_hung_neighbour_changes_no_other_cell(store, session, tmp_path):

@@ -22,11 +22,12 @@ from parity.results import Claim
 if TYPE_CHECKING:
     from parity.judge import Truth
 
-# 20 log10(60 / 8): what float files are allowed on drawn images is so much more than on photographs.
-SLACK_DB = 17.5
+# Of 30 right quantized files one lies 7.5 dB below its worst photograph's budget there (Tiny-LaDeDa's score,
+# int8_static), the others less; the same file differs by up to 2.3 dB from CPU to CPU.
+SLACK_DB = 12.0
 _BECAUSE_SLACK = (
-    f"{SLACK_DB} dB below the worst photograph's budget, as much as float files are allowed; right int8 of "
-    "Tiny-LaDeDa lies 7 dB below"
+    f"{SLACK_DB:g} dB below the worst photograph's budget: right int8 lies up to 7.5 dB below, a file that "
+    "takes another way for flat images far below"
 )
 GREY = 0.5  # of what black is 0 and white 1
 
