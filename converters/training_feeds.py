@@ -19,7 +19,8 @@ def prepared(
     `resized` is `ModelSpec.resized`. A "picture" goes through Resize, ToTensor, Normalize. A "tensor" is
     resized as floating-point pixels with antialiasing, as VideoSeal's detector does it
     (facebookresearch/videoseal, wam.py: detect). "opencv" is the bilinear of OpenCV's INTER_LINEAR, which
-    weighs the four nearest pixels however much it shrinks and rounds to whole levels; so albumentations
+    weighs the four nearest pixels however much it shrinks and rounds to whole levels (OpenCV 5.0.0 itself,
+    whose arithmetic is fixed-point, is within one level of it on the gate's JPEGs); so albumentations
     resizes, with which ObjectFormer's code trains (wdrink/Objectformer, datasets).
     """
     from PIL import Image

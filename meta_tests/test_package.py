@@ -22,7 +22,7 @@ CELLS = [Cell("tiny_ladeda", format, "fp32") for format in ("onnx", "tflite")]
 # What a stranger has: these, and nothing of this project.
 STRANGER = """
 import runpy, sys
-OURS = {"modelparity", "fixtures", "converters", "parity", "reports", "benchmarks"}
+OURS = {"modelparity", "fixtures", "converters", "parity", "reports", "benchmarks", "serving"}
 for name in OURS | {"skimage", "onnx", *sys.argv[1].split(",")}:
     sys.modules[name] = None  # to import it is a ModuleNotFoundError
 sys.argv = sys.argv[2:]

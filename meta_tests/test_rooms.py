@@ -85,7 +85,12 @@ def loaded_by(code: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "code",
-    ["import parity.cells, parity.expectations, fixtures.specs", "import modelparity.cli", "import reports"],
+    [
+        "import parity.cells, parity.expectations, fixtures.specs",
+        "import modelparity.cli",
+        "import reports",
+        "import serving",
+    ],
 )
 def test_listing_and_collecting_load_nothing_heavy(code):
     assert not {"torch", "onnx", "onnxruntime", "ai_edge_litert", "litert_torch"} & loaded_by(code)

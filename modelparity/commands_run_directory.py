@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def convert(wanted: Request, as_json: bool) -> bool:
         image = wanted.image or next(read_dataset(wanted.dataset, classes)).image  # type: ignore[arg-type]
         pixels = decode(image)
         survey = surveyed(wanted.dataset, classes, progress) if wanted.evaluate and wanted.dataset else None
-        spec = _configured(wanted.run, len(classes))
+        spec = _configured(wanted.run, classes)
         with Session(
             models={MODEL: spec},
             checkpoints={MODEL: wanted.run.checkpoint},
@@ -101,13 +101,13 @@ def _classes(wanted: Request) -> tuple[str, ...]:
     return classes
 
 
-def _configured(run: RunDirectory, classes: int) -> ModelSpec:
+def _configured(run: RunDirectory, classes: tuple[str, ...]) -> ModelSpec:
+    """The network; its labels and the size of its images get into the file's card."""
     height, width = run.network_size
-    values: dict[str, Value] = {"height": height, "width": width, "classes": classes}
+    values: dict[str, Value] = {"height": height, "width": width, "classes": len(classes)}
+    spec = replace(MODELS[MODEL], labels=classes, prepared_size=run.input_size)
     try:
-        return MODELS[MODEL].configured(
-            {**values, "mean": run.image_mean, "std": run.image_std, **run.thresholds}
-        )
+        return spec.configured({**values, "mean": run.image_mean, "std": run.image_std, **run.thresholds})
     except ValueError as error:
         raise BadInputError(f"{run.config}: {error}") from error
 
