@@ -55,12 +55,12 @@ def comparators() -> dict[str, Comparator]:
 
 
 def _polygraphy() -> Comparator:
-    from polygraphy.comparator import CompareFunc
+    from polygraphy.comparator import SimpleCompareFunc
     from polygraphy.comparator.struct import IterationResult
     from polygraphy.logger import G_LOGGER
 
     G_LOGGER.module_severity = G_LOGGER.CRITICAL  # statistics for the log are only computed to be logged
-    simple = CompareFunc.simple(rtol=CLOSE, atol=CLOSE)
+    simple = SimpleCompareFunc(rtol=CLOSE, atol=CLOSE)
 
     def run(observed: Array, reference: Array) -> None:
         results = (IterationResult({"output": array}) for array in (observed, reference))

@@ -38,7 +38,10 @@ def sensitivities(
         found = []
         for node in Dynamic(model.graph, (), source.parent).layers:
             name = node.output[0]
-            others = [KeepFloat(kind, "", names=f"^(?!{re.escape(name)}$)") for kind in _OPERATORS]
+            others = [
+                KeepFloat(kind, "one layer is asked at a time", names=f"^(?!{re.escape(name)}$)")
+                for kind in _OPERATORS
+            ]
             alone = onnx.ModelProto()
             alone.CopyFrom(model)
             if static:

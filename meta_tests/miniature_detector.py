@@ -52,7 +52,9 @@ class Detector(nn.Module):
         cell = torch.div(at, classes, rounding_mode="floor")
         location = boxes.gather(1, cell[..., None].expand(-1, -1, 4))
         real = score > self.settings["score_threshold"]
-        return location, torch.where(real, score, torch.zeros_like(score)), at % classes + 1
+        category = torch.where(real, at % classes + 1, torch.ones_like(at))
+        location = torch.where(real[..., None], location, torch.zeros_like(location))
+        return location, torch.where(real, score, torch.zeros_like(score)), category
 
 
 def settings_told(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:

@@ -145,3 +145,14 @@ def test_order_of_corners_and_scores(fault):
 def test_tolerances_expect_every_detection_unless_they_say_otherwise():
     assert FloatTolerance(8, 60, "x").matched == FloatTolerance(8, 60, "x").drawn_matched == 1
     assert QuantizedTolerance({}, {}, "x").matched == 1
+
+
+def test_two_runs_without_a_detection_agree_and_an_empty_output_is_a_finding():
+    nothing = {"location": np.zeros((1, 3, 4)), "score": np.zeros((1, 3)), "category": np.ones((1, 3))}
+    pair = matched(nothing, nothing)
+    assert (pair.nothing, pair.share, pair.rms("score")) == (True, 1.0, 0.0)
+    some = {**nothing, "score": np.array([[0.5, 0, 0]])}
+    assert not matched(some, nothing).nothing
+    assert np.isnan(matched(some, nothing).rms("score"))
+    empty = {"score": np.zeros((1, 0))}
+    assert np.isnan(paired("map", empty, empty).rms("score"))

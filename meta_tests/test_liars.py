@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from meta_tests.miniature import FREE_SIZE, cell, session_of
+from meta_tests.triangles import MINIATURE
+from parity.judge import Effort
 from parity.results import Cost, Crashed
 
 # liar -> the claims (or crash) that must see it.
@@ -19,6 +21,8 @@ SEEN_BY = {
     "stale_artifact": {"float_parity"},
     "fixed_batch": {"interface", "batch"},
     "minds_threads": {"threads"},
+    "greys_out": {"constant_image"},
+    "looks_around": {"padding"},
 }
 CRASHES = {"segfaults": "SIGSEGV", "hangs": "timeout"}
 
@@ -47,7 +51,7 @@ def failed(record) -> set[str]:
 def test_the_honest_one_is_green(session):
     record = session.prove(cell("honest"))
     assert record.status == "passed", failed(record)
-    assert {"interface", "float_parity", "batch", "repeatable", "drawn_inputs"} <= {
+    assert {"interface", "float_parity", "batch", "repeatable", "constant_image", "padding"} <= {
         c.name for c in record.claims
     }
 
@@ -65,6 +69,25 @@ def test_a_frozen_image_size_is_red_where_any_size_is_promised(tmp_path):
     assert honest.status == "passed", failed(honest)
     assert "any_size" in {claim.name for claim in honest.claims}
     assert failed(liar) == {"any_size"}
+
+
+def test_a_detector_that_finds_nothing_must_say_so(tmp_path):
+    """Its threshold is such that it finds nothing in a grey image, and nothing in two of six photographs."""
+    spec = MINIATURE.configured({"score_threshold": 0.83})
+    spec = replace(spec, outputs=(*spec.outputs[:2], replace(spec.outputs[2], dtype="int64")))
+    # Without suppression equal scores come in any order: only black, the first drawn image, is looked at.
+    effort = Effort(stream=6, draws=1, convert_again=False)
+    liars = ["sees_ghosts", "pads_oddly"]
+    with session_of(["honest", *liars], tmp_path, spec=spec, effort=effort) as session:
+        scores = session.truth("miniature").reference.outputs["score"]
+        honest, ghosts, odd = (session.prove(cell(name)) for name in ("honest", *liars))
+    assert sorted(bool(score.any()) for score in scores) == [False] * 2 + [True] * 4
+    assert failed(honest) == set()
+    asked = {claim.name: claim for claim in honest.claims}
+    assert asked["no_object"].passed
+    assert asked["float_parity"].figures["error"] > 0
+    assert "no_object" in failed(ghosts)
+    assert failed(odd) == {"no_object"}
 
 
 def test_int8_that_is_one_step_off_is_red_where_right_int8_is_green(int8_session):

@@ -353,6 +353,38 @@ def test_a_failed_claim_in_words(status, observed, sense, bound, printed: str) -
     assert failure_line(cell(IDS[0]), claim) == f"{IDS[0]}: mask SQNR {printed} [why]"
 
 
+def test_floor_error_ratio_and_headroom_are_shown_for_each_output(tmp_path: Path) -> None:
+    first = cell(IDS[0])
+    claims = tuple(
+        Claim(
+            "float_parity",
+            "passed",
+            ratio,
+            8,
+            "smallest fault is at 150",
+            output,
+            "floors",
+            "",
+            "<=",
+            figures,
+        )
+        for output, ratio, figures in (
+            ("score", 1.6, {"floor": 2.5e-7, "error": 4e-7, "headroom": 5.0}),
+            ("mask", 0.0, {"floor": 1.5e-7, "error": 0.0, "headroom": "inf"}),
+        )
+    )
+    run = replace(green_run(), cells=(replace(first, claims=(*first.claims, *claims)),))
+    texts = rendered(run, tmp_path)
+    assert "| output | floor | error | ratio | bound | headroom |" in texts["report.md"]
+    assert "| score | 2.5e-07 | 4e-07 | 1.6 | 8 | 5 × |" in section(texts["report.md"], first.id)
+    assert "| mask | 1.5e-07 | 0 | 0 | 8 | inf × |" in section(texts["report.md"], first.id)
+    row = '<th scope="row">score</th>' + "".join(
+        f'<td class="number">{text}</td>' for text in ("2.5e-07", "4e-07", "1.6", "8", "5 ×")
+    )
+    assert row in texts["report.html"]
+    assert "headroom" not in rendered(green_run(), tmp_path / "none")["report.md"]
+
+
 def test_the_record_survives_the_sample(tmp_path: Path) -> None:
     assert read_run(record(mixed_run(), tmp_path / "run.jsonl")) == mixed_run()
 

@@ -266,7 +266,8 @@ _BECAUSE_ORDERED = "callers crop by the corners and cut off by the score"
 def float_parity(reference: Reference, error: OutputError, tolerance: FloatTolerance) -> Claim:
     """Root-mean-square error of the worst sample, in units of the network's own float32 error."""
     worst = error.worst_rms
-    ratio = worst.rms / reference.floors[error.output]
+    floor = reference.floors[error.output]
+    ratio = worst.rms / floor
     return Claim(
         "float_parity",
         verdict(ratio <= tolerance.floors),
@@ -278,9 +279,14 @@ def float_parity(reference: Reference, error: OutputError, tolerance: FloatToler
         detail=(
             f"worst sample {reference.names[worst.sample]}: rms error {worst.rms:.3g}, greatest |error| "
             f"{error.worst_max.max_abs:.3g} at {error.worst_max.at}; the network's own float32 error is "
-            f"{reference.floors[error.output]:.3g}; would pass at {ratio:.3g} floors"
+            f"{floor:.3g}; would pass at {ratio:.3g} floors"
         ),
         sense="<=",
+        figures={
+            "floor": number(floor),
+            "error": number(worst.rms),
+            "headroom": number(tolerance.floors / ratio if ratio else math.inf),
+        },
     )
 
 

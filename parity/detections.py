@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from fixtures.specs import Task
-from parity.metrics import Array
+from parity.metrics import Array, difference
 
 Outputs = Mapping[str, Array]
 LEAST_OVERLAP = 0.5
@@ -27,13 +27,19 @@ class Pair:
 
     Of detections these are the matched rows [m, ...] of all images, in the reference's order. `share` is
     2 m / (rows observed + rows expected), 1 where both are empty; `lost` is the highest-scored expected row
-    without a partner, as (image, row, score), None if each has one.
+    without a partner, as (image, row, score), None if each has one. `nothing` says that neither run detected
+    anything, which is an agreement; an output that is empty by itself is none.
     """
 
     observed: Outputs
     expected: Outputs
     share: float = 1.0
     lost: tuple[int, int, float] | None = None
+    nothing: bool = False
+
+    def rms(self, name: str) -> float:
+        """Root mean square difference of an output; 0 where neither run detected anything."""
+        return 0.0 if self.nothing else difference(self.observed[name], self.expected[name]).rms
 
 
 def paired(task: Task, observed: Outputs, expected: Outputs) -> Pair:
@@ -67,6 +73,7 @@ def matched(observed: Outputs, expected: Outputs) -> Pair:
         expected={name: expected[name][at, own] for name in COMPARED},
         share=2 * len(pairs) / rows if rows else 1.0,
         lost=lost,
+        nothing=not rows,
     )
 
 

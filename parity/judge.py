@@ -14,13 +14,13 @@ from converters.quantization import QUANTIZATIONS
 from converters.workbench import Calibration, Outputs, Subject, Workbench
 from converters.workers import CONVERT_TIMEOUT_S, WorkerFailedError
 from fixtures.strategies import DrawnImage
-from parity import claims, kernels, lineage, metamorphic, preprocessing
+from parity import claims, constant, kernels, lineage, metamorphic, preprocessing
 from parity.cells import Cell
 from parity.decisions import decisions
 from parity.detections import paired
 from parity.drawn import falsify
 from parity.expectations import FloatTolerance, QuantizedTolerance
-from parity.metrics import OutputError, compare, difference
+from parity.metrics import OutputError
 from parity.reference import DrawnReference, Reference
 from parity.results import Claim, SampleRecord
 
@@ -111,6 +111,13 @@ class Judge:
         if self._dynamic and self._free_size:
             self.claims.append(self._another_size())
         self._drawn()
+        made, left = constant.image(self._run, self._truth, self._tolerance)
+        self.claims += made
+        self.not_asked |= left
+        made, why = metamorphic.padding(self._run, reference, self._truth.drawn.of, outputs, self._tolerance)
+        self.claims += made
+        if why:
+            self.not_asked["padding"] = why
         self.claims += metamorphic.threads(self._run, reference, outputs, self._tolerance)
         if self._bench.converters[self._cell.format].reference_kernels:
             if reason := kernels.skipped(self._cell):
@@ -174,10 +181,7 @@ class Judge:
     def _parity(self, outputs: Sequence[Outputs]) -> None:
         reference = self._truth.reference
         pairs = reference.paired(outputs)
-        errors = [
-            compare(name, [pair.observed[name] for pair in pairs], [pair.expected[name] for pair in pairs])
-            for name in reference.floors
-        ]
+        errors = reference.errors(pairs)
         self.claims += claims.alive(reference, errors)
         if reference.task == "detection":
             self.claims += claims.detections(reference, pairs, self._tolerance)
@@ -191,6 +195,8 @@ class Judge:
         self.headline = self._headline(errors)
 
     def _headline(self, errors: Sequence[OutputError]) -> str:
+        if not errors:
+            return "nothing detected"
         if isinstance(self._tolerance, FloatTolerance):
             floors = self._truth.reference.floors
             return f"{max(error.worst_rms.rms / floors[error.output] for error in errors):.1f} × floor"
@@ -262,7 +268,7 @@ class Judge:
             )
         for name in floors:
             floor = max(floors[name], self._truth.reference.floors[name])
-            ratio = difference(pair.observed[name], pair.expected[name]).rms / floor
+            ratio = pair.rms(name) / floor
             if not ratio <= self._tolerance.drawn_floors:
                 return (
                     f"{name} is {ratio:.3g} floors off, but should be within {self._tolerance.drawn_floors:g}"

@@ -70,9 +70,9 @@ def agree(
 def _agree(
     name: str, reference: Reference, pairs: Sequence[Pair], tolerance: FloatTolerance | QuantizedTolerance
 ) -> Claim:
-    found = [difference(pair.observed[name], pair.expected[name]) for pair in pairs]
-    worst = max((one.rms for one in found), key=lambda x: np.inf if np.isnan(x) else x)
-    greatest = max((one.max_abs for one in found), key=lambda x: np.inf if np.isnan(x) else x)
+    found = [difference(pair.observed[name], pair.expected[name]) for pair in pairs if not pair.nothing]
+    worst = max((one.rms for one in found), key=lambda x: np.inf if np.isnan(x) else x, default=0.0)
+    greatest = max((one.max_abs for one in found), key=lambda x: np.inf if np.isnan(x) else x, default=0.0)
     detail = f"over {len(pairs)} of the stream's images; greatest difference {greatest:.3g}"
     if isinstance(tolerance, FloatTolerance):
         ratio = worst / reference.floors[name]

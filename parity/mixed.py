@@ -19,7 +19,6 @@ from parity.cells import Cell
 from parity.claims import quantized_parity
 from parity.expectations import QuantizedTolerance
 from parity.judge import RUN_THREADS, Truth
-from parity.metrics import compare
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,8 @@ def smallest(
         given = calibration if cell.quantization == "int8_static" else None
         path = bench.artifact(subject, cell.format, cell.quantization, given, mixed=recipe(count))[0].path
         outputs = bench.run(cell.format, path, reference.feeds, threads=RUN_THREADS)
-        pairs = reference.paired(outputs)
-        for name in reference.floors:
-            observed, expected = [p.observed[name] for p in pairs], [p.expected[name] for p in pairs]
-            found = quantized_parity(reference, compare(name, observed, expected), tolerance)
-            if not all(claim.passed for claim in found):
-                return False
-        return True
+        errors = reference.errors(reference.paired(outputs))
+        return all(claim.passed for e in errors for claim in quantized_parity(reference, e, tolerance))
 
     low, high = 0, len(ranked)
     while low < high:

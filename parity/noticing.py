@@ -11,7 +11,6 @@ from converters.workbench import Outputs
 from converters.workers import WorkerCrashedError, WorkerFailedError
 from parity.detections import paired
 from parity.judge import Judge
-from parity.metrics import difference
 from parity.reference import Reference
 from parity.results import Claim
 
@@ -84,8 +83,6 @@ def distance(reference: Reference, got: Sequence[Outputs], honest: Sequence[Outp
         if pair.share < 1:
             return math.inf
         for name, floor in reference.floors.items():
-            if not pair.expected[name].size:
-                continue
-            off = difference(pair.observed[name], pair.expected[name]).rms / floor
+            off = pair.rms(name) / floor
             worst = math.inf if math.isnan(off) else max(worst, off)
     return worst

@@ -31,6 +31,7 @@ class Claim:
     `observed` and `bound` are printable and comparable by a script (a number, or a short text such
     as "score, mask"); `because` says where the bound comes from; `detail` is for a person:
     worst sample, place, the bound that would pass. `output` names the output judged, if one is.
+    `figures` are the numbers behind `observed`, by name.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Claim:
     unit: str = ""
     detail: str = ""
     sense: Sense = "="
+    figures: Mapping[str, Number | str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

@@ -60,6 +60,25 @@ def claim_words(claim: Claim) -> ClaimWords:
 _SENSES: Mapping[str, str] = {"<=": "<= ", ">=": ">= ", "=": ""}
 
 
+FLOOR_HEADER = ("output", "floor", "error", "ratio", "bound", "headroom")
+
+
+def floor_rows(cell: CellRecord) -> tuple[tuple[str, ...], ...]:
+    """In the words of `FLOOR_HEADER`, of each output that was measured in floors against float64."""
+    return tuple(
+        (
+            one_line(claim.output or ""),
+            value(claim.figures["floor"]),
+            value(claim.figures["error"]),
+            value(claim.observed),
+            value(claim.bound),
+            f"{value(claim.figures['headroom'])} ×",
+        )
+        for claim in cell.claims
+        if claim.name == "float_parity" and claim.figures
+    )
+
+
 def worst_sample_lines(cell: CellRecord) -> tuple[str, ...]:
     """For each output, the sample of the lowest SQNR and the greatest error."""
     lines = []

@@ -121,6 +121,9 @@ class _Report:
             yield _fenced(failure)
         if cell:
             yield from self._claims(cell)
+            floors = evidence.floor_rows(cell)
+            if floors and detail.passed_claims != "none":
+                yield _table(evidence.FLOOR_HEADER, [list(map(_inline, row)) for row in floors])
             yield "\n".join(f"- {line}" for line in self._facts(cell))
 
     def _claims(self, cell: CellRecord) -> Iterable[str]:

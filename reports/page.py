@@ -57,6 +57,8 @@ def page(run: Run) -> str:
         latency_chart=charts.latency_chart(everything),
         size_chart=charts.size_chart(everything),
         strip_plots=charts.strip_plots,
+        floor_header=evidence.FLOOR_HEADER,
+        floor_rows=evidence.floor_rows,
         worst_sample_lines=evidence.worst_sample_lines,
         other_versions=lambda cell: evidence.other_versions(cell, run),
         failure_text=lambda entry: failure_text(entry, lines=0),
