@@ -40,7 +40,7 @@ def task_records(
     progress: Progress,
 ) -> dict[str, TaskRecord]:
     """By cell id, for the models that have a dataset; what cannot be measured is a remark instead."""
-    found = {}
+    found: dict[str, TaskRecord] = {}
     for model, dataset in labelled.items():
         mine = [record for record in records if record.model == model and record.artifact and record.samples]
         try:
@@ -78,8 +78,8 @@ def _of_model(
         try:
             own = _evaluation(session, side, dataset, digest, parts, progress)
         except (WorkerFailedError, WorkerCrashedError) as error:
-            remarks = (f"{cell.id} does not run on these images: {error}",)
-            found[cell.id] = TaskRecord(dataset.folder.name, len(dataset), (), remarks)
+            remark = f"{cell.id} does not run on these images: {error}"
+            found[cell.id] = TaskRecord(dataset.folder.name, len(dataset), (), (remark,))
             continue
         remarks = tuple(dict.fromkeys([*reference.remarks, *own.remarks]))
         found[cell.id] = TaskRecord(dataset.folder.name, own.images, compared(reference, own), remarks)
