@@ -280,3 +280,14 @@ def test_the_jpegs_are_those_of_the_wheel():
     shrunk, enlarged = preprocessing.jpegs()
     assert shrunk.startswith(b"\xff\xd8\xff")
     assert enlarged.startswith(b"\xff\xd8\xff")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_planted_fault_leaves_the_card(artifact, tmp_path, format):
+    """Else the mutation score would count every fault as noticed by `card`."""
+    from converters.faults import editor
+
+    path = artifact(format)
+    planted = tmp_path / f"planted{path.suffix}"
+    editor(format, path).save(planted)
+    assert card_of(planted) == card_of(path)

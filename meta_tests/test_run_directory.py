@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from converters.card import card_of
 from converters.workers import Workers
 from fixtures.run_directory import RunDirectoryError, read_run_directory
 from fixtures.specs import MODELS
@@ -309,6 +310,8 @@ def test_what_is_written(evaluated, world):
     run = world / "run"
     assert {path.name for path in (run / "onnx_model").iterdir()} == MODEL_FOLDER
     assert (run / "onnx_model" / "labels.txt").read_text() == "triangle\ntriangle_inverted\n"
+    card = card_of(run / "onnx_model" / "model.onnx")
+    assert (card.labels, card.labels_known, card.trained) == (LABELS, True, True)
     assert (run / "onnx_model" / "config.yaml").read_text() == CONFIG
     assert {path.name for path in (run / ONNX).iterdir()} == {
         "onnx_metrics.json",

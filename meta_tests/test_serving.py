@@ -316,6 +316,17 @@ def test_a_command_without_its_extra_names_it(command):
     assert line.endswith("this needs the harness extra: pip install 'modelparity[harness]'")
 
 
+@pytest.mark.parametrize(("format", "package"), [("onnx", "onnxruntime"), ("tflite", "ai_edge_litert")])
+def test_a_missing_runtime_names_its_extra(files, photograph, format, package):
+    code = f"sys.modules[{package!r}] = None\nsys.argv = ['modelparity', *sys.argv[1:]]\n"
+    code += "from modelparity.cli import main\nmain()"
+    done = without_the_harness(code, "predict", files[format], photograph)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"error: {package} is not installed; this needs the serve extra: pip install 'modelparity[serve]'"
+    ]
+
+
 def test_predict_and_list_need_no_harness(files, photograph):
     code = "sys.argv = ['modelparity', *sys.argv[1:]]\nfrom modelparity.cli import main\nmain()"
     done = without_the_harness(code, "predict", files["tflite"], photograph, "--json")

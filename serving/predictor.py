@@ -60,6 +60,8 @@ def load(path: Path | str, threads: int = 2, model: str | None = None) -> Predic
         raise ModelFileError(f"{path}: is {card.model} by its own card, not {model}")
     try:
         runner = (OnnxRunner if format == "onnx" else TfliteRunner)(path, threads)
+    except ModuleNotFoundError:  # no fault of the file
+        raise
     except Exception as error:  # runtimes raise anything
         raise ModelFileError(f"{path}: cannot be loaded: {str(error) or type(error).__name__}") from error
     if card is None:
