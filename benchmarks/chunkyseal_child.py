@@ -13,13 +13,22 @@ from fixtures.specs import ModelSpec
 
 
 def write_checkpoint(spec: ModelSpec, target: Path) -> None:
-    """The goldens' weights as training leaves a detector: {"model": {"detector.…": …}}."""
+    """The goldens' weights among as much again three times over, as training leaves a detector.
+
+    {"model": {"detector.…", "embedder.…"}, "optimizer": two moments a weight}.
+    """
     import torch
 
     from fixtures.checkpoints import golden_state_dict
 
-    state = {f"{spec.part}{key}": tensor for key, tensor in golden_state_dict(spec).items()}
-    torch.save({"model": state}, target)
+    weights = golden_state_dict(spec)
+    detector = {f"{spec.part}{key}": tensor for key, tensor in weights.items()}
+    embedder = {f"embedder.{key}": tensor.clone() for key, tensor in weights.items()}
+    moments = {
+        index: {"exp_avg": tensor.clone(), "exp_avg_sq": tensor.clone()}
+        for index, tensor in enumerate(weights.values())
+    }
+    torch.save({"model": {**embedder, **detector}, "optimizer": {"state": moments}}, target)
 
 
 def preds(feed: Feeds) -> np.ndarray[Any, Any]:

@@ -1,16 +1,17 @@
 """Plants one fault in a copy of a model file, as a broken converter or a careless hand would leave it.
 
 Both formats are edited through `Editor`, so that a fault is written once: on weights in
-`faults_weights`, on what goes in and comes out in `faults_ports`. What only one format's operators
-know (attributes, pads, residual branches) stands with its editor, `faults_onnx` and `faults_tflite`.
+`faults_weights` and `faults_rounded`, on what goes in and comes out in `faults_ports`. What only one
+format's operators know (attributes, pads, residual branches) stands with its editor, `faults_onnx` and
+`faults_tflite`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -43,8 +44,20 @@ class Layer:
         return tuple(index if axis == self.axis else slice(None) for axis in range(len(self.shape)))
 
 
+class Planted(NamedTuple):
+    """In words where the fault is, and the names of the stored numbers that were changed."""
+
+    where: str
+    names: tuple[str, ...]
+
+
 class Editor(Protocol):
-    """A model file held open for editing; `save` writes it. Raises `NotApplicableError` for what it lacks."""
+    """A model file held open for editing; `save` writes it. Raises `NotApplicableError` for what it lacks.
+
+    `touched` are names of the constants and scales that were changed.
+    """
+
+    touched: list[str]
 
     def save(self, target: Path) -> None: ...
 
@@ -54,6 +67,9 @@ class Editor(Protocol):
     def array(self, handle: Handle) -> Array: ...
 
     def store(self, handle: Handle, array: Array) -> None: ...
+
+    def name(self, handle: Handle) -> str:
+        """What the float file that this one was made from calls it, as far as names tell."""
 
     # --- int8: a weight's scales [channels], and the activations that have a stored scale
     def scales(self, weight: Handle) -> Array: ...
@@ -129,28 +145,25 @@ def editor(format: str, source: Path) -> Editor:
     return OnnxEditor(source)
 
 
-def plant(format: str, source: Path, target: Path, fault: str, options: Mapping[str, Any]) -> str:
-    """Writes `source` to `target` with the fault, and says in words where it is.
+def plant(format: str, source: Path, target: Path, fault: str, options: Mapping[str, Any]) -> Planted:
+    """Writes `source` to `target` with the fault, and says where it is.
 
-    `fault` names a function of `faults_weights` or `faults_ports`, a method of `Editor`, or
+    `fault` names a function of `faults_weights`, `faults_rounded` or `faults_ports`, a method of `Editor`, or
     "truncated"; `options` are what it takes. Raises `NotApplicableError` where the file has no such
     thing, and where the edit changes nothing.
     """
     if fault == "truncated":
         data = source.read_bytes()
         target.write_bytes(data[: len(data) * 2 // 3])
-        return f"{len(data) * 2 // 3:,} of {len(data):,} bytes"
-    from converters import faults_ports, faults_weights
+        return Planted(f"{len(data) * 2 // 3:,} of {len(data):,} bytes", ())
+    from converters import faults_ports, faults_rounded, faults_weights
 
     file = editor(format, source)
-    planter: Callable[..., str]
-    if found := getattr(faults_weights, fault, None) or getattr(faults_ports, fault, None):
-        planter = lambda **values: found(file, **values)  # noqa: E731
-    else:
-        planter = getattr(file, fault)
-    words = planter(**options)
+    homes = (faults_weights, faults_rounded, faults_ports)
+    found = next((getattr(home, fault) for home in homes if hasattr(home, fault)), None)
+    words = found(file, **options) if found else getattr(file, fault)(**options)
     file.save(target)
-    return words
+    return Planted(words, tuple(dict.fromkeys(file.touched)))
 
 
 def middle(things: Sequence[_T], what: str) -> _T:

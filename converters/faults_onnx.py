@@ -1,6 +1,7 @@
 """An ONNX file, open for faults: its constants. Ports are `faults_onnx_ports`'.
 
-int8 constants are found by the names that `onnx_int8` gives them: `x_quantized`, `x_scale`, `x_zero_point`.
+Constants of quantized files are found by the names that their recipes give them: `x_quantized`, `x_scale`,
+`x_zero_point`, `x_float16`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import NodeProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from converters.faults import Array, Layer, NotApplicableError
 from converters.onnx_int8 import set_nodes
@@ -30,6 +31,7 @@ class OnnxGraph:
         self._head = self.graph.input[0].name  # what the network reads as its input
         self._fed = 0  # operators between the input and the network
         self._planted = 0
+        self.touched: list[str] = []
 
     def save(self, target: Path) -> None:
         set_nodes(self.graph, list(self.graph.node))  # what nothing reads any more goes
@@ -74,7 +76,7 @@ class OnnxGraph:
         turned = False
         while name not in self.constants:
             maker = self.makers.get(name)
-            if maker is None or maker.op_type not in ("DequantizeLinear", "Transpose"):
+            if maker is None or maker.op_type not in ("DequantizeLinear", "Transpose", "Cast"):
                 return "", turned
             turned ^= maker.op_type == "Transpose"
             name = maker.input[0]
@@ -97,6 +99,18 @@ class OnnxGraph:
     def store(self, handle: str, array: Array) -> None:
         tensor = self.constants[handle]
         tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array), handle))
+        self._touch(handle)
+
+    def name(self, handle: str) -> str:
+        return _base(handle)
+
+    def _touch(self, handle: str) -> None:
+        """Notes the name. Folding and recipes call a bias otherwise: after its layer's weight, too."""
+        self.touched.append(self.name(handle))
+        if handle.removesuffix("_quantized").endswith("_bias"):
+            weights = [self.name(layer.weight) for layer in self._layers() if layer.bias == handle]
+            self.touched += [f"{weight}_bias" for weight in weights]
+            self.touched += [f"{weight.removesuffix('.weight')}.bias" for weight in weights]
 
     # --- int8
 
@@ -115,6 +129,7 @@ class OnnxGraph:
         (node,) = (
             n for n in self.graph.node if n.op_type in _LAYERS and self._stored(n.input[1])[0] == weight
         )
+        self.touched.append(self.name(weight))
         node.input.append(self.constant(np.array(1, np.int8)))
 
     def activations(self) -> list[str]:
@@ -122,11 +137,12 @@ class OnnxGraph:
 
     def read_otherwise(self, activation: str, strength: float) -> None:
         scale = self.constant(self.array(f"{_base(activation)}_scale") * np.float32(strength))
+        self.touched.append(self.name(activation))
         for node in self.readers(activation):
             node.input[1] = scale
 
     def float_weights(self) -> str:
-        """Every int8 weight is stored as the float numbers that it stands for."""
+        """Every int8 or float16 weight is stored as the float numbers that it stands for."""
         nodes: list[NodeProto] = []
         gone: set[str] = set()  # outputs of what scaled integer products
         count = 0
@@ -136,12 +152,14 @@ class OnnxGraph:
                 self._float(weight, node.output[0])
             elif node.op_type in ("ConvInteger", "MatMulInteger"):
                 nodes.append(self._float_layer(node, gone))
+            elif node.op_type == "Cast" and _is_half(self.constants.get(node.input[0])):
+                self.constant(self.array(node.input[0]).astype(np.float32), node.output[0])
             else:
                 nodes.append(node)
                 continue
             count += 1
         if not count:
-            raise NotApplicableError("no int8 layer")
+            raise NotApplicableError("no int8 or float16 weight")
         set_nodes(self.graph, [node for node in nodes if node.output[0] not in gone])
         return f"{count} layers"
 
@@ -175,4 +193,10 @@ class OnnxGraph:
 
 
 def _base(name: str) -> str:
-    return name.removesuffix("_quantized")
+    for suffix in ("_quantized", "_scale", "_zero_point", "_float16"):
+        name = name.removesuffix(suffix)
+    return name
+
+
+def _is_half(tensor: TensorProto | None) -> bool:
+    return tensor is not None and tensor.data_type == TensorProto.FLOAT16

@@ -14,6 +14,7 @@ from converters.faults import Array, Layer, NotApplicableError
 
 _CODES = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
 TYPES = {
+    schema.TensorType.FLOAT16: np.float16,
     schema.TensorType.FLOAT32: np.float32,
     schema.TensorType.FLOAT64: np.float64,
     schema.TensorType.INT32: np.int32,
@@ -38,6 +39,7 @@ class TfliteGraph:
         self._image = int(self.graph.inputs[0])
         self._head = self._image  # what the network reads as its input
         self._fed = 0  # operators between the two
+        self.touched: list[str] = []
 
     def save(self, target: Path) -> None:
         tfl_flatbuffer_utils.write_model(self.model, str(target))
@@ -69,13 +71,24 @@ class TfliteGraph:
     def layers(self) -> list[Layer]:
         found = []
         for operator in self.of(*_CHANNEL_AXIS):
-            weight, *bias = (int(index) for index in operator.inputs[1:])
+            weight, *bias = (self._stored(int(index)) for index in operator.inputs[1:])
             if not self.is_constant(weight):
                 continue
             kind = self.kind(operator)
             own = bias[0] if bias and self.is_constant(bias[0]) else None
             found.append(Layer(kind, weight, self.shape(weight), _CHANNEL_AXIS[kind], own))
         return found
+
+    def _stored(self, handle: int) -> int:
+        """The float16 constant that a tensor is widened from; else the tensor itself."""
+        for operator in self.of("DEQUANTIZE") if handle >= 0 and not self.is_constant(handle) else ():
+            source = int(operator.inputs[0])
+            if int(operator.outputs[0]) == handle and self.is_constant(source):
+                return source
+        return handle
+
+    def name(self, handle: int) -> str:
+        return str(self.graph.tensors[handle].name.decode())
 
     def array(self, handle: int) -> Array:
         tensor = self.graph.tensors[handle]
@@ -85,6 +98,7 @@ class TfliteGraph:
     def store(self, handle: int, array: Array) -> None:
         """Into a buffer of the tensor's own: others may share the one that it had."""
         tensor = self.graph.tensors[handle]
+        self.touched.append(self.name(handle))
         shared = sum(
             other.buffer == tensor.buffer for graph in self.model.subgraphs for other in graph.tensors
         )
@@ -117,10 +131,12 @@ class TfliteGraph:
 
     def set_scales(self, weight: int, scales: Array) -> None:
         self.graph.tensors[weight].quantization.scale = scales.astype(np.float32)
+        self.touched.append(self.name(weight))
 
     def raise_zero_point(self, weight: int) -> None:
         quantization = self.graph.tensors[weight].quantization
         quantization.zeroPoint = np.asarray(quantization.zeroPoint, np.int64) + 1
+        self.touched.append(self.name(weight))
 
     def activations(self) -> list[int]:
         fed = (int(operator.inputs[0]) for operator in self.of(*_CHANNEL_AXIS))
@@ -131,10 +147,13 @@ class TfliteGraph:
         raise NotApplicableError("a tensor has one scale, for who writes and who reads it")
 
     def float_weights(self) -> str:
-        """Every int8 weight is stored as the float numbers that it stands for."""
+        """Every int8 or float16 weight is stored as the float numbers that it stands for."""
         count = 0
         for layer in self.layers():
             tensor = self.graph.tensors[layer.weight]
+            if tensor.type == schema.TensorType.FLOAT16:
+                self._widened(layer.weight)
+                count += 1
             if tensor.type != schema.TensorType.INT8:
                 continue
             shape = [-1 if axis == layer.axis else 1 for axis in range(len(layer.shape))]
@@ -143,5 +162,15 @@ class TfliteGraph:
             self.store(layer.weight, values)
             count += 1
         if not count:
-            raise NotApplicableError("no int8 layer")
+            raise NotApplicableError("no int8 or float16 weight")
         return f"{count} layers"
+
+    def _widened(self, handle: int) -> None:
+        """A float16 constant becomes float32, and nothing widens it any more."""
+        values = self.array(handle).astype(np.float32)
+        self.graph.tensors[handle].type = schema.TensorType.FLOAT32
+        self.store(handle, values)
+        gone = [operator for operator in self.of("DEQUANTIZE") if int(operator.inputs[0]) == handle]
+        self.graph.operators = [operator for operator in self.graph.operators if operator not in gone]
+        for operator in gone:
+            self.read_instead(int(operator.outputs[0]), handle)

@@ -1,55 +1,79 @@
-"""Faults of stored numbers: one weight, one channel, one scale, or all of them a little.
+"""Faults of stored numbers: one channel, one bias, or all of them a little; `faults_rounded` has the rest.
 
-The first argument is an `Editor`; each returns words for where the fault is.
+The first argument is an `Editor`; each returns words for where the fault is. A channel behind which all
+is cut off (by a ReLU that never opens) is dead: whatever is planted there moves nothing. Those that take
+a `place` plant in the `place`-th channel of their order, so that a live one can be looked for.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from converters.faults import Array, Editor, Handle, Layer, NotApplicableError, middle
 
 
-def row_scaled(file: Editor, strength: float) -> str:
+def row_scaled(file: Editor, strength: float, place: int = 0) -> str:
     """One output channel of the largest weight, times `strength`."""
     layer = _largest(file)
     weight = file.array(layer.weight)
-    at = layer.channel(_strongest(weight, layer)[0])
+    at = layer.channel(nth(strongest(weight, layer), place))
     weight[at] *= strength
     file.store(layer.weight, weight)
-    return f"{_words(layer)}, channel {at[layer.axis]}"
+    return f"{words(file, layer)}, channel {at[layer.axis]}"
 
 
-def row_zeroed(file: Editor) -> str:
+def row_zeroed(file: Editor, place: int = 0) -> str:
     """One output channel of a middle layer gone, as a pruner leaves it."""
     layer = middle(file.layers(), "layer")
     weight = file.array(layer.weight)
-    at = layer.channel(_strongest(weight, layer)[0])
+    at = layer.channel(nth(strongest(weight, layer), place))
     weight[at] = 0
     file.store(layer.weight, weight)
-    return f"{_words(layer)}, channel {at[layer.axis]}"
+    return f"{words(file, layer)}, channel {at[layer.axis]}"
 
 
-def bias_dropped(file: Editor) -> str:
+def bias_dropped(file: Editor, place: int = 0) -> str:
     """The bias of one channel set to 0: the greatest of a middle layer."""
     layers = [layer for layer in file.layers() if layer.bias is not None]
     layer = middle([layer for layer in layers if np.any(file.array(layer.bias))], "layer with a bias")
     bias = file.array(layer.bias)
-    at = int(np.argmax(np.abs(bias.astype(np.float64))))
+    order = np.argsort(-np.abs(bias.astype(np.float64)).reshape(-1), kind="stable")
+    at = nth([int(i) for i in order if bias.reshape(-1)[i]], place)
     bias.reshape(-1)[at] = 0
     file.store(layer.bias, bias)
-    return f"{_words(layer)}, channel {at}"
+    return f"{words(file, layer)}, channel {at}"
 
 
-def channels_swapped(file: Editor) -> str:
+def channels_swapped(file: Editor, place: int = 0) -> str:
     """Two output channels of a middle layer change places, weights alone."""
     layer = middle([layer for layer in file.layers() if layer.shape[layer.axis] > 1], "layer of two channels")
     weight = file.array(layer.weight)
-    first, second, *_ = _strongest(weight, layer)
+    order = strongest(weight, layer)
+    first, second = order[0], nth(order[1:], place)
     one, other = layer.channel(first), layer.channel(second)
     weight[one], weight[other] = weight[other].copy(), weight[one].copy()
     file.store(layer.weight, weight)
-    return f"{_words(layer)}, channels {first} and {second}"
+    return f"{words(file, layer)}, channels {first} and {second}"
+
+
+def alike_swapped(file: Editor) -> str:
+    """The two output channels of a middle layer that are most alike change places, weights alone."""
+    layer = middle([layer for layer in file.layers() if layer.shape[layer.axis] > 1], "layer of two channels")
+    weight = file.array(layer.weight)
+    rows = np.moveaxis(weight, layer.axis, 0).reshape(layer.shape[layer.axis], -1).astype(np.float64)
+    order = np.argsort(rows.sum(axis=1), kind="stable")  # neighbours in this order are compared
+    between = np.abs(np.diff(rows[order], axis=0)).sum(axis=1)
+    between[between == 0] = np.inf
+    nearest = int(np.argmin(between))
+    if not np.isfinite(between[nearest]):
+        raise NotApplicableError("channels that differ")
+    first, second = int(order[nearest]), int(order[nearest + 1])
+    one, other = layer.channel(first), layer.channel(second)
+    weight[one], weight[other] = weight[other].copy(), weight[one].copy()
+    file.store(layer.weight, weight)
+    return f"{words(file, layer)}, channels {first} and {second}"
 
 
 def square_transposed(file: Editor) -> str:
@@ -59,7 +83,7 @@ def square_transposed(file: Editor) -> str:
     side = max(layer.shape)
     weight = file.array(layer.weight)
     file.store(layer.weight, weight.reshape(side, side).T.reshape(weight.shape))
-    return _words(layer)
+    return words(file, layer)
 
 
 def all_perturbed(file: Editor, strength: float) -> str:
@@ -91,76 +115,7 @@ def flipped_byte(file: Editor) -> str:
     at = weight.size // 2 * size + size - 1  # little-endian: the last of the number in the middle
     flat[at] ^= 0xFF
     file.store(layer.weight, weight)
-    return f"{_words(layer)}, byte {at:,}"
-
-
-# --- int8 -------------------------------------------------------------------------------------
-
-
-def one_step(file: Editor) -> str:
-    """One int8 weight one step up."""
-    layer = _int8(file)
-    weight = file.array(layer.weight)
-    flat = weight.reshape(-1)
-    at = next(i for i in range(flat.size // 2, flat.size) if flat[i] < np.iinfo(weight.dtype).max)
-    flat[at] += 1
-    file.store(layer.weight, weight)
-    return f"{_words(layer)}, weight {at:,}"
-
-
-def layer_steps(file: Editor) -> str:
-    """Every int8 weight of one layer one step up, where the type has one."""
-    layer = _int8(file)
-    weight = file.array(layer.weight)
-    file.store(layer.weight, weight + (weight < np.iinfo(weight.dtype).max).astype(weight.dtype))
-    return _words(layer)
-
-
-def weight_zero_point(file: Editor) -> str:
-    """A weight's zero point + 1: symmetric weights read as if they were not."""
-    layer = _int8(file)
-    file.raise_zero_point(layer.weight)
-    return _words(layer)
-
-
-def weight_scale(file: Editor, strength: float) -> str:
-    """All scales of one int8 weight, times `strength`."""
-    layer = _int8(file)
-    file.set_scales(layer.weight, file.scales(layer.weight) * np.float32(strength))
-    return _words(layer)
-
-
-def scales_swapped(file: Editor) -> str:
-    """The least and the greatest scale of one int8 weight change places."""
-    layer = _int8(file)
-    scales = file.scales(layer.weight)
-    low, high = int(np.argmin(scales)), int(np.argmax(scales))
-    if low == high:
-        raise NotApplicableError("one scale alone")
-    scales[low], scales[high] = scales[high], scales[low]
-    file.set_scales(layer.weight, scales)
-    return f"{_words(layer)}, channels {low} and {high}"
-
-
-def activation_zero_point(file: Editor) -> str:
-    """The stored zero point of one activation + 1."""
-    activation = middle(file.activations(), "activation with a stored scale")
-    file.raise_zero_point(activation)
-    return str(activation)
-
-
-def activation_scale(file: Editor, strength: float) -> str:
-    """The stored scale of one activation, times `strength`."""
-    activation = middle(file.activations(), "activation with a stored scale")
-    file.set_scales(activation, file.scales(activation) * np.float32(strength))
-    return str(activation)
-
-
-def activation_read_otherwise(file: Editor, strength: float) -> str:
-    """One activation is written with one scale and read with another."""
-    activation = middle(file.activations(), "activation with a stored scale")
-    file.read_otherwise(activation, strength)
-    return str(activation)
+    return f"{words(file, layer)}, byte {at:,}"
 
 
 # --- which ------------------------------------------------------------------------------------
@@ -173,9 +128,10 @@ def _largest(file: Editor) -> Layer:
     return max(layers, key=lambda layer: layer.elements)
 
 
-def _int8(file: Editor) -> Layer:
-    layers = [layer for layer in file.layers() if file.array(layer.weight).dtype.itemsize == 1]
-    return middle(layers, "int8 layer")
+def nth(order: Sequence[int], place: int) -> int:
+    if place >= len(order):
+        raise NotApplicableError("channel that moves an output")
+    return order[place]
 
 
 def _floats(file: Editor) -> list[Handle]:
@@ -187,7 +143,7 @@ def _floats(file: Editor) -> list[Handle]:
     return handles
 
 
-def _strongest(weight: Array, layer: Layer) -> list[int]:
+def strongest(weight: Array, layer: Layer) -> list[int]:
     """Output channels by the magnitude of their weights, the greatest first."""
     others = tuple(axis for axis in range(weight.ndim) if axis != layer.axis)
     return [int(i) for i in np.argsort(-np.abs(weight.astype(np.float64)).sum(axis=others), kind="stable")]
@@ -199,5 +155,5 @@ def _is_square(shape: tuple[int, ...]) -> bool:
     return len(sides) == 2 and sides[0] == sides[1]
 
 
-def _words(layer: Layer) -> str:
-    return f"{layer.kind} {list(layer.shape)} ({layer.weight})"
+def words(file: Editor, layer: Layer) -> str:
+    return f"{layer.kind} {list(layer.shape)} ({file.name(layer.weight)})"

@@ -98,6 +98,9 @@ def _run(
 ) -> list[Outputs]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
+    # Without oneDNN a grouped convolution copies what it needs of a transposed input once a group.
+    grouped = [each for each in module.modules() if isinstance(each, nn.Conv2d) and each.groups > 1]
+    hooks = [each.register_forward_pre_hook(_contiguous) for each in grouped]
     try:
         with torch.no_grad(), torch.backends.mkldnn.flags(enabled=fused_kernels):
             return [
@@ -112,4 +115,10 @@ def _run(
                 for feed in feeds
             ]
     finally:
+        for hook in hooks:
+            hook.remove()
         torch.set_num_threads(before)
+
+
+def _contiguous(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(each.contiguous() for each in inputs)

@@ -3,46 +3,30 @@
 It shares the exported program with the first route (litert-torch) and nothing behind it, so that two
 files which agree are two witnesses. onnx2tf rewrites channels-first networks as channels-last ones and,
 in its strict mode, tries axis permutations on an input of ones until the outputs fit; on such an input a
-transposed map looks right. Here that mode is off (products of two tensors are tried so
-all the same), outputs leave it as [1, n], which has no axes to swap, and what onnx2tf says of its own
-result is not asked: the file is judged like any other.
+transposed map looks right. Here nothing is tried, outputs leave it as [1, n], which has no axes to swap,
+and what onnx2tf says of its own result is not asked: the file is judged like any other.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.util import find_spec
-from math import prod
 from pathlib import Path
 from typing import Any
+
+from converters.second_route_graph import Shapes, Source, prepared
+from converters.second_route_mended import mended
 
 _MODULES = ("onnx2tf", "tensorflow", "tf_keras", "onnx_graphsurgeon", "sng4onnx")
 
 # Networks that this route does not carry: the operator where it stops, a colon, and why. Strict:
 # `tox -e routes` fails once one of them is carried after all, or stops elsewhere.
-NOT_CARRIED: dict[str, str] = {
-    "fasterrcnn": (
-        "Expand: onnx2tf 1.28.8 turns the target shape [1, n, 4] of box arithmetic channels-last, "
-        "but not its operand [1, n, 1]"
-    ),
-}
-
-Shapes = Mapping[str, tuple[int, ...]]
+NOT_CARRIED: dict[str, str] = {}
 
 
 class SecondRouteError(RuntimeError):
     """onnx2tf or TensorFlow could not carry the network; the message names the operator."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A float32 `.onnx` file, and the shapes that its ports are to have at batch 1."""
-
-    path: Path
-    inputs: Shapes
-    outputs: Shapes
 
 
 def missing() -> tuple[str, ...]:
@@ -57,7 +41,7 @@ def convert_float(source: Source, target: Path, inputs: Sequence[str], outputs: 
     """
     with tempfile.TemporaryDirectory(prefix="modelparity-") as name:
         folder = Path(name)
-        model = _prepared(source, folder)
+        model = prepared(source, folder)
         order = [value.name for value in model.graph.output]
         network = _as_keras(model, inputs, folder)
         shapes = {name: source.outputs[name] for name in order}
@@ -65,93 +49,22 @@ def convert_float(source: Source, target: Path, inputs: Sequence[str], outputs: 
     _order(target, inputs, outputs)
 
 
-def _prepared(source: Source, folder: Path) -> Any:
-    """The model as onnx2tf can take it.
-
-    onnxruntime folds what is constant at these shapes: onnx2tf builds Keras layers, which cannot begin
-    at a constant.
-    """
-    import onnx
-    import onnxruntime
-
-    model = onnx.load(source.path)
-    for values, shapes in ((model.graph.input, source.inputs), (model.graph.output, source.outputs)):
-        for value in values:
-            _reshape(value, shapes[value.name])
-    del model.graph.value_info[:]  # inferred anew at this batch
-    fixed, folded = folder / "fixed.onnx", folder / "folded.onnx"
-    onnx.save(model, fixed)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(folded)
-    options.log_severity_level = 3
-    onnxruntime.InferenceSession(fixed, options, providers=["CPUExecutionProvider"])
-    model = onnx.load(folded)
-    _flatten_outputs(model, source.outputs)
-    _pass_on_counts(model)
-    return onnx.shape_inference.infer_shapes(model)
-
-
-def _reshape(value: Any, shape: Sequence[int]) -> None:
-    axes = value.type.tensor_type.shape.dim
-    del axes[:]
-    for size in shape:
-        axes.add().dim_value = size
-
-
-def _flatten_outputs(model: Any, shapes: Shapes) -> None:
-    """Ends every output of rank 3 and more in a Reshape to [1, n]; the true shape is restored behind it."""
-    import numpy as np
-    from onnx import helper, numpy_helper
-
-    for value in model.graph.output:
-        shape, name = shapes[value.name], value.name
-        if len(shape) < 3:
-            continue
-        inner = f"{name}_before_flattening"
-        for node in model.graph.node:
-            for names in (node.input, node.output):
-                names[:] = [inner if each == name else each for each in names]
-        size = numpy_helper.from_array(np.array([1, prod(shape)], np.int64), f"{name}_flat_shape")
-        model.graph.initializer.append(size)
-        model.graph.node.append(helper.make_node("Reshape", [inner, size.name], [name], name=f"{name}_flat"))
-        _reshape(value, (1, prod(shape)))
-
-
-def _pass_on_counts(model: Any) -> None:
-    """Passes each TopK its k through an Identity.
-
-    onnx2tf 1.28.8 takes `int()` of a constant k, an array of one element, which numpy 2.4 refuses.
-    """
-    from onnx import NodeProto, helper
-
-    nodes = []
-    for index, node in enumerate(model.graph.node):
-        node.name = node.name or f"{node.op_type}_{index}"  # onnx2tf goes by names
-        if node.op_type == "TopK":
-            count = f"{node.name}_count"
-            nodes.append(helper.make_node("Identity", [node.input[1]], [count], name=f"{count}_of"))
-            node.input[1] = count
-        nodes.append(NodeProto.FromString(node.SerializeToString()))
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-
-
 def _as_keras(model: Any, inputs: Sequence[str], folder: Path) -> Any:
     import onnx2tf
 
     try:
         # An input kept channels-first is no photograph to onnx2tf, so that it downloads no sample images.
-        return onnx2tf.convert(
-            onnx_graph=model,
-            output_folder_path=str(folder),
-            keep_ncw_or_nchw_or_ncdhw_input_names=list(inputs),
-            not_use_onnxsim=True,
-            not_use_opname_auto_generate=True,
-            disable_strict_mode=True,
-            disable_model_save=True,
-            verbosity="error",
-        )
+        with mended():
+            return onnx2tf.convert(
+                onnx_graph=model,
+                output_folder_path=str(folder),
+                keep_ncw_or_nchw_or_ncdhw_input_names=list(inputs),
+                not_use_onnxsim=True,
+                not_use_opname_auto_generate=True,
+                disable_strict_mode=True,
+                disable_model_save=True,
+                verbosity="error",
+            )
     except (Exception, SystemExit) as error:  # it exits where it gives up
         name = getattr(error, "onnx_op_name", "")
         kind = next((node.op_type for node in model.graph.node if node.name == name), "the network")

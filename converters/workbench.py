@@ -19,7 +19,7 @@ from converters.card import Card, card_for
 from converters.child import Reply
 from converters.program import Exported
 from converters.quantization import KEEP_FLOAT, QUANTIZATIONS, KeepFloat
-from converters.second_route import Source
+from converters.second_route_graph import Source
 from converters.store import Entry, Key, Store, digest_of_files, sha256_of
 from converters.workers import CONVERT_TIMEOUT_S, RUN_TIMEOUT_S, Workers
 from fixtures.specs import ModelSpec, Signature, TensorSpec
@@ -100,6 +100,7 @@ class Workbench:
         self.store = store
         self.workers = workers
         self.converters = CONVERTERS if converters is None else converters
+        self._observed: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
 
     def exported_key(self, subject: Subject) -> Key:
         parts = {
@@ -263,6 +264,25 @@ class Workbench:
         from converters.census import describe
 
         return describe(path)
+
+    def observed_ranges(
+        self, artifact: Artifact, calibration: Calibration, names: Sequence[str]
+    ) -> dict[str, tuple[float, float]]:
+        """Least and greatest value of a float artifact's activations over the calibration feeds, by name.
+
+        Kept while the workbench lasts: of one float file many quantized ones may be judged.
+        """
+        known = self._observed.setdefault((artifact.sha256, calibration.digest), {})
+        if missing := [name for name in names if name not in known]:
+            reply = self.workers[artifact.format].call(
+                "converters.lineage:observed_ranges",
+                artifact.path,
+                calibration.feeds,
+                missing,
+                timeout=CONVERT_TIMEOUT_S,
+            )
+            known |= reply.value
+        return {name: known[name] for name in names if name in known}
 
     def run(
         self,

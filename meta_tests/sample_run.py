@@ -21,6 +21,7 @@ from parity.results import (
     RunHeader,
     SampleRecord,
     Unsupported,
+    WorstRecord,
     cell_line,
     end_line,
     header_line,
@@ -127,6 +128,10 @@ def cell(name: str) -> CellRecord:
         not_asked={"kernels": "plain loops take 10 s an image"} if form == "tflite" else {},
         headline=f"{_draw(name, 32, 41):.1f} dB" if int8 else f"{_draw(name, 1, 6):.1f} x floor",
         samples=samples,
+        worst=tuple(
+            WorstRecord(out, "dB", 41.25, _draw(f"{name}{out}", 3, 30), "constant (0, 0, 255)")
+            for out in OUTPUTS[model]
+        ),
         cost=Cost(
             latency_median_s=0.0314 * ratio,
             latency_iqr_s=0.0009,

@@ -114,7 +114,7 @@ def test_what_a_fault_says_is_what_comes_out(files, honest, tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_padding_moves_to_the_end_and_keeps_its_sum(format, files, tmp_path):
-    words = plant(format, files[format], tmp_path / files[format].name, "padding", {})
+    words = plant(format, files[format], tmp_path / files[format].name, "padding", {}).where
     before, after = (json.loads(text[text.index("[") :]) for text in words.split(" to "))
     assert before != after
     assert np.sum(before) == np.sum(after)

@@ -10,15 +10,16 @@ import pytest
 from typer.testing import CliRunner
 
 from converters.faults import Editor, editor, plant
-from converters.workers import WorkerCrashedError
+from converters.workers import Worker, WorkerCrashedError
 from meta_tests.miniature import FLOAT, FREE_SIZE, INT8, cell, session_of
 from modelparity.cli import app
-from modelparity.commands_mutate import Score, scored
+from modelparity.commands_mutate import QUANTIZATIONS, Score, scored
 from parity.faults import FAULTS
 from parity.mutation import EFFORT, HONEST, INT8_EFFORT, Mutation
 from parity.noticing import FailedClaimError, UntilFailed
 from parity.reference import reference_key
-from parity.results import Claim, FaultRecord
+from parity.results import Claim, FaultRecord, read_scored
+from reports.catches import TABLE
 
 # The claim that should notice a fault first, in a float file and in an int8 one.
 SEEN_BY = {
@@ -40,11 +41,18 @@ SEEN_BY = {
     "noise_left_on": "repeatable",
     "truncated": "loads",
     "int8_label": "precision",
+    "half_label": "precision",
 }
 SEEN_IN_INT8 = {
     **dict.fromkeys((name for name, fault in FAULTS.items() if "int8_static" in fault.on), "lineage_weights"),
     "activation_zero_point": "lineage_ranges",
     "activation_read_otherwise": "lineage_graph",
+    "flipped_byte": "lineage_weights",
+    "float_weights": "precision",
+    "truncated": "loads",
+}
+SEEN_IN_FLOAT16 = {
+    **dict.fromkeys((name for name, fault in FAULTS.items() if "fp16" in fault.on), "lineage_weights"),
     "float_weights": "precision",
     "truncated": "loads",
 }
@@ -58,7 +66,7 @@ NOT_THERE = {
 JSON_KEYS = {"name", "model", "format", "visible", "killed", "claim"}
 
 
-def mutation_of(session, name: str = HONEST, quantization: str = "fp32", **options) -> Mutation:
+def mutation_of(session, name=HONEST, quantization="fp32", foreseen="", **options) -> Mutation:
     effort = replace(EFFORT if quantization == "fp32" else INT8_EFFORT, **options)
     subject = session.subject("miniature")
     return Mutation(
@@ -70,6 +78,7 @@ def mutation_of(session, name: str = HONEST, quantization: str = "fp32", **optio
         reference_key(subject, session.stream("miniature")),
         session.calibration("miniature"),
         effort,
+        foreseen,
     )
 
 
@@ -94,12 +103,12 @@ def named(quantization: str) -> list[str]:
 
 
 def test_the_catalogue_is_large_and_each_entry_has_its_reason():
-    from converters import faults_ports, faults_weights
+    from converters import faults_ports, faults_rounded, faults_weights
 
     assert len(FAULTS) >= 30
     assert all(fault.because for fault in FAULTS.values())
     for fault in FAULTS.values():
-        homes = (faults_weights, faults_ports, Editor)
+        homes = (faults_weights, faults_rounded, faults_ports, Editor)
         assert fault.plant == "truncated" or not fault.plant or any(hasattr(h, fault.plant) for h in homes)
         assert bool(fault.plant) != bool(fault.judged_as or fault.resampled)
 
@@ -128,6 +137,42 @@ def test_a_fault_of_an_int8_file_is_killed_by_the_claim_expected(int8, name):
     *_, record = int8.of(FAULTS[name])
     assert record.killed
     assert record.claim == SEEN_IN_INT8[name], record.detail
+
+
+@pytest.mark.parametrize("name", SEEN_IN_FLOAT16)
+def test_a_fault_of_a_float16_file_is_killed_by_the_claim_expected(float16, name):
+    *_, record = float16.of(FAULTS[name])
+    assert record.killed
+    assert record.claim == SEEN_IN_FLOAT16[name], record.detail
+
+
+@pytest.mark.parametrize("name", ["int8_step", "int8_step_down", "bias_step", "weight_scale", "half_place"])
+def test_what_hides_in_the_rounding_is_named(int8, float16, name):
+    """A step is less than rounding did to the file, and the numbers at fault are in the claim's words."""
+    (record,) = (float16 if name == "half_place" else int8).of(FAULTS[name])
+    assert 0 < record.of_own_error < 1
+    assert record.claim == "lineage_weights"
+    assert record.named
+    assert any(name in record.detail for name in record.names)
+
+
+def test_a_file_is_observed_once_for_all_faults(store, monkeypatch):
+    called = []
+    call = Worker.call
+    monkeypatch.setattr(Worker, "call", lambda *a, **kw: called.append(a[1]) or call(*a, **kw))
+    with session_of([HONEST], store, "int8_static") as session:
+        fresh = mutation_of(session, quantization="int8_static", draws=2)
+        assert [fresh.of(FAULTS[name])[0].killed for name in ("activation_scale", "activation_zero_point")]
+    assert called.count("converters.faults:plant") == 2
+    assert called.count("converters.lineage:observed_ranges") == 1
+
+
+@pytest.fixture(scope="module")
+def float16(store):
+    with session_of([HONEST], store, "fp16") as session:
+        found = mutation_of(session, quantization="fp16")
+        assert not found.honest().killed, found.honest().detail
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +208,44 @@ def test_without_the_claims_on_numbers_faults_survive(session, monkeypatch):
     assert not record.killed
     assert record.survived
     assert not Score((record,), (), ()).passed
+
+
+def test_what_only_rounds_otherwise_is_no_fault(session, monkeypatch):
+    """A survivor is measured in float64, where the network can be fed what the file makes of the image."""
+    monkeypatch.setattr("parity.judge.Judge._parity", lambda *_: None)
+    monkeypatch.setattr("parity.judge.Judge._drawn", lambda *_: None)
+    blind = mutation_of(session, stream=2, batches=(2,), draws=2)
+    shifted = FAULTS["wrong_mean"]
+    same = replace(shifted, name="same", feeds=lambda truth: truth.reference.feeds)
+    (seen,), (unseen,) = blind.of(shifted), blind.of(same)
+    assert seen.survived
+    assert seen.observed > 1
+    assert (unseen.visible, unseen.observed) == (False, 0)
+    assert "the rest is rounding" in unseen.detail
+
+
+def test_a_fault_in_a_dead_channel_is_planted_in_another(session, monkeypatch):
+    planted = []
+
+    def at(_self, fault, strength, place):
+        planted.append((strength, place))
+        moved = 0 if place < 2 else 9
+        values = {"visible": moved > 1, "killed": moved > 1 and strength > 1.01}
+        return record(**values, observed=moved, strength=strength)
+
+    monkeypatch.setattr(Mutation, "_planted", at)
+    found = mutation_of(session, draws=4).of(FAULTS["weight_row_scaled"])
+    assert planted == [(1.01, 0), (1.01, 1), (1.01, 2), (1.02, 2)]
+    assert [(one.strength, one.killed) for one in found] == [(1.01, False), (1.02, True)]
+
+
+def test_a_declared_limitation_notices_nothing(store):
+    """A file that fails a claim by declaration is scored all the same; that claim is no witness."""
+    with session_of([HONEST], store) as session:
+        declared = mutation_of(session, foreseen="float_parity", draws=5)
+        (record,) = declared.of(FAULTS["bgr_for_rgb"])
+    assert record.survived
+    assert record.observed > 8
 
 
 def test_a_red_honest_file_fails_the_score(tmp_path):
@@ -211,7 +294,7 @@ def test_the_judging_ends_at_the_first_claim_that_is_false():
     claims += [holds, undecided]
     with pytest.raises(FailedClaimError):
         claims += [holds, fails, holds]
-    assert list(claims) == [holds, undecided, holds, fails]
+    assert list(claims) == [holds, undecided, holds, fails, holds]
 
 
 def record(**values) -> FaultRecord:
@@ -252,8 +335,8 @@ def mutate(*arguments: str):
 
 @pytest.mark.usefixtures("_real")
 @pytest.mark.parametrize("format", ["onnx", "tflite"])
-def test_tiny_ladeda_is_scored(format):
-    result = mutate("--model", "tiny_ladeda", "--format", format, "--json")
+def test_tiny_ladeda_is_scored(format, tmp_path):
+    result = mutate("--model", "tiny_ladeda", "--format", format, "--json", "--output", str(tmp_path))
     assert result.exit_code in (0, 1), result.output
     data = json.loads(result.stdout)
     assert set(data) == {"faults"}
@@ -268,8 +351,16 @@ def test_tiny_ladeda_is_scored(format):
     for name, fault in floats.items():
         numbers = OF_NUMBERS if SEEN_BY[name] == "float_parity" else set()
         assert fault["claim"] in {SEEN_BY[name], *numbers}, fault
-    int8 = [fault for fault in faults if fault["quantization"] != "fp32" and fault["name"] in SEEN_IN_INT8]
+    int8 = [
+        fault
+        for fault in faults
+        if fault["quantization"].startswith("int8") and fault["name"] in SEEN_IN_INT8
+    ]
     assert all(fault["claim"] == SEEN_IN_INT8[fault["name"]] for fault in int8)
+    table = read_scored(tmp_path / TABLE)
+    assert [cell.id for cell in table] == [f"tiny_ladeda-{format}-{each}" for each in QUANTIZATIONS]
+    assert sum(not fault.missing for cell in table for fault in cell.faults) == len(faults)
+    assert "What this gate catches" in (tmp_path / TABLE).with_suffix(".md").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("_real")

@@ -318,6 +318,22 @@ def test_nothing_run_is_red_everywhere(expected: tuple[str, ...], tmp_path: Path
         assert all(name in text for text in texts.values())
 
 
+def test_the_worst_found_stands_beside_the_worst_of_the_stream(green: dict[str, str]) -> None:
+    (worst,) = cell("objectformer_detection-onnx-fp32").worst
+    words = f"score {worst.found:.4g} dB (stream 41.25 dB): constant (0, 0, 255)"
+    assert f"- worst found, {words}" in green["report.md"]
+    assert f"<dt>worst found</dt><dd>{words}</dd>" in green["report.html"]
+
+
+def test_a_record_from_before_the_search_is_read(tmp_path: Path) -> None:
+    path = record(green_run(), tmp_path / "run.jsonl")
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for line in lines:
+        line.pop("worst", None)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert all(cell.worst == () for cell in read_run(path).cells)
+
+
 def test_cached_evidence_says_so(mixed: dict[str, str]) -> None:
     said = "cached evidence: taken from an earlier run"
     assert said in section(mixed["report.md"], "objectformer-onnx-fp32")

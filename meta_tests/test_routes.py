@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from converters import CONVERTERS, ROUTES
-from converters.second_route import Source, _prepared, convert_float, missing
+from converters.second_route import convert_float, missing
+from converters.second_route_graph import Source, prepared
 from converters.store import Store
 from converters.workbench import Subject, Workbench
 from converters.workers import Workers
@@ -15,10 +18,11 @@ from meta_tests.miniature import FLOAT, INT8, cell, session_of
 from modelparity import commands_convert, routes
 from modelparity.errors import BadInputError
 from modelparity.faults import BAD_INPUT, explained
+from modelparity.routes_document import Finding, document
 from parity import kernels
 from parity.cells import Cell
 from parity.reference import Reference
-from parity.witnesses import TRUTH, agreement
+from parity.witnesses import TRUTH, Agreement, agreement
 
 needs_extra = pytest.mark.skipif(
     bool(missing()), reason=f"the extra `tensorflow` is not installed: {', '.join(missing())}"
@@ -69,7 +73,7 @@ def test_what_makes_no_claim_says_why():
 def witnesses(**off):
     right = np.linspace(0, 1, 8)[None]
     runs = {name: [{"score": right + by}] for name, by in off.items()}
-    return agreement(reference_of_one(right), runs, bound=8)
+    return agreement(reference_of_one(right), runs, FLOAT)
 
 
 def test_witnesses_that_agree():
@@ -91,7 +95,92 @@ def test_the_one_that_left_is_named(off):
 def test_an_output_of_another_shape_has_left():
     right = np.linspace(0, 1, 8)[None]
     runs = {"a": [{"score": right}], "b": [{"score": right[0]}]}
-    assert agreement(reference_of_one(right), runs, bound=8).left == ("b",)
+    assert agreement(reference_of_one(right), runs, FLOAT).left == ("b",)
+
+
+def test_two_that_sit_on_either_side_of_the_truth_may_be_twice_as_far_apart():
+    found = witnesses(a=7e-7, b=-7e-7)
+    assert found.holds
+    assert found.distance("b", "a") == pytest.approx(14, rel=1e-3)
+    assert not Agreement(8, {**found.floors, ("a", "b"): {"score": 17.0}}).holds
+
+
+def test_a_slow_witness_is_compared_over_the_images_that_it_saw():
+    right, wrong = np.linspace(0, 1, 8)[None], np.linspace(1, 2, 8)[None]
+    reference = Reference(("a", "b"), ({}, {}), {"score": (right, right)}, {"score": 1e-7})
+    runs = {"all": [{"score": right}, {"score": wrong}], "first": [{"score": right}]}
+    assert agreement(reference, runs, FLOAT).left == ("all",)
+    with pytest.raises(ValueError, match="not those of first"):
+        agreement(reference, {**runs, "first": []}, FLOAT)
+
+
+def test_detections_are_matched_before_they_are_compared():
+    boxes = np.array([[[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]]])
+    truth = {"location": boxes, "score": np.array([[0.9, 0.8]]), "category": np.array([[1, 2]])}
+    turned = {name: value[:, ::-1] for name, value in truth.items()}
+    fewer = {**truth, "score": np.array([[0.9, 0.0]])}
+    reference = Reference(
+        ("a",), ({},), {n: (v,) for n, v in truth.items()}, {"location": 1e-7, "score": 1e-7}, "detection"
+    )
+    found = agreement(reference, {"turned": [turned], "fewer": [fewer]}, FLOAT)
+    assert found.distance(TRUTH, "turned") == 0
+    assert found.left == ("fewer",)
+
+
+def session_with(tmp_path, **modules):
+    """The miniature; TFLite's own converter serves as the second route: no TensorFlow."""
+    tflite = CONVERTERS["tflite"]
+    converters = {"onnx": CONVERTERS["onnx"], "tflite": tflite, "onnx2tf": tflite}
+    converters |= {name: replace(tflite, module=module) for name, module in modules.items()}
+    session = session_of(["tflite"], tmp_path)
+    session.bench.converters = converters
+    return session
+
+
+@pytest.fixture
+def no_extra_needed(monkeypatch):
+    monkeypatch.setattr(routes, "TOOLCHAIN", ("torch",))
+
+
+def test_all_witnesses_are_heard_and_their_agreement_is_kept(tmp_path, monkeypatch, no_extra_needed):
+    with session_with(tmp_path) as session:
+        found = routes.compared(session, "miniature")
+    assert found.holds, routes.words(found)
+    assert found.witnesses == (TRUTH, *(witness.name for witness in routes._WITNESSES))
+    with session_with(tmp_path) as session:
+        monkeypatch.setattr(session.bench, "run", lambda *_, **__: pytest.fail("asked again"))
+        assert routes.compared(session, "miniature") == found
+
+
+def test_kernels_that_left_are_named(tmp_path, no_extra_needed):
+    with session_with(tmp_path, tflite="meta_tests.liars.other_kernels") as session:
+        found = routes.compared(session, "miniature")
+        assert found.left == ("litert-torch on reference kernels", "onnx2tf on reference kernels")
+        heard = []
+        routes.compared(session, "miniature", heard.append)
+    assert any("running" in words for words in heard)  # what did not agree is asked again
+
+
+# --- the document -----------------------------------------------------------------------------
+
+
+def test_the_document_says_who_left_and_who_stopped():
+    findings = {
+        "good": Finding(witnesses(a=1e-7, b=2e-7), "", "", True),
+        "bad": Finding(witnesses(a=1e-7, b=0.5), "", "", False),
+        "declared": Finding(None, "Expand: why", "onnx2tf does not carry Expand x", True),
+        "stopped": Finding(None, "", "onnx2tf does not carry Mod y", False),
+        "carried": Finding(witnesses(a=1e-7, b=2e-7), "Expand: why", "", False),
+    }
+    text = document(findings, "onnx2tf 1")
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
+    assert [words.strip() for words in rows["good"].split("|")[2:-1]] == ["1", "2", "1", "8", "all agree"]
+    assert "LEFT: b left PyTorch float64" in rows["bad"]
+    assert "not carried, as declared" in rows["declared"]
+    assert "STOPPED" in rows["stopped"]
+    assert "but carried" in rows["carried"]
+    assert "Not declared" in text
+    assert "delete 'carried'" in text
 
 
 # --- the route --------------------------------------------------------------------------------
@@ -193,7 +282,7 @@ def image():
 def test_what_onnx2tf_is_given_computes_the_same(source, tmp_path):
     import onnxruntime
 
-    model = _prepared(source, tmp_path)
+    model = prepared(source, tmp_path)
     assert [axis.dim_value for axis in model.graph.output[1].type.tensor_type.shape.dim] == [1, 144]
     (topk,) = (node for node in model.graph.node if node.op_type == "TopK")
     assert topk.input[1] in {node.output[0] for node in model.graph.node if node.op_type == "Identity"}

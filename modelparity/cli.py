@@ -387,12 +387,15 @@ def mutate(
     fault: Annotated[
         str | None, typer.Option("--fault", metavar="NAME", help="One fault; the catalogue if not given.")
     ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="Where the kill table goes; a report shows it.")
+    ] = Path("modelparity-report"),
     as_json: Json = False,
 ) -> None:
     """Plant faults in the real files. Exit 0 only if the judge notices every one that can be seen."""
     from modelparity import commands_mutate
 
-    if not commands_mutate.mutate(model, format, fault, as_json):
+    if not commands_mutate.mutate(model, format, fault, output, as_json):
         raise typer.Exit(1)
 
 
@@ -414,6 +417,28 @@ def explain(
 
     wanted = commands_explain.request(target, model, checkpoint, output)
     if not commands_explain.explain_target(wanted, as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
+def search(
+    cells: Annotated[
+        str, typer.Argument(metavar="CELL|EXPR", help="A cell's id, or cells that match, as in pytest -k.")
+    ],
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="N", help="How long to climb, a cell.")
+    ] = 60.0,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option("--checkpoint", metavar="MODEL=PATH", help="Trained weights of one model."),
+    ] = None,
+    store: Annotated[bool, typer.Option(" /--no-store", help="Keep no input for the gate to replay.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Climb towards the input on which a cell errs most; the gate replays it. Exit 1 if a bound breaks."""
+    from modelparity import commands_search
+
+    if not commands_search.search(cells, seconds, checkpoint or [], store, as_json):
         raise typer.Exit(1)
 
 
@@ -481,6 +506,33 @@ def predict(
     from modelparity import commands_predict
 
     commands_predict.predict(artifact, image, model, threshold, expected, output, as_json)
+
+
+@app.command()
+def serve(
+    artifact: Annotated[
+        Path | None,
+        typer.Argument(metavar="ARTIFACT", help="An ONNX or TFLite file; ObjectFormer in int8 if not given."),
+    ] = None,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0: a free one.")] = 8000,
+    threads: Annotated[int, typer.Option("--threads", metavar="N", help="Cores for one image.")] = 2,
+    copies: Annotated[
+        int, typer.Option("--copies", metavar="N", help="Images looked at at once, each on its cores.")
+    ] = 1,
+    queue: Annotated[int, typer.Option("--queue", metavar="N", help="Requests that may wait.")] = 2,
+    rate: Annotated[
+        float, typer.Option("--rate", metavar="N", help="Requests a second of one address; 0: any number.")
+    ] = 20.0,
+    release: Annotated[
+        bool,
+        typer.Option("--release", help="Write the verdict on the golden image beside the file, and end."),
+    ] = False,
+) -> None:
+    """Serve a released file over HTTP. $MODELPARITY_API_KEY, if set, is asked of clients."""
+    from modelparity import commands_serve
+
+    commands_serve.serve(artifact, host, port, threads, copies, queue, rate, release)
 
 
 @app.command()

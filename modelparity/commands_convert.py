@@ -285,8 +285,8 @@ def _artifact(wanted: Request) -> Written:
             witnesses = ""
             if wanted.maker == routes.ONNX2TF and wanted.quantization == "fp32" and wanted.verify:
                 progress.stage("comparing the two routes")
-                found = routes.compared(session, spec.name)
-                witnesses = f"{routes.table(found)}\n{found.verdict}"
+                found = routes.compared(session, spec.name, progress.stage)
+                witnesses = routes.words(found)
     return Written(
         str(wanted.output),
         spec.name,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters import CONVERTERS
@@ -16,17 +19,21 @@ from modelparity.errors import BadInputError
 from modelparity.faults import StoppedError
 from modelparity.session import Session
 from parity.cells import Cell
-from parity.expectations import Limitation, expectation_of
-from parity.faults import FAULTS, FLOAT, INT8, Fault
+from parity.evidence import harness_digest
+from parity.expectations import EXPECTATIONS, Limitation, expectation_of
+from parity.faults import FAULTS, FLOAT, FP16, INT8, Fault
 from parity.mutation import HONEST, Mutation
 from parity.reference import reference_key
-from parity.results import FaultRecord
-from reports.words import GLYPHS
+from parity.results import FaultRecord, ScoredCell, read_scored, scored_line
+from reports.catches import TABLE
+from reports.kill_table import kill_table
+from reports.words import GLYPHS, trim
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
-QUANTIZATIONS = (*FLOAT, *INT8)
+QUANTIZATIONS = (*FLOAT, *FP16, *INT8)
+_LONGEST = 200  # letters of a text in a table that is kept
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Score:
     faults: tuple[FaultRecord, ...]
     honest: tuple[FaultRecord, ...]
     skipped: tuple[tuple[str, str], ...]
+    cells: tuple[ScoredCell, ...] = ()
 
     @property
     def asked(self) -> list[FaultRecord]:
@@ -55,8 +63,11 @@ class Score:
         return bool(self.asked) and not self.survivors and not self.red
 
 
-def mutate(model: str | None, format: str | None, fault: str | None, as_json: bool) -> bool:
-    """Scores the cells and prints the table; returns whether every visible fault was killed."""
+def mutate(model: str | None, format: str | None, fault: str | None, output: Path, as_json: bool) -> bool:
+    """Scores the cells, prints the table, and writes it to `output` unless one fault alone was asked for.
+
+    Returns whether every visible fault was killed.
+    """
     models = [named.model_named(model).name] if model else list(MODELS)
     formats = [named.known_as("format", format, CONVERTERS)] if format else list(CONVERTERS)
     faults = (
@@ -67,7 +78,8 @@ def mutate(model: str | None, format: str | None, fault: str | None, as_json: bo
         Session(on_miss=_quietly(progress.hint)) as session,
     ):
         try:
-            score = scored(session, models, formats, faults, progress.stage)
+            on_cell = None if fault else Table(output).add
+            score = scored(session, models, formats, faults, progress.stage, on_cell)
         except KeyboardInterrupt:
             raise StoppedError("stopped; what was found is kept, run again to go on") from None
     if not score.asked and not score.red:
@@ -85,12 +97,19 @@ def scored(
     formats: Sequence[str],
     faults: Sequence[Fault],
     on_stage: Callable[[str], None] = lambda _: None,
+    on_cell: Callable[[ScoredCell], None] | None = None,
 ) -> Score:
     """Scores the models' cells, formats side by side; records in the order of models, formats and faults."""
 
     def lane(format: str) -> list[Score]:
         cells = (Cell(model, format, each) for model in models for each in QUANTIZATIONS)
-        return [_cell(session, cell, faults, on_stage) for cell in cells if cell in session.expectations]
+        found = []
+        for cell in (cell for cell in cells if cell in session.expectations):
+            found.append(_cell(session, cell, faults, on_stage))
+            if on_cell:
+                for judged in found[-1].cells:
+                    on_cell(judged)
+        return found
 
     with ThreadPoolExecutor(max_workers=len(formats)) as pool:
         futures = [pool.submit(lane, format) for format in formats]
@@ -102,7 +121,8 @@ def scored(
     order = {model: place for place, model in enumerate(models)}
     faulty = sorted((r for score in found for r in score.faults), key=lambda record: order[record.model])
     honest = tuple(record for score in found for record in score.honest)
-    return Score(tuple(faulty), honest, tuple(pair for score in found for pair in score.skipped))
+    skipped = tuple(pair for score in found for pair in score.skipped)
+    return Score(tuple(faulty), honest, skipped, tuple(cell for score in found for cell in score.cells))
 
 
 def _cell(session: Session, cell: Cell, faults: Sequence[Fault], on_stage: Callable[[str], None]) -> Score:
@@ -112,8 +132,8 @@ def _cell(session: Session, cell: Cell, faults: Sequence[Fault], on_stage: Calla
     if not wanted:
         return Score((), (), ())
     expectation = expectation_of(cell, session.expectations)
-    if isinstance(expectation, Limitation):
-        return Score((), (), ((cell.id, f"a declared limitation in {expectation.stage}"),))
+    tolerance = expectation.tolerance if isinstance(expectation, Limitation) else expectation
+    foreseen = expectation.stage if isinstance(expectation, Limitation) else ""
     on_stage(f"planting faults in {cell.id}")
     try:
         artifact = session.artifact(cell.model, cell.format, cell.quantization)
@@ -125,15 +145,52 @@ def _cell(session: Session, cell: Cell, faults: Sequence[Fault], on_stage: Calla
         truth,
         cell,
         artifact,
-        expectation,
+        tolerance,
         reference_key(subject, session.stream(cell.model)),
         session.calibration(cell.model),
+        foreseen=foreseen,
     )
     honest = mutation.honest()
+    made = ScoredCell(cell.id, artifact.sha256, harness_digest(), mutation.toolchain, honest.claim)
     if honest.killed:
-        return Score((), (honest,), ())
+        return Score((), (honest,), (), (made,))
     records = tuple(record for fault in wanted for record in mutation.of(fault))
-    return Score(records, (honest,), ())
+    return Score(records, (honest,), (), (replace(made, faults=tuple(map(_trimmed, records))),))
+
+
+def _trimmed(record: FaultRecord) -> FaultRecord:
+    """For a table that is kept: names and lists of a large network's file fill pages."""
+    names = tuple(trim(name, _LONGEST) for name in record.names[:1])
+    return replace(record, detail=trim(record.detail, _LONGEST), names=names)
+
+
+class Table:
+    """A kill table in a folder: `what-it-catches.jsonl`, and the same to read. Whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+
+    def add(self, cell: ScoredCell) -> None:
+        """In the place of what was known of the cell."""
+        with self._lock:
+            path = self._folder / TABLE
+            known = {c.id: c for c in read_scored(path)} if path.is_file() else {}
+            known[cell.id] = cell
+            order = [c.id for c in EXPECTATIONS]
+            cells = sorted(known.values(), key=lambda c: (order.index(c.id) if c.id in order else -1, c.id))
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _write(path, "".join(map(scored_line, cells)))
+            _write(path.with_suffix(".md"), kill_table(cells))
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _not_there(cell: Cell, why: str) -> FaultRecord:
@@ -191,7 +248,7 @@ def cell_id(record: FaultRecord) -> str:
     return f"{record.model}-{record.format}-{record.quantization}"
 
 
-def _table(records: Sequence[FaultRecord]) -> Table:
+def _table(records: Sequence[FaultRecord]) -> RichTable:
     """A row a fault, a column a file: the claim that killed it, or how far it moves an output and lives."""
     from rich.table import Table
     from rich.text import Text

@@ -33,7 +33,16 @@ _USERS = (
     "ModelFileError",
 )
 # What needs no extra is not among them; what is not there beyond these is a fault of ours.
-SERVE = ("onnxruntime", "ai_edge_litert")
+SERVE = (
+    "onnxruntime",
+    "ai_edge_litert",
+    "fastapi",
+    "starlette",
+    "pydantic",
+    "uvicorn",
+    "python_multipart",
+    "prometheus_client",
+)
 PICTURES = ("matplotlib", "sklearn")
 HARNESS = (
     *(

@@ -27,6 +27,7 @@ from modelparity.task_records import task_records
 from modelparity.version import own_version
 from modelparity.worst_pictures import with_picture
 from parity.cells import Cell, columns
+from parity.evidence import harness_digest
 from parity.results import (
     CellRecord,
     Run,
@@ -187,7 +188,7 @@ def _header(cells: Sequence[Cell], weights: dict[str, str], selection: str) -> R
         weights={model: weights[model] for model in models},
         selection=selection,
         machine=machine(),
-        versions={"modelparity": own_version(), **versions()},
+        versions={"modelparity": own_version(), "harness": harness_digest(), **versions()},
         started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         expected=tuple(cell.id for cell in cells),
     )

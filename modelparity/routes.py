@@ -1,39 +1,60 @@
 """Two routes to one TFLite file, and who left: `convert --route onnx` and `python -m modelparity.routes`.
 
-Witnesses are the float files of both routes and the ONNX file between them, on the evaluation stream.
+Witnesses are the float files of both routes, each on the fast kernels that users run and on the runtime's
+plain reference kernels, and the ONNX file between them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from tabulate import tabulate
+from typing import Any
 
 from converters import CONVERTERS, ROUTES
 from converters.second_route import NOT_CARRIED, missing
+from converters.store import Key, digest_of_files
 from converters.workbench import versions_text
 from converters.workers import WorkerCrashedError, WorkerFailedError
 from fixtures.specs import MODELS
 from modelparity import terminal
 from modelparity.arrays import written
 from modelparity.errors import BadInputError
+from modelparity.routes_document import Finding, document, tables
 from modelparity.session import Session
 from parity.cells import Cell
+from parity.evidence import harness_digest
 from parity.expectations import FloatTolerance, Limitation, expectation_of
+from parity.kernels import IMAGES, REFERENCE
+from parity.reference import reference_key
 from parity.witnesses import Agreement, agreement
 
 ONNX2TF = "onnx2tf"
-# What a witness is called -> the converter that makes its file, and the format that runs it.
-_WITNESSES = {
-    "litert-torch": ("tflite", "tflite"),
-    ONNX2TF: (ONNX2TF, "tflite"),
-    "ONNX Runtime": ("onnx", "onnx"),
-}
 CONVERTERS_AND_ROUTES = {**CONVERTERS, **ROUTES}
+TOOLCHAIN = tuple(dict.fromkeys(name for entry in CONVERTERS_AND_ROUTES.values() for name in entry.toolchain))
+_FILE = "agreement.json"
+
+
+@dataclass(frozen=True)
+class _Witness:
+    """`maker` is the converter that makes its file, `format` the one that runs it."""
+
+    name: str
+    maker: str
+    format: str
+    kernels: str = ""
+
+
+_WITNESSES = (
+    _Witness("litert-torch on XNNPACK", "tflite", "tflite"),
+    _Witness("litert-torch on reference kernels", "tflite", "tflite", REFERENCE),
+    _Witness("onnx2tf on XNNPACK", ONNX2TF, "tflite"),
+    _Witness("onnx2tf on reference kernels", ONNX2TF, "tflite", REFERENCE),
+    _Witness("ONNX Runtime", "onnx", "onnx"),
+)
 
 
 def require_extra() -> None:
@@ -44,54 +65,65 @@ def require_extra() -> None:
         )
 
 
-def compared(session: Session, model: str) -> Agreement:
-    """The witnesses of a model against each other; raises what a worker raises."""
+def compared(session: Session, model: str, stage: Callable[[str], None] = lambda _: None) -> Agreement:
+    """The witnesses of a model against each other; raises what a worker raises.
+
+    Those that agreed are kept in the store, and not asked again until one of them, the reference, a bound
+    or the harness changes.
+    """
     subject = session.subject(model)
-    outputs = {}
-    for name, (maker, format) in _WITNESSES.items():
-        artifact, _ = session.bench.artifact(subject, maker, "fp32")
-        outputs[name] = session.bench.run(format, artifact.path, session.feeds(model))
-    expected = expectation_of(Cell(model, "tflite", "fp32"), session.expectations)
-    tolerance = expected.tolerance if isinstance(expected, Limitation) else expected
+    declared = expectation_of(Cell(model, "tflite", "fp32"), session.expectations)
+    tolerance = declared.tolerance if isinstance(declared, Limitation) else declared
     assert isinstance(tolerance, FloatTolerance)
-    return agreement(session.truth(model).reference, outputs, tolerance.floors)
+    makers = dict.fromkeys(witness.maker for witness in _WITNESSES)
+    parts = {name: session.bench.artifact_key(subject, name, "fp32").digest for name in makers} | {
+        "reference": reference_key(subject, session.stream(model)).digest,
+        "tolerance": repr(tolerance),
+        "harness": f"{harness_digest()} {digest_of_files([Path(__file__)])}",
+        "toolchain": versions_text((*TOOLCHAIN, "numpy")),
+    }
+    key = Key(f"{subject.label} witnesses", parts)
+    if entry := session.bench.store.find(key):
+        return _read(entry.path(_FILE))
+    # A toolchain that stops does so before anything slow is run.
+    artifacts = {name: session.bench.artifact(subject, name, "fp32")[0] for name in makers}
+    outputs = {}
+    for witness in _WITNESSES:
+        stage(f"running {witness.name}")
+        feeds = session.feeds(model)[: IMAGES if witness.kernels else None]
+        path = artifacts[witness.maker].path
+        outputs[witness.name] = session.bench.run(witness.format, path, feeds, kernels=witness.kernels)
+    stage("the network itself in float64")
+    found = agreement(session.truth(model).reference, outputs, tolerance)
+
+    def make(folder: Path) -> dict[str, Any]:
+        floors = [[*pair, row] for pair, row in found.floors.items()]
+        (folder / _FILE).write_text(json.dumps({"bound": found.bound, "floors": floors}), encoding="utf-8")
+        return {}
+
+    if found.holds:
+        session.bench.store.get(key, make)
+    return found
 
 
-def table(found: Agreement, style: str = "simple") -> str:
-    """Pairs down, outputs across, in floors."""
-    outputs = list(next(iter(found.floors.values())))
-    rows = [
-        (f"{second} against {first}", *(f"{row[name]:.3g}" for name in outputs))
-        for (first, second), row in found.floors.items()
-    ]
-    return tabulate(rows, ["distance in floors", *outputs], style, disable_numparse=True)
+def _read(path: Path) -> Agreement:
+    data = json.loads(path.read_text(encoding="utf-8"))
+    return Agreement(data["bound"], {(first, second): row for first, second, row in data["floors"]})
 
 
-@dataclass(frozen=True)
-class _Finding:
-    """One network; `good` says whether it came out as declared."""
-
-    text: str
-    good: bool
+def words(found: Agreement) -> str:
+    """Tables and verdict, for a terminal."""
+    return f"{tables(found, 'simple')}\n\n{found.verdict}"
 
 
-def _finding(session: Session, model: str) -> _Finding:
-    declared = NOT_CARRIED.get(model)
+def _finding(session: Session, model: str, stage: Callable[[str], None]) -> Finding:
+    declared = NOT_CARRIED.get(model, "")
     try:
-        found = compared(session, model)
+        found = compared(session, model, stage)
     except (WorkerFailedError, WorkerCrashedError) as error:
-        stopped = f"Stops at `{' '.join(str(error).split())}`."
-        if declared:
-            return _Finding(
-                f"{stopped}\n\nKnown: {declared}.", f"carry {declared.partition(':')[0]} " in str(error)
-            )
-        return _Finding(f"{stopped}\n\n**Not declared** in `converters/second_route.py`.", False)
-    text = f"{table(found, 'github')}\n\n{found.verdict}."
-    if declared:
-        text += (
-            f"\n\n**Declared as not carried**, but carried: delete {model!r} in `converters/second_route.py`."
-        )
-    return _Finding(text, found.holds and not declared)
+        stopped = " ".join(str(error).split())
+        return Finding(None, declared, stopped, f"carry {declared.partition(':')[0]} " in stopped)
+    return Finding(found, declared, "", found.holds and not declared)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -115,30 +147,16 @@ def main(arguments: Sequence[str]) -> int:
                 converters=CONVERTERS_AND_ROUTES,
                 on_miss=lambda label, _: progress.stage(f"making {label}"),
             ) as session:
-                findings[model] = _finding(session, model)
+                findings[model] = _finding(session, model, progress.stage)
+            progress.line(f"{model}: {findings[model].verdict}")
             progress.advance()
     with written(asked.output) as file:
-        file.write(_document(findings).encode())
+        file.write(document(findings, versions_text(TOOLCHAIN)).encode())
     terminal.say(f"wrote {asked.output}")
     bad = [model for model, finding in findings.items() if not finding.good]
     if bad:
         terminal.say(f"FAIL: {', '.join(bad)}")
     return 1 if bad else 0
-
-
-def _document(findings: dict[str, _Finding]) -> str:
-    toolchain = tuple(
-        dict.fromkeys(name for entry in CONVERTERS_AND_ROUTES.values() for name in entry.toolchain)
-    )
-    parts = [
-        "# The second route: PyTorch -> ONNX -> TFLite",
-        "Float files by two toolchains that share nothing behind the exported program, and the ONNX file "
-        "between, on the evaluation stream with the weights of the goldens. A floor is the network's own "
-        "float32 error; distances are of the worst image. Written by `tox -e routes`.",
-        *(f"## {model}\n\n{finding.text}" for model, finding in findings.items()),
-        f"## Versions\n\n{versions_text(toolchain)}.",
-    ]
-    return "\n\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ class Session:
 
     def _stream(self, model: str) -> Stream:
         subject = self.subject(model)
-        return evaluation_stream(subject.spec, subject.input_size, self.effort.stream)
+        return evaluation_stream(subject.spec, subject.input_size, self.effort.stream, self.effort.seed)
 
     def _calibration(self, model: str) -> Calibration:
         subject = self.subject(model)

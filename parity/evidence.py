@@ -10,6 +10,7 @@ from typing import Any
 
 from converters.store import Entry, Key, digest_of_files
 from converters.workbench import Calibration, Subject, Workbench, versions_text
+from fixtures import worst_inputs
 from parity.cells import Cell
 from parity.expectations import Expectation
 from parity.judge import Effort, Truth
@@ -41,6 +42,7 @@ def evidence_key(
         "reference": reference_key.digest,
         "expectation": repr(expectation),
         "effort": repr(effort),
+        "worst inputs": worst_inputs.digest(cell.id),
         "harness": harness_digest(),
         "toolchain": versions_text((*converter.toolchain, "torchvision", "pillow", "numpy", "hypothesis")),
     }

@@ -6,17 +6,20 @@ the network, `options` says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from converters.workbench import Feeds
 from fixtures.specs import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from parity.judge import Truth
 
 Options = Callable[[Truth], Mapping[str, Any]]
+Feeding = Callable[[Truth], Sequence[Feeds]]
 FLOAT = ("fp32",)
+FP16 = ("fp16",)
 INT8 = ("int8_dynamic", "int8_static")
 _OTHER_MEAN = _OTHER_STD = (0.5, 0.5, 0.5)
 
@@ -26,16 +29,20 @@ class Fault:
     """`on` are the quantizations whose files it is planted in.
 
     `contract` faults break what the file promises and are visible by that, however its numbers come
-    out. Of `strengths`, weakest first, the first that is noticed ends the search. A fault without a
-    `plant` is not in the file: `judged_as` is the quantization that it is passed off as, `resampled`
-    says that the stream is prepared with the other resampling.
+    out. Of `strengths`, weakest first, the first that is noticed ends the search. Of a fault in one
+    channel, up to `places` channels are tried until one moves an output: a dead channel is no fault.
+    `feeds` are what the network itself would have to be fed to do what the file does, exactly. A fault
+    without a `plant` is not in the file: `judged_as` is the quantization that it is passed off as,
+    `resampled` says that the stream is prepared with the other resampling.
     """
 
     name: str
     because: str
     plant: str = ""
     options: Options = lambda _: {}
+    feeds: Feeding | None = None
     strengths: tuple[float, ...] = ()
+    places: int = 1
     on: tuple[str, ...] = FLOAT
     contract: bool = False
     detection: bool = False  # for detectors alone
@@ -71,6 +78,17 @@ def _bytes_for_unit(truth: Truth) -> Mapping[str, Any]:
     return _rescaled((255, 255, 255), tuple(254 * mean / std))
 
 
+def _fed(options: Options) -> Feeding:
+    """The stream in float64, rescaled as the file does it in float32: nothing is rounded away."""
+
+    def feeds(truth: Truth) -> list[Feeds]:
+        scale, shift = (np.array(options(truth)[name]).reshape(1, -1, 1, 1) for name in ("scale", "shift"))
+        images = (feed["image"].astype(np.float64) for feed in truth.reference.feeds)
+        return [{"image": image * scale + shift} for image in images]
+
+    return feeds
+
+
 def _first(truth: Truth) -> Mapping[str, Any]:
     return {"name": next(iter(truth.reference.floors))}
 
@@ -103,15 +121,35 @@ def _input_size(truth: Truth) -> Mapping[str, Any]:
     return {"size": truth.subject.input_size}
 
 
+def _down(_: Truth) -> Mapping[str, Any]:
+    return {"step": -1}
+
+
 _OFF = (1.01, 1.02, 1.1, 2.0)
-_BOTH = (*FLOAT, *INT8)
+_LITTLE = (1.002, 1.02, 1.1, 2.0)
+_ROUNDED = (*FP16, *INT8)
+_ALL = (*FLOAT, *_ROUNDED)
+_PLACES = 6
 
 _CATALOGUE = (
     # weights
-    Fault("weight_row_scaled", "a normalisation folded with another variance", "row_scaled", strengths=_OFF),
-    Fault("weight_row_zeroed", "a channel that a pruner took for dead", "row_zeroed"),
-    Fault("bias_dropped", "a bias left behind in folding", "bias_dropped", on=_BOTH),
-    Fault("channels_swapped", "weights permuted, what reads them not", "channels_swapped", on=_BOTH),
+    Fault(
+        "weight_row_scaled",
+        "a normalisation folded with another variance",
+        "row_scaled",
+        strengths=_OFF,
+        places=_PLACES,
+    ),
+    Fault("weight_row_zeroed", "a channel that a pruner took for dead", "row_zeroed", places=_PLACES),
+    Fault("bias_dropped", "a bias left behind in folding", "bias_dropped", places=_PLACES, on=_ALL),
+    Fault(
+        "channels_swapped",
+        "weights permuted, what reads them not",
+        "channels_swapped",
+        places=_PLACES,
+        on=_ALL,
+    ),
+    Fault("alike_swapped", "the same, of two channels that are much alike", "alike_swapped", on=_ROUNDED),
     Fault("square_transposed", "in x out for out x in, which a square hides", "square_transposed"),
     Fault(
         "stale_checkpoint",
@@ -126,8 +164,8 @@ _CATALOGUE = (
         strengths=(0.0001, 0.001),
     ),
     Fault("half_precision", "weights that went through float16 on the way", "float16_weights"),
-    Fault("flipped_byte", "a damaged disk or download", "flipped_byte", on=_BOTH),
-    Fault("truncated", "an interrupted download", "truncated", contract=True, on=_BOTH),
+    Fault("flipped_byte", "a damaged disk or download", "flipped_byte", on=_ALL),
+    Fault("truncated", "an interrupted download", "truncated", contract=True, on=_ALL),
     # operators
     Fault("epsilon", "1e-5 for 1e-6: another framework's default", "epsilon"),
     Fault("align_corners", "corners for centres, or centres for corners", "align_corners"),
@@ -139,10 +177,18 @@ _CATALOGUE = (
     Fault("block_skipped", "a residual branch optimised away", "skip_block"),
     Fault("activation_dropped", "a non-linearity lost in fusing", "drop_activation"),
     # preprocessing
-    Fault("wrong_mean", "0.5 for ImageNet's, or normalised though fed 0..1", "input_rescaled", _wrong_mean),
-    Fault("wrong_std", "0.5 for ImageNet's, or ImageNet's for 1", "input_rescaled", _wrong_std),
+    Fault(
+        "wrong_mean",
+        "0.5 for ImageNet's, or normalised though fed 0..1",
+        "input_rescaled",
+        _wrong_mean,
+        _fed(_wrong_mean),
+    ),
+    Fault(
+        "wrong_std", "0.5 for ImageNet's, or ImageNet's for 1", "input_rescaled", _wrong_std, _fed(_wrong_std)
+    ),
     Fault("bgr_for_rgb", "an image library that reads blue first", "channels_reversed"),
-    Fault("bytes_for_unit", "0..255 for 0..1", "input_rescaled", _bytes_for_unit),
+    Fault("bytes_for_unit", "0..255 for 0..1", "input_rescaled", _bytes_for_unit, _fed(_bytes_for_unit)),
     Fault("image_transposed", "columns first", "input_transposed"),
     Fault("wrong_resampling", "bilinear for bicubic, or bicubic for bilinear", resampled=True),
     # outputs
@@ -166,33 +212,44 @@ _CATALOGUE = (
     Fault("category_off_by_one", "the background counted as a class", "category_shifted", detection=True),
     Fault("corners_y_first", "y1, x1, y2, x2 for x1, y1, x2, y2", "corners_reordered", detection=True),
     Fault("boxes_as_extents", "x, y, width, height for corners", "boxes_as_extents", detection=True),
+    # float16
+    Fault("half_label", "a float file under a float16 name", contract=True, judged_as="fp16"),
+    Fault("half_place", "one float16 weight the next number up", "one_place", on=FP16),
+    Fault("half_cut_off", "bits cut off instead of rounded to nearest", "cut_off", on=FP16),
+    Fault("half_flushed", "subnormal weights that became 0", "subnormals_flushed", on=FP16),
+    Fault("bfloat16", "weights that went through bfloat16 on the way", "bfloat16_weights", on=FP16),
     # int8
     Fault("int8_label", "a float file under an int8 name", contract=True, judged_as="int8_static"),
-    Fault("float_weights", "int8 in name, float in what it stores", "float_weights", on=INT8, contract=True),
+    Fault(
+        "float_weights",
+        "rounded in name, float in what it stores",
+        "float_weights",
+        on=_ROUNDED,
+        contract=True,
+    ),
     Fault("int8_step", "one int8 weight one step up", "one_step", on=INT8),
+    Fault("int8_step_down", "one int8 weight one step down", "one_step", _down, on=INT8),
     Fault("int8_layer_steps", "a layer rounded up instead of to nearest", "layer_steps", on=INT8),
+    Fault("bias_step", "one number of a bias one step, or one last place, up", "bias_step", on=_ROUNDED),
     Fault("weight_zero_point", "symmetric weights read about 1", "weight_zero_point", on=INT8),
     Fault(
-        "weight_scale",
-        "a scale of max |w| / 127 taken over more",
-        "weight_scale",
-        strengths=_OFF[1:],
-        on=INT8,
+        "weight_scale", "a scale of max |w| / 127 taken over more", "weight_scale", strengths=_LITTLE, on=INT8
     ),
+    Fault("weight_scale_finer", "and over less", "weight_scale", strengths=(0.998, 0.98, 0.9), on=INT8),
     Fault("scales_swapped", "scales along the wrong axis", "scales_swapped", on=INT8),
     Fault("activation_zero_point", "rounded the other way", "activation_zero_point", on=("int8_static",)),
     Fault(
         "activation_read_otherwise",
         "a producer's scale and a consumer's, each right by itself",
         "activation_read_otherwise",
-        strengths=_OFF[1:],
+        strengths=_LITTLE,
         on=("int8_static",),
     ),
     Fault(
         "activation_scale",
         "a range calibrated on other images",
         "activation_scale",
-        strengths=_OFF[1:],
+        strengths=(1.005, 1.02, 1.1, 2.0),
         on=("int8_static",),
     ),
 )

@@ -7,34 +7,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from converters.artifact import Description
 from converters.card import card_of
 from converters.lineage import Ranges
 from converters.quantization import QUANTIZATIONS
 from converters.workbench import Calibration, Outputs, Subject, Workbench
 from converters.workers import CONVERT_TIMEOUT_S, WorkerFailedError
+from fixtures import worst_inputs
 from fixtures.strategies import DrawnImage
-from parity import claims, constant, kernels, lineage, metamorphic, preprocessing
+from parity import claims, constant, kernels, lineage, metamorphic, preprocessing, worst
 from parity.cells import Cell
 from parity.decisions import decisions
 from parity.detections import paired
 from parity.drawn import falsify
 from parity.expectations import FloatTolerance, QuantizedTolerance
-from parity.metrics import OutputError
+from parity.metrics import Array, OutputError
 from parity.reference import DrawnReference, Reference
-from parity.results import Claim, SampleRecord
+from parity.results import Claim, SampleRecord, WorstRecord
 
 RUN_THREADS = 1  # toolchains are proven side by side, a core each
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How hard a cell is looked at: stream length, drawn inputs, batches, a second conversion."""
+    """How hard a cell is looked at: stream length, drawn and found inputs, batches, a second conversion.
+
+    Another `seed` is another stream and other draws; `threads` are those that the file runs on.
+    """
 
     stream: int = 12
     draws: int = 5
-    batches: tuple[int, ...] = (1, 3, 5)
+    batches: tuple[int, ...] = (3, 5)  # the stream itself runs at 1
     convert_again: bool = True
+    replay: bool = True
+    seed: int = 0
+    threads: int = RUN_THREADS
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ class Judge:
         self.stage = "load"
         self.claims: list[Claim] = []
         self.samples: list[SampleRecord] = []
+        self.worst: list[WorstRecord] = []
         self.description: Description | None = None
         self.headline = ""
         self.outputs: Sequence[Outputs] = ()  # of the stream, once it ran
@@ -111,6 +121,8 @@ class Judge:
         if self._dynamic and self._free_size:
             self.claims.append(self._another_size())
         self._drawn()
+        if self._effort.replay:
+            self._replayed()
         made, left = constant.image(self._run, self._truth, self._tolerance)
         self.claims += made
         self.not_asked |= left
@@ -118,7 +130,9 @@ class Judge:
         self.claims += made
         if why:
             self.not_asked["padding"] = why
-        self.claims += metamorphic.threads(self._run, reference, outputs, self._tolerance)
+        self.claims += metamorphic.threads(
+            self._run, reference, outputs, self._tolerance, self._effort.threads
+        )
         if self._bench.converters[self._cell.format].reference_kernels:
             if reason := kernels.skipped(self._cell):
                 self.not_asked["kernels"] = reason
@@ -126,8 +140,9 @@ class Judge:
                 self.claims += self._kernels(outputs)
 
     def _run(
-        self, feeds: Sequence[Mapping[str, Any]], fresh: bool = False, threads: int = RUN_THREADS
+        self, feeds: Sequence[Mapping[str, Any]], fresh: bool = False, threads: int | None = None
     ) -> list[Outputs]:
+        threads = threads or self._effort.threads
         return self._bench.run(self._cell.format, self._path, feeds, threads=threads, fresh=fresh)
 
     def _declared(self, description: Description) -> None:
@@ -160,13 +175,14 @@ class Judge:
     def _lineage(self) -> None:
         """A quantized file against the float file that it was made from."""
         worker = self._bench.workers[self._cell.format]
-        source = self._bench.artifact(self._truth.subject, self._cell.format, "fp32")[0].path
+        made_from, _ = self._bench.artifact(self._truth.subject, self._cell.format, "fp32")
+        source = made_from.path
 
         def call(function: str, *arguments: Any) -> Any:
             return worker.call(function, *arguments, timeout=CONVERT_TIMEOUT_S).value
 
         def observe(names: list[str]) -> Ranges:
-            return dict(call("converters.lineage:observed_ranges", source, self._calibration.feeds, names))
+            return self._bench.observed_ranges(made_from, self._calibration, names)
 
         found = call("converters.lineage:lineage", self._path, source)
         if not self._foreign:
@@ -215,7 +231,7 @@ class Judge:
         """What is wrong on an image; "" if they are finite, in range and, in float, right."""
         signature = self._truth.subject.signature
         try:
-            (outputs,) = self._run([drawn.feeds])
+            outputs = self._together(drawn.array)
         except WorkerFailedError as error:
             return f"does not run: {error}"
         runs = [(drawn.description, outputs)]
@@ -228,6 +244,13 @@ class Judge:
             if not claim.passed:
                 return f"{claim.name}: {claim.observed}, but should be {claim.bound} {claim.detail}"
         return self._drawn_parity(drawn.feeds, outputs) if isinstance(self._tolerance, FloatTolerance) else ""
+
+    def _together(self, images: Array) -> Outputs:
+        """Outputs of [N, ...] images; one at a time where the format takes no batch."""
+        if self._dynamic:
+            return self._run([{"image": images}])[0]
+        apart = self._run([{"image": image[None]} for image in images])
+        return {name: np.concatenate([outputs[name] for outputs in apart]) for name in apart[0]}
 
     def _another_size(self) -> Claim:
         image = self._truth.reference.feeds[0]["image"]
@@ -245,7 +268,7 @@ class Judge:
 
     def _drawn(self) -> None:
         """Constant, extreme and synthetic images: finite and in range; float files also within the floor."""
-        falsified = falsify(self._truth.subject, self._trouble, self._effort.draws, 2 if self._dynamic else 1)
+        falsified = falsify(self._truth.subject, self._trouble, self._effort.draws, self._effort.seed)
         because = "a network meets more than photographs: black, white, noise, edges, values out of range"
         self.claims.append(
             Claim(
@@ -257,6 +280,24 @@ class Judge:
                 detail=falsified.message if falsified else "",
             )
         )
+
+    def _replayed(self) -> None:
+        """The worst inputs that searches have found."""
+        truth = self._truth
+        inputs = worst_inputs.stored(self._cell.id)
+        if not inputs:
+            self.not_asked["worst_input"] = f"none is stored; `modelparity search {self._cell.id}` finds one"
+        made, self.worst = worst.replayed(
+            self._bench,
+            truth.subject,
+            truth.reference,
+            truth.drawn,
+            self._tolerance,
+            self._run,
+            inputs,
+            self.claims,
+        )
+        self.claims += made
 
     def _drawn_parity(self, feed: Mapping[str, Any], outputs: Outputs) -> str:
         assert isinstance(self._tolerance, FloatTolerance)

@@ -75,11 +75,14 @@ def again(run: Run, reference: Reference, outputs: Sequence[Outputs]) -> list[Cl
     ]
 
 
-def threads(run: Run, reference: Reference, outputs: Sequence[Outputs], tolerance: Tolerance) -> list[Claim]:
-    """The first image on two threads; one claim an output."""
+def threads(
+    run: Run, reference: Reference, outputs: Sequence[Outputs], tolerance: Tolerance, ran: int = 1
+) -> list[Claim]:
+    """The first image on two threads, or on one if the outputs `ran` on two; one claim an output."""
     because = "threads sum in another order, and may change nothing else"
-    (split,) = run(reference.feeds[:1], threads=THREADS)
-    detail = f"{THREADS} threads against 1, on {reference.names[0]}"
+    other = 1 if ran == THREADS else THREADS
+    (split,) = run(reference.feeds[:1], threads=other)
+    detail = f"{other} threads against {ran}, on {reference.names[0]}"
     found = _distances(reference, split, outputs[0], tolerance, "threads", because, detail)
     if isinstance(found, Claim):
         return [found]

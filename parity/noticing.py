@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from converters.artifact import BrokenModelError, NotAModelError
 from converters.workbench import Outputs
@@ -26,7 +26,7 @@ class FailedClaimError(Exception):
 
 
 class UntilFailed(list[Claim]):
-    """A judge's claims, of which the first false one ends the judging."""
+    """A judge's claims, of which the first false one ends the judging; those made with it are kept."""
 
     def append(self, claim: Claim, /) -> None:
         super().append(claim)
@@ -34,20 +34,24 @@ class UntilFailed(list[Claim]):
             raise FailedClaimError(claim)
 
     def __iadd__(self, claims: Iterable[Claim], /) -> UntilFailed:  # type: ignore[misc,override]
+        claims = list(claims)
+        self.extend(claims)
         for claim in claims:
-            self.append(claim)
+            if claim.status == "failed":
+                raise FailedClaimError(claim)
         return self
 
 
 @dataclass(frozen=True)
 class Verdict:
     """`claim` is the first false one, or else the first undecided one, "" if all hold; `outputs` are those
-    of the stream, if it ran.
+    of the stream, if it ran; `said` is the detail of every false claim made until then.
     """
 
     claim: str
     detail: str
     outputs: Sequence[Outputs] = ()
+    said: str = ""
 
 
 def noticed(judge: Judge) -> Verdict:
@@ -56,7 +60,8 @@ def noticed(judge: Judge) -> Verdict:
     try:
         judge.judge()
     except FailedClaimError as failed:
-        return _verdict(failed.claim, judge.outputs)
+        said = "\n".join(claim.detail for claim in judge.claims if claim.status == "failed")
+        return replace(_verdict(failed.claim, judge.outputs), said=said)
     except (BrokenModelError, NotAModelError) as error:
         return Verdict(LOADS, str(error))
     except (WorkerFailedError, WorkerCrashedError) as error:
@@ -70,6 +75,29 @@ def _verdict(claim: Claim | None, outputs: Sequence[Outputs]) -> Verdict:
         return Verdict("", "every claim holds", outputs)
     words = f"{claim.output or ''} {claim.observed}, but should be {claim.sense} {claim.bound}"
     return Verdict(claim.name, f"{words.strip()} {claim.detail}".strip(), outputs)
+
+
+def share_of_error(reference: Reference, got: Sequence[Outputs], honest: Sequence[Outputs]) -> float:
+    """How far a file strays from the honest one, as a share of the honest one's error against float64.
+
+    Root-mean-square over the stream, the most of any output; inf where nothing can be compared.
+    """
+    moved: dict[str, list[float]] = {}
+    for mutated, right in zip(got, honest, strict=True):
+        shapes = {name: value.shape for name, value in mutated.items()}
+        if shapes != {name: value.shape for name, value in right.items()}:
+            return math.inf
+        pair = paired(reference.task, mutated, right)
+        for name in reference.floors:
+            if pair.expected[name].size:
+                moved.setdefault(name, []).append(pair.rms(name))
+    own: dict[str, list[float]] = {}
+    for pair in reference.paired(honest):
+        for name in reference.floors:
+            if pair.expected[name].size:
+                own.setdefault(name, []).append(pair.rms(name))
+    shares = [math.hypot(*moved[name]) / max(math.hypot(*own[name]), math.ulp(0)) for name in moved]
+    return math.inf if any(map(math.isnan, shares)) else max(shares, default=0.0)
 
 
 def distance(reference: Reference, got: Sequence[Outputs], honest: Sequence[Outputs]) -> float:

@@ -109,6 +109,7 @@ def judged(record: CellRecord, judge: Judge) -> tuple[CellRecord, Outcome | None
         record,
         claims=(*judge.claims, *record.claims),
         samples=tuple(judge.samples),
+        worst=tuple(judge.worst),
         headline=judge.headline,
         not_asked=judge.not_asked,
     )

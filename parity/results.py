@@ -146,12 +146,30 @@ class SampleRecord:
 
 
 @dataclass(frozen=True)
+class WorstRecord:
+    """One output on the worst input that a search has found, beside the stream's worst image.
+
+    Both numbers are in `unit` ("floors", "dB", or "matched", a share of detections); `stream` is None where
+    the stream was not judged. `input` says in words what the input is.
+    """
+
+    output: str
+    unit: str
+    stream: Number | str | None
+    found: Number | str
+    input: str
+
+
+@dataclass(frozen=True)
 class FaultRecord:
     """One fault planted in one cell's file, and the claim that noticed it.
 
     `observed` is how far it moves an output, in units of the network's own float32 error, "inf" where
     nothing can be compared, None where the file was refused before it ran. `strength` is the one tried,
     of faults that have one. `missing` says why the fault does not apply to the file; nothing was asked then.
+    `names` are the stored numbers that were changed, `named` whether a false claim's words have one of them.
+    `of_own_error`, of quantized files, is how far the fault moves an output as a share of the file's own
+    error against float64 (rms over a few images, the most of any output): below 1 it hides in rounding.
     """
 
     name: str
@@ -166,10 +184,29 @@ class FaultRecord:
     observed: Number | str | None = None
     detail: str = ""
     missing: str = ""
+    names: tuple[str, ...] = ()
+    named: bool = False
+    of_own_error: Number | str | None = None
 
     @property
     def survived(self) -> bool:
         return self.visible and not self.killed
+
+
+@dataclass(frozen=True)
+class ScoredCell:
+    """What became of every fault that was planted in one cell's file.
+
+    `sha256` names the file, `harness` the sources that judged it. `refused` is the claim that the file as
+    it is failed; nothing was planted then.
+    """
+
+    id: str
+    sha256: str
+    harness: str
+    versions: str
+    refused: str = ""
+    faults: tuple[FaultRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -255,6 +292,7 @@ class CellRecord:
     versions: Mapping[str, str] = field(default_factory=dict)
     reproduce: tuple[str, ...] = ()
     not_asked: Mapping[str, str] = field(default_factory=dict)  # claims that were left out, and why
+    worst: tuple[WorstRecord, ...] = ()  # on the inputs that a search has found
     cached: bool = False  # evidence taken from an earlier run whose inputs were all the same
     task: TaskRecord | None = None
     picture: Picture | None = None
@@ -372,6 +410,7 @@ def cell_from_json(data: Mapping[str, Any]) -> CellRecord:
     data["outcome"] = _OUTCOMES[outcome.pop("status")](**outcome)
     data["claims"] = tuple(Claim(**claim) for claim in data["claims"])
     data["samples"] = tuple(SampleRecord(**sample) for sample in data["samples"])
+    data["worst"] = tuple(WorstRecord(**worst) for worst in data.get("worst", ()))
     data["cost"] = cost_from_json(data["cost"])
     data["reproduce"] = tuple(data["reproduce"])
     if data["artifact"] is not None:
@@ -394,6 +433,31 @@ def task_from_json(data: Mapping[str, Any]) -> TaskRecord:
 def cost_from_json(data: Mapping[str, Any]) -> Cost:
     ends = data.get("latency_interval")
     return Cost(**{**data, "latency_interval": (ends[0], ends[1]) if ends else None})
+
+
+def fault_from_json(data: Mapping[str, Any]) -> FaultRecord:
+    return FaultRecord(**{**data, "names": tuple(data.get("names", ()))})
+
+
+def scored_line(cell: ScoredCell) -> str:
+    """A line of a kill table; what a fault's record leaves at its default is left out."""
+    given = [{k: v for k, v in asdict(fault).items() if v not in (None, "", ())} for fault in cell.faults]
+    return _line({"kind": "scored", "schema": SCHEMA, **asdict(cell), "faults": given})
+
+
+def read_scored(path: Path) -> tuple[ScoredCell, ...]:
+    """The cells of a kill table, a later line replacing an earlier one. Raises `ValueError`."""
+    found: dict[str, ScoredCell] = {}
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            data = json.loads(text)
+            if (data.pop("kind"), data.pop("schema")) != ("scored", SCHEMA):
+                raise ValueError("another kind of record")
+            data["faults"] = tuple(fault_from_json(fault) for fault in data["faults"])
+            found[data["id"]] = ScoredCell(**data)
+        except (KeyError, AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}:{number}: not a line of a kill table; run mutate again") from error
+    return tuple(found.values())
 
 
 def outcome_of(claims: Sequence[Claim] | Iterable[Claim]) -> Outcome:

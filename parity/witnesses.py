@@ -12,6 +12,8 @@ from itertools import combinations
 
 import numpy as np
 
+from parity.detections import paired
+from parity.expectations import FloatTolerance
 from parity.metrics import Array, compare
 from parity.reference import Reference
 
@@ -21,14 +23,33 @@ TRUTH = "PyTorch float64"
 
 @dataclass(frozen=True)
 class Agreement:
-    """`floors` maps a pair of witnesses to the distance between them by output; `left` are those that
-    are further than `bound` from float64, `parted` the pairs of the others that far from each other.
+    """`floors` maps a pair of witnesses to the distance between them by output, `bound` is the most that
+    a right one may be from float64.
     """
 
     bound: float
     floors: Mapping[tuple[str, str], Mapping[str, float]]
-    left: tuple[str, ...]
-    parted: tuple[tuple[str, str], ...]
+
+    @property
+    def witnesses(self) -> tuple[str, ...]:
+        """All of them, float64 first."""
+        return tuple(dict.fromkeys(name for pair in self.floors for name in pair))
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """Those that are further than `bound` from float64."""
+        return tuple(n for n in self.witnesses[1:] if not self.distance(TRUTH, n) <= self.bound)
+
+    @property
+    def parted(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of the others that are further apart than each of two may bring them."""
+        gone = {TRUTH, *self.left}
+        return tuple(p for p in self.floors if not gone & {*p} and not self.distance(*p) <= 2 * self.bound)
+
+    def distance(self, first: str, second: str) -> float:
+        """Of two witnesses in either order, the greatest over the outputs."""
+        pair = (first, second) if (first, second) in self.floors else (second, first)
+        return max(self.floors[pair].values())
 
     @property
     def holds(self) -> bool:
@@ -37,44 +58,47 @@ class Agreement:
     @property
     def verdict(self) -> str:
         """One line."""
-        names = [name for pair in self.floors for name in pair if name != TRUTH]
-        others = [name for name in dict.fromkeys(names) if name not in self.left]
+        others = [name for name in self.witnesses[1:] if name not in self.left]
         if self.left:
-            stayed = f", while {', '.join(others)} agree{'' if len(others) > 1 else 's'}" if others else ""
-            return f"{', '.join(self.left)} left {TRUTH} by more than {self.bound:g} floors{stayed}"
+            stayed = f", while {'; '.join(others)} agree{'' if len(others) > 1 else 's'}" if others else ""
+            return f"{'; '.join(self.left)} left {TRUTH} by more than {self.bound:g} floors{stayed}"
         if self.parted:
             pairs = "; ".join(" and ".join(pair) for pair in self.parted)
             return f"{pairs} differ by more than {2 * self.bound:g} floors, though each is near {TRUTH}"
-        return f"{', '.join(others)} agree with {TRUTH} within {self.bound:g} floors, so with each other"
+        return f"All {len(others)} agree with {TRUTH} within {self.bound:g} floors, so with each other"
 
 
-def agreement(reference: Reference, witnesses: Mapping[str, Sequence[Outputs]], bound: float) -> Agreement:
-    """Every witness against float64, then every pair of them, over the whole stream.
+def agreement(
+    reference: Reference, witnesses: Mapping[str, Sequence[Outputs]], tolerance: FloatTolerance
+) -> Agreement:
+    """Every witness against float64, then every pair of them, over the stream.
 
-    Each is judged against float64 by `bound`, and pairs by twice that: each of two may use it up.
+    A slow witness may have seen only its first images; two are compared where both have looked. Each is
+    judged against float64 by the tolerance, and pairs by twice that.
     """
-    truth = [
-        {name: values[index] for name, values in reference.outputs.items()}
-        for index in range(len(reference.feeds))
-    ]
+    seen = len(reference.feeds)
+    if empty := [name for name, outputs in witnesses.items() if not 0 < len(outputs) <= seen]:
+        raise ValueError(f"outputs of 1 to {seen} images, but not those of {', '.join(empty)}")
+    truth = [{name: values[i] for name, values in reference.outputs.items()} for i in range(seen)]
     everyone = {TRUTH: truth, **witnesses}
     floors = {
-        pair: {
-            name: _worst(
-                [out[name] for out in everyone[pair[1]]], [out[name] for out in everyone[pair[0]]], name
-            )
-            / reference.floors[name]
-            for name in reference.outputs
-        }
-        for pair in combinations(everyone, 2)
+        (first, second): _floors(reference, everyone[first], everyone[second], tolerance.matched)
+        for first, second in combinations(everyone, 2)
     }
-    left = tuple(n for n in witnesses if not max(floors[TRUTH, n].values()) <= bound)
-    parted = tuple(
-        pair
-        for pair, found in floors.items()
-        if not {TRUTH, *left} & {*pair} and not max(found.values()) <= 2 * bound
-    )
-    return Agreement(bound, floors, left, parted)
+    return Agreement(tolerance.floors, floors)
+
+
+def _floors(
+    reference: Reference, first: Sequence[Outputs], second: Sequence[Outputs], matched: float
+) -> dict[str, float]:
+    """By output, `second` against `first`; infinite where fewer detections than `matched` have a partner."""
+    pairs = [paired(reference.task, got, want) for want, got in zip(first, second, strict=False)]
+    if np.mean([pair.share for pair in pairs]) < matched:
+        return dict.fromkeys(reference.floors, float("inf"))
+    return {
+        name: _worst([p.observed[name] for p in pairs], [p.expected[name] for p in pairs], name) / floor
+        for name, floor in reference.floors.items()
+    }
 
 
 def _worst(observed: Sequence[Array], expected: Sequence[Array], name: str) -> float:

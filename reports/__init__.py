@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from parity.results import Run, read_run
+from reports.catches import catches
 from reports.junit import junit
 from reports.machine import machine_readable
 from reports.markdown import markdown
@@ -35,7 +36,6 @@ FORMATS = {
     "report.json": machine_readable,
     "report.md": markdown,
     "report.html": page,
-    "junit.xml": junit,
 }
 
 
@@ -44,12 +44,14 @@ def render(run_jsonl: Path, output: Path) -> dict[str, Path]:
 
     Raises `OSError` or `ValueError` for a file that is not a run, having written nothing.
     """
-    return render_run(read_run(run_jsonl), output)
+    return render_run(read_run(run_jsonl), output, run_jsonl.parent)
 
 
-def render_run(run: Run, output: Path) -> dict[str, Path]:
-    """As `render`, for a run already read."""
-    contents = {name: write(run).encode("utf-8", "backslashreplace") for name, write in FORMATS.items()}
+def render_run(run: Run, output: Path, folder: Path | None = None) -> dict[str, Path]:
+    """As `render`, for a run already read; a kill table is looked for in `folder`, by default `output`."""
+    caught = catches(run, folder or output)
+    texts = {name: write(run, caught) for name, write in FORMATS.items()} | {"junit.xml": junit(run)}
+    contents = {name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()}
     output.mkdir(parents=True, exist_ok=True)
     temporary = {name: output / f".{name}.{os.getpid()}.tmp" for name in contents}
     try:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from parity.results import CellRecord, Claim, Cost, Run, SampleRecord
+from parity.results import CellRecord, Claim, Cost, Number, Run, SampleRecord
 from reports.view import Entry
 from reports.words import NONE, megabytes, milliseconds, number, one_line, shares, value, visible
 
@@ -91,6 +91,19 @@ def worst_sample_lines(cell: CellRecord) -> tuple[str, ...]:
             line += f"; greatest of all {greatest_error(greatest):.3g} in {_place(samples, greatest)}"
         lines.append(f"{one_line(output)}: {line}")
     return tuple(lines)
+
+
+def worst_found_lines(cell: CellRecord) -> tuple[str, ...]:
+    """For each input that a search has found, its errors by output, beside the stream's worst."""
+    errors: dict[str, list[str]] = {}
+    for worst in cell.worst:
+        found, stream = (_with_unit(amount, worst.unit) for amount in (worst.found, worst.stream))
+        errors.setdefault(worst.input, []).append(f"{one_line(worst.output)} {found} (stream {stream})")
+    return tuple(f"{', '.join(words)}: {one_line(which)}" for which, words in errors.items())
+
+
+def _with_unit(amount: Number | str | None, unit: str) -> str:
+    return value(amount) if amount is None else f"{value(amount)} {one_line(unit)}"
 
 
 def greatest_error(sample: SampleRecord) -> float:

@@ -7,10 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from parity.results import SCHEMA, Run
+from reports.catches import Catches
 from reports.view import Entry, counts, entries
 
 
-def machine_readable(run: Run) -> str:
+def machine_readable(run: Run, caught: Catches) -> str:
     """Every owed cell has an object in `cells`; one without a record has the status "missing".
 
     Raises `ValueError` for a NaN or an infinity, which no honest record holds.
@@ -24,6 +25,7 @@ def machine_readable(run: Run) -> str:
         "duration_s": run.duration_s,
         **{name: header[name] for name in sorted(header)},
         "cells": [_cell(entry) for entry in entries(run)],
+        "catches": [asdict(cell) for cell in caught.cells],
     }
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

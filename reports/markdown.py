@@ -16,6 +16,7 @@ from tabulate import tabulate
 
 from parity.results import CellRecord, Claim, Run
 from reports import evidence, tasks
+from reports.catches import HEADER, NOTE, Catches, rows
 from reports.failures import failure_text, outcome_line
 from reports.view import Entry, Slot, counts_line, entries, verdict_line, verdict_rows, weights_lines
 from reports.words import GLYPHS, NONE, one_line, pairs, trim, visible
@@ -47,11 +48,11 @@ DETAILS = (
 )
 
 
-def markdown(run: Run) -> str:
+def markdown(run: Run, caught: Catches) -> str:
     """The fullest report that stays under `LIMIT` bytes."""
     text = ""
     for detail in DETAILS:
-        text = _Report(run, detail).text()
+        text = _Report(run, caught, detail).text()
         if len(text.encode(errors="backslashreplace")) < LIMIT:
             break
     return text
@@ -60,38 +61,49 @@ def markdown(run: Run) -> str:
 class _Report:
     """One rendering at one level of detail; collects the numbered reasons as it goes."""
 
-    def __init__(self, run: Run, detail: Detail) -> None:
+    def __init__(self, run: Run, caught: Catches, detail: Detail) -> None:
         self.run = run
+        self.caught = caught
         self.detail = detail
         self.reasons: dict[str, int] = {}
 
     def text(self) -> str:
         everything = entries(self.run)
-        parts = [*self._first_screen(everything), *self._cost(everything), *self._tasks(), "## Cells"]
+        parts = [*self._first_screen(everything), *self._cost(everything), *self._tasks(), *self._catches()]
+        parts.append("## Cells")
         for entry in everything:
             parts += self._section(entry)
         if self.reasons:
-            listed = (f"{number}. {_inline(words)}" for words, number in self.reasons.items())
+            listed = (f"{number}. {inline(words)}" for words, number in self.reasons.items())
             parts += ["## Reasons", "\n".join(listed)]
         parts += self._run_facts()
         return "\n\n".join(parts) + "\n"
 
     def _first_screen(self, everything: Sequence[Entry]) -> Iterable[str]:
-        yield f"# {_inline(verdict_line(self.run))}"
-        yield "  \n".join(f"Weights: {_inline(line)}" for line in weights_lines(self.run))
-        yield _inline(counts_line(self.run))
+        yield f"# {inline(verdict_line(self.run))}"
+        yield "  \n".join(f"Weights: {inline(line)}" for line in weights_lines(self.run))
+        yield inline(counts_line(self.run))
         matrix = verdict_rows(self.run)
-        yield _table(matrix.header, [[_linked(slot) for slot in row] for row in matrix.rows])
+        yield table(matrix.header, [[_linked(slot) for slot in row] for row in matrix.rows])
         told = [outcome_line(entry) for entry in everything]
         if any(told):
-            yield "\n".join(f"- {_inline(trim(line, self.detail.chars))}" for line in told if line)
+            yield "\n".join(f"- {inline(trim(line, self.detail.chars))}" for line in told if line)
         if self.detail is not DETAILS[0]:
             yield f"Shortened to stay under {LIMIT // 1000} kB; report.html and report.json have every word."
 
     def _cost(self, everything: Sequence[Entry]) -> Iterable[str]:
         yield "## Cost"
-        yield _table(evidence.COST_HEADER, [list(map(_inline, evidence.cost_row(e))) for e in everything])
-        yield _inline(evidence.cost_note(self.run))
+        yield table(evidence.COST_HEADER, [list(map(inline, evidence.cost_row(e))) for e in everything])
+        yield inline(evidence.cost_note(self.run))
+
+    def _catches(self) -> Iterable[str]:
+        yield "## What this gate catches"
+        yield inline(self.caught.line)
+        if self.caught.cells:
+            columns = range(len(HEADER)) if self.detail is DETAILS[0] else (0, 2, 3, 4)
+            found = [[inline(trim(row[i], 60)) for i in columns] for row in rows(self.caught.faults)]
+            yield table([HEADER[i] for i in columns], found)
+            yield NOTE
 
     def _tasks(self) -> Iterable[str]:
         found = tasks.measured(self.run)
@@ -101,20 +113,20 @@ class _Report:
         if self.detail.passed_claims != "all":
             yield f"Of {len(found)} cells: in report.html and report.json."
             return
-        rows = [
-            [_inline(id), *map(_inline, tasks.metric_row(metric))]
+        measured = [
+            [inline(id), *map(inline, tasks.metric_row(metric))]
             for id, task in found
             for metric in task.metrics
         ]
-        yield _table(("cell", *tasks.METRIC_HEADER), rows)
-        yield _inline(" ".join([tasks.NOTE, *tasks.remarks(self.run)]))
+        yield table(("cell", *tasks.METRIC_HEADER), measured)
+        yield inline(" ".join([tasks.NOTE, *tasks.remarks(self.run)]))
 
     def _section(self, entry: Entry) -> Iterable[str]:
-        yield f"### {_inline(entry.id)}"
+        yield f"### {inline(entry.id)}"
         cell = entry.cell
-        size = f", size {_inline(cell.size)}" if cell else ""
+        size = f", size {inline(cell.size)}" if cell else ""
         cached = f"; {evidence.CACHED}" if cell and cell.cached else ""
-        yield f"{GLYPHS[entry.status]} **{entry.status}** {_inline(entry.headline)}{size}{cached}"
+        yield f"{GLYPHS[entry.status]} **{entry.status}** {inline(entry.headline)}{size}{cached}"
         detail = self.detail
         failure = failure_text(entry, detail.failures, detail.chars, detail.lines)
         if failure:
@@ -123,7 +135,7 @@ class _Report:
             yield from self._claims(cell)
             floors = evidence.floor_rows(cell)
             if floors and detail.passed_claims != "none":
-                yield _table(evidence.FLOOR_HEADER, [list(map(_inline, row)) for row in floors])
+                yield table(evidence.FLOOR_HEADER, [list(map(inline, row)) for row in floors])
             yield "\n".join(f"- {line}" for line in self._facts(cell))
 
     def _claims(self, cell: CellRecord) -> Iterable[str]:
@@ -131,7 +143,7 @@ class _Report:
         names = of_interest[self.detail.passed_claims]
         shown = [claim for claim in cell.claims if not claim.passed or claim.name in names]
         if shown:
-            yield _table(CLAIM_HEADER, [self._claim_row(claim) for claim in shown])
+            yield table(CLAIM_HEADER, [self._claim_row(claim) for claim in shown])
         if len(shown) < len(cell.claims):
             yield f"{len(cell.claims) - len(shown)} more claims hold."
 
@@ -140,31 +152,33 @@ class _Report:
         same = claim.passed and words.observed == words.bound
         shown = (words.name, words.output or NONE, words.observed, "the same" if same else words.bound)
         status = words.status if claim.passed else f"**{words.status}**"
-        texts = [_inline(trim(text, self.detail.chars)) for text in shown]
+        texts = [inline(trim(text, self.detail.chars)) for text in shown]
         return [*texts, status, self._reason(words.because)]
 
     def _reason(self, because: str) -> str:
         because = trim(because, self.detail.chars)
         if self.detail.reasons == "inline" or not because:
-            return _inline(because)
+            return inline(because)
         return f"reason {self.reasons.setdefault(because, len(self.reasons) + 1)}"
 
     def _facts(self, cell: CellRecord) -> Iterable[str]:
         for line in evidence.worst_sample_lines(cell):
-            yield f"worst sample, {_inline(line)}"
+            yield f"worst sample, {inline(line)}"
+        for line in evidence.worst_found_lines(cell):
+            yield f"worst found, {inline(trim(line, self.detail.chars))}"
         if cell.artifact:
             made = cell.artifact
             key = f", key {_code(made.key)}" if made.key else ""
             yield f"artifact: sha256 {_code(made.sha256)}, {made.bytes} bytes{key}"
             for kept in made.kept_float:
                 because = trim(one_line(kept.because), self.detail.chars)
-                yield f"kept in float: {kept.count} × {_inline(kept.operators)}, because {_inline(because)}"
+                yield f"kept in float: {kept.count} × {inline(kept.operators)}, because {inline(because)}"
         else:
             yield "artifact: none"
         for name, because in cell.not_asked.items():
-            yield f"not asked: {_inline(name)}, because {self._reason(one_line(because))}"
+            yield f"not asked: {inline(name)}, because {self._reason(one_line(because))}"
         versions = evidence.other_versions(cell, self.run)
-        yield f"versions: {_inline(pairs(versions)) if versions else 'those of the run'}"
+        yield f"versions: {inline(pairs(versions)) if versions else 'those of the run'}"
         if cell.status == "passed":  # the rest say it with their failure
             yield from (f"reproduce: {_code(command)}" for command in cell.reproduce)
 
@@ -173,19 +187,19 @@ class _Report:
         yield "## Run"
         yield "\n".join(
             (
-                f"- started: {_inline(header.started) or NONE}",
-                f"- machine: {_inline(pairs(header.machine))}",
-                f"- versions: {_inline(pairs(header.versions))}",
+                f"- started: {inline(header.started) or NONE}",
+                f"- machine: {inline(pairs(header.machine))}",
+                f"- versions: {inline(pairs(header.versions))}",
             )
         )
 
 
 def _linked(slot: Slot) -> str:
     # A heading's anchor is its text in lower case, which for an id is all there is to do.
-    return f"[{_inline(slot.text)}](#{quote(slot.cell_id.lower())})" if slot.cell_id else _inline(slot.text)
+    return f"[{inline(slot.text)}](#{quote(slot.cell_id.lower())})" if slot.cell_id else inline(slot.text)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table without padding: half the bytes, and the same whether or not `wcwidth` is installed."""
     lines = tabulate(rows, headers=header, tablefmt="pipe", disable_numparse=True).split("\n")
     squeezed = [re.sub(r" +\|", " |", line) for line in lines]
@@ -193,7 +207,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(squeezed)
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> str:
     """Foreign text as plain words in a line or a table cell: no markup of its own comes through."""
     escaped = re.sub(r"([\\`*|\[\]]|<(?=[A-Za-z/!?])|&(?=#?\w+;))", r"\\\1", one_line(text))
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", escaped)

@@ -9,13 +9,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from parity.results import Run
 from reports import charts, evidence, tasks, words
+from reports.catches import HEADER, NOTE, Catches, rows
 from reports.failures import failure_text, log_of, outcome_line
 from reports.view import counts, counts_line, entries, verdict_line, verdict_rows, weights_lines
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def page(run: Run) -> str:
+def page(run: Run, caught: Catches) -> str:
     """The whole page; foreign text is escaped by the template engine, charts escape their own."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -54,12 +55,17 @@ def page(run: Run) -> str:
         metric_header=tasks.METRIC_HEADER,
         task_note=tasks.NOTE,
         task_remarks=tasks.remarks(run),
+        catches=caught,
+        catches_header=HEADER,
+        catches_rows=rows(caught.faults),
+        catches_note=NOTE,
         latency_chart=charts.latency_chart(everything),
         size_chart=charts.size_chart(everything),
         strip_plots=charts.strip_plots,
         floor_header=evidence.FLOOR_HEADER,
         floor_rows=evidence.floor_rows,
         worst_sample_lines=evidence.worst_sample_lines,
+        worst_found_lines=evidence.worst_found_lines,
         other_versions=lambda cell: evidence.other_versions(cell, run),
         failure_text=lambda entry: failure_text(entry, lines=0),
         log_of=log_of,
