@@ -136,7 +136,15 @@ def test_coco_metrics_equal_pycocotools(sets):
     found = evaluation(side, sets / "triangles")
     with terminal.progress("a test") as progress:
         truth = surveyed(sets / "triangles", synthetic.LABELS, progress).ground_truth
-    expected = by_pycocotools(truth, found.objects[1])
+    predictions = [
+        {"image_id": image, "category_id": int(category), "score": float(score),
+         "bbox": [float(v) * 320 for v in (x1, y1, x2 - x1, y2 - y1)]}
+        for image, one in enumerate(detections(sets / "triangles"))
+        for (x1, y1, x2, y2), score, category in zip(
+            one["location"][0].astype(float), one["score"][0], one["category"][0], strict=True
+        )
+    ]  # fmt: skip
+    expected = by_pycocotools(truth, predictions)
     for name, value in found.metrics.items():
         assert (-1 if value is None else value) == pytest.approx(expected[name], abs=1e-9), name
     assert 0.1 < found.metrics["AP"] < 1

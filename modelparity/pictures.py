@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 _HALF = 0.5
 _NO_BARS = 0.08  # inches
-_SHOW_DPI, _REPORT_DPI, _REPORT_QUALITY = 130, 80, 80
+_SHOW_DPI, _REPORT_DPI, _REPORT_QUALITY = 130, 80, 65
 
 
 def shown(title: str, pixels: Pixels, result: Result, truth: NDArray[np.bool_] | None = None) -> Figure:
