@@ -208,6 +208,7 @@ def soak(server: Served, body: Path, seconds: float) -> list[Row]:
 
 
 def hostile(server: Served, body: Path, count: int) -> list[Row]:
+    server.clients("closed", body=str(body), clients=3, count=6, seconds=0)  # all buffers are there
     before = server.rss()
     seen = server.clients("hostile", seed=1, count=count)
     server.clients("closed", body=str(body), clients=1, count=3, seconds=0)
