@@ -32,7 +32,7 @@ from parity.worst import MATCHED, Height, height, trouble_in
 DRAWN_SHARE = 0.8  # of the budget; the rest is for shrinking
 KEPT = 0.95  # of the error, that a simpler recipe must keep
 SHRINK_RUNS = 25  # that shrinking may spend though the time is up
-FEWEST = 20  # draws in any budget, so that a slow network is searched at all
+FEWEST = 8  # draws in any budget, so that a slow network is searched at all
 MOST = 20_000
 _BLACK, _WHITE = (Recipe(Step("constant", (level,) * 3)) for level in (0, 255))
 _GREATEST = 1e300  # hypothesis climbs on finite numbers only
@@ -183,6 +183,7 @@ class Climb:
         each = max(time.monotonic() - before, 1e-3)
         # Hypothesis begins to climb when half of its examples are drawn.
         draws = min(MOST, max(FEWEST, int((until - before) / each)))
+        fewest = len(self.tried) + FEWEST
 
         @seed(0)
         @settings(
@@ -194,7 +195,7 @@ class Climb:
         )
         @given(recipe=recipes())
         def climb(recipe: Recipe) -> None:
-            if time.monotonic() > until:
+            if time.monotonic() > until and len(self.tried) >= fewest:
                 raise _SpentError
             target(min(self.of(recipe, "drawn").share, _GREATEST))
 
