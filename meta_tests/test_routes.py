@@ -127,12 +127,18 @@ def test_detections_are_matched_before_they_are_compared():
     assert found.left == ("fewer",)
 
 
-def session_with(tmp_path, **modules):
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    """A store that tests share: what one converted, the next need not."""
+    return tmp_path_factory.mktemp("shelf")
+
+
+def session_with(store, **modules):
     """The miniature; TFLite's own converter serves as the second route: no TensorFlow."""
     tflite = CONVERTERS["tflite"]
     converters = {"onnx": CONVERTERS["onnx"], "tflite": tflite, "onnx2tf": tflite}
     converters |= {name: replace(tflite, module=module) for name, module in modules.items()}
-    session = session_of(["tflite"], tmp_path)
+    session = session_of(["tflite"], store)
     session.bench.converters = converters
     return session
 
@@ -142,18 +148,18 @@ def no_extra_needed(monkeypatch):
     monkeypatch.setattr(routes, "TOOLCHAIN", ("torch",))
 
 
-def test_all_witnesses_are_heard_and_their_agreement_is_kept(tmp_path, monkeypatch, no_extra_needed):
-    with session_with(tmp_path) as session:
+def test_all_witnesses_are_heard_and_their_agreement_is_kept(shelf, monkeypatch, no_extra_needed):
+    with session_with(shelf) as session:
         found = routes.compared(session, "miniature")
     assert found.holds, routes.words(found)
     assert found.witnesses == (TRUTH, *(witness.name for witness in routes._WITNESSES))
-    with session_with(tmp_path) as session:
+    with session_with(shelf) as session:
         monkeypatch.setattr(session.bench, "run", lambda *_, **__: pytest.fail("asked again"))
         assert routes.compared(session, "miniature") == found
 
 
-def test_kernels_that_left_are_named(tmp_path, no_extra_needed):
-    with session_with(tmp_path, tflite="meta_tests.liars.other_kernels") as session:
+def test_kernels_that_left_are_named(shelf, no_extra_needed):
+    with session_with(shelf, tflite="meta_tests.liars.other_kernels") as session:
         found = routes.compared(session, "miniature")
         assert found.left == ("litert-torch on reference kernels", "onnx2tf on reference kernels")
         heard = []
