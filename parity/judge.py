@@ -12,10 +12,10 @@ import numpy as np
 from converters.artifact import Description
 from converters.lineage import Ranges
 from converters.quantization import QUANTIZATIONS
-from converters.workbench import Calibration, Outputs, Subject, Workbench
+from converters.workbench import PROGRAM, Calibration, Outputs, Subject, Workbench
 from converters.workers import CONVERT_TIMEOUT_S, WorkerFailedError
 from fixtures.strategies import DrawnImage
-from parity import claims, kernels, lineage, metamorphic
+from parity import claims, kernels, lineage, metamorphic, simulated
 from parity.cells import Cell
 from parity.decisions import decisions
 from parity.detections import paired
@@ -104,6 +104,8 @@ class Judge:
         if reference.task == "detection":
             self.claims.append(claims.ordered_corners(runs))
         self._parity(outputs)
+        if self._cell.quantization != "fp32":
+            self._simulated(outputs)
         if self._dynamic:
             sizes = self._effort.batches
             self.claims += metamorphic.batches(self._run, reference, outputs, sizes, self._tolerance)
@@ -175,6 +177,32 @@ class Judge:
                 self.claims += claims.quantized_parity(reference, error, self._tolerance)
         self.claims += decisions(reference, outputs, self._tolerance, self._truth.subject.spec)
         self.headline = self._headline(errors)
+
+    def _simulated(self, outputs: Sequence[Outputs]) -> None:
+        """A quantized file against the network in PyTorch, rounding as the file does."""
+        subject, reference = self._truth.subject, self._truth.reference
+        if reason := simulated.skipped(self._cell, self._truth.elements["elements"]):
+            self.not_asked["simulated"] = reason
+            return
+        program = self._bench.exported(subject).path(PROGRAM)
+
+        def call(function: str, feeds: Any) -> Any:
+            arguments = (program, subject.spec, subject.checkpoint, self._path, feeds)
+            worker = self._bench.workers["torch"]
+            return worker.call(
+                f"converters.simulated:{function}", *arguments, timeout=CONVERT_TIMEOUT_S
+            ).value
+
+        found = call("simulate", reference.feeds[: simulated.IMAGES])
+        made, reason = simulated.agree(reference, outputs, found)
+        if reason and found.unmatched and not self._foreign:
+            made = [simulated.undecided(reason)]
+        elif reason:
+            self.not_asked["simulated"] = reason
+        self.claims += made
+        if simulated.missed(self.claims):
+            coarse = simulated.coarse(self.claims)
+            simulated.told(self.claims, call("coarsest", reference.feeds[0]) if coarse else "")
 
     def _headline(self, errors: Sequence[OutputError]) -> str:
         if isinstance(self._tolerance, FloatTolerance):
