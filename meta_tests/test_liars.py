@@ -36,7 +36,7 @@ def session(store):
 
 @pytest.fixture(scope="module")
 def int8_session(store):
-    with session_of(["honest", "off_by_one_lsb"], store, "int8_static") as session:
+    with session_of(["honest", "off_by_one_lsb", "truncates"], store, "int8_static") as session:
         yield session
 
 
@@ -73,6 +73,11 @@ def test_int8_that_is_one_step_off_is_red_where_right_int8_is_green(int8_session
     assert honest.status == "passed", failed(honest)
     assert liar.status == "mismatched"
     assert "sqnr" in failed(liar)
+
+
+def test_a_runtime_that_truncates_is_seen_by_the_simulated_rounding_alone(int8_session):
+    """Within every budget, with a right file, and the same on fast and plain kernels."""
+    assert failed(int8_session.prove(cell("truncates", "int8_static"))) == {"simulated"}
 
 
 def test_a_crashed_or_hung_neighbour_changes_no_other_cell(store, session, tmp_path):

@@ -1,9 +1,8 @@
-"""The simulated rounding: right files are near to it, in both formats, and runtimes that round wrongly are not."""
+"""The simulated rounding: right files are near to it, runtimes that round wrongly are not."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -125,3 +124,133 @@ def test_a_right_file_is_near(files, format, recipe):
     found = files.simulate(path)
     assert found.layers == 5
     assert found.unmatched == ()
+
+
+def weight_up(editor):
+    values = editor.values(editor.square)
+    values[5, 3] += 1 if values[5, 3] < 100 else -1
+    editor.put(editor.square, values)
+
+
+def scale_up(editor):
+    scale = editor.scale(editor.square)
+    scale.flat[4] *= np.float32(1.02)
+    editor.put_scale(editor.square, scale)
+
+
+def activation_scale_up(editor):
+    editor.shift_activation(0, 1.02)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("fault", [weight_up, scale_up, activation_scale_up])
+def test_a_runtime_that_computes_with_other_numbers_is_far(files, format, fault):
+    """What runs has the fault, the file that it is held against has not."""
+    path = files.paths[format, "int8_static"]
+    ran = files.folder / f"{fault.__name__}-{path.name}"
+    editor = EDITORS[format](path)
+    fault(editor)
+    editor.save(ran)
+    assert files.judged(format, ran, meant=path).status == "failed"
+    assert files.judged(format, ran, meant=ran).passed  # its numbers are the file's own: lineage's to find
+
+
+def test_a_layer_that_the_network_has_not_is_named(files):
+    path = files.paths["onnx", "int8_static"]
+    editor = OnnxEditor(path)
+    values = editor.values(editor.square)
+    editor.put(editor.square, values[::-1])
+    found = files.simulate(editor.save(files.folder / "another.onnx"))
+    assert len(found.unmatched) == 1
+    made, why = claims.agree(Reference((), (), {}, {}), [], found)
+    assert made == []
+    assert why == f"of 5 rounded layers, the network has none like {found.unmatched[0]}"
+
+
+def test_the_coarsest_layer_is_named_by_its_module_path(files):
+    from converters.simulated import coarsest
+
+    path = files.paths["onnx", "int8_dynamic"]
+    editor = OnnxEditor(path)
+    values = editor.values(editor.square)
+    editor.put(editor.square, values // 8 * 8)  # five bits
+    words = coarsest(files.program, files.spec, None, editor.save(files.folder / "coarse.onnx"), FEEDS[0])
+    assert words.startswith("at square (")
+    assert words.endswith("worst of 5 layers)")
+
+
+def test_rounding_is_to_the_nearest_step_and_ties_are_to_even():
+    import torch
+
+    from converters.simulated import rounded
+
+    steps = Rounding(0.5, 3, 0, 10)
+    given = torch.tensor([0.25, 0.75, 0.26, -9.0, 9.0])
+    assert rounded(given, [steps]).tolist() == [0.0, 1.0, 0.5, -1.5, 3.5]
+
+
+def test_a_range_at_run_time_is_the_one_of_onnx():
+    import onnx
+    import torch
+    from onnx import TensorProto, helper
+    from onnx.reference import ReferenceEvaluator
+
+    from converters.simulated import by_range_uint8
+
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in "xy"]
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+    ]
+    model = ReferenceEvaluator(helper.make_model(helper.make_graph(nodes, "g", ports[:1], ports[1:])))
+    assert onnx.__name__
+    for offset in (-5, 0, 5):
+        given = np.random.default_rng(0).standard_normal((7, 9), np.float32) + np.float32(offset)
+        (due,) = model.run(None, {"x": given})
+        np.testing.assert_allclose(by_range_uint8(torch.from_numpy(given)).numpy(), due, rtol=1e-6, atol=1e-7)
+
+
+def test_a_row_has_its_own_range_in_int8():
+    import torch
+
+    from converters.simulated import by_range_int8
+
+    given = torch.tensor([[0.0, 51.0, 255.0], [-100.0, 0.0, 155.0], [0.0, 0.0, 0.0]])
+    assert by_range_int8(given, (1,)).tolist() == given.tolist()  # each is whole steps of its own range
+    together = by_range_int8(given, (0, 1))
+    assert together[0].tolist() != given[0].tolist()
+
+
+def claim(name: str, status: str, observed: float = 1, bound: float = 2, output: str = "mask") -> Claim:
+    return Claim(name, status, observed, bound, "because", output=output, detail="worst")  # type: ignore[arg-type]
+
+
+def test_a_missed_budget_says_whether_the_conversion_is_right():
+    near, far = claim("simulated", "passed", 41.0, 30.0), claim("simulated", "failed", 12.0, 30.0)
+    missed = claim("sqnr", "failed")
+    found = [claim("lineage_weights", "passed"), missed, near]
+    assert claims.coarse(found)
+    claims.told(found, "at a.b (9.1 dB of its own output, worst of 39 layers)")
+    assert found[1].detail == (
+        "worst; the conversion itself is right: mask 41.0 dB against the simulated rounding; int8 is too "
+        "coarse, coarsest at a.b (9.1 dB of its own output, worst of 39 layers)"
+    )
+    found = [missed, far]
+    assert not claims.coarse(found)
+    claims.told(found)
+    assert found[0].detail == (
+        "worst; the conversion is wrong: mask 12.0 dB against the simulated rounding, "
+        "but should be >= 30.0 dB"
+    )
+    found = [replace(claim("lineage_ranges", "failed"), output=None), missed, near]
+    claims.told(found)
+    assert found[1].detail == "worst; the conversion is wrong: lineage_ranges does not hold"
+    found = [missed]
+    claims.told(found)
+    assert found == [missed]  # nothing is known of it
+
+
+def test_what_is_not_simulated_says_why():
+    assert claims.skipped(Cell("m", "onnx", "fp16"), 1000).startswith("float16 weights round no activation")
+    assert claims.skipped(Cell("m", "onnx", "int8_static"), 773_700_000).startswith("774 M weights")
+    assert claims.skipped(Cell("m", "onnx", "int8_static"), 1000) == ""
