@@ -39,8 +39,8 @@ _FLOAT16 = (
 )
 _FEW = "one number an image is near or far by chance, where ties grow to the size of rounding"
 _BECAUSE = (
-    "a right file is no farther from the simulated rounding than the simulation from itself, with 64 times "
-    "as many ties fallen to the other side"
+    "a right file is no farther from the simulated rounding than twice what the simulation is from itself "
+    "with 64 times as many ties fallen to the other side"
 )
 
 
