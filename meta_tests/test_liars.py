@@ -40,7 +40,8 @@ def session(store):
 
 @pytest.fixture(scope="module")
 def int8_session(store):
-    with session_of(["honest", "off_by_one_lsb", "greys_out"], store, "int8_static") as session:
+    names = ["honest", "off_by_one_lsb", "greys_out", "truncates"]
+    with session_of(names, store, "int8_static") as session:
         yield session
 
 
@@ -102,6 +103,11 @@ def test_int8_that_is_right_on_photographs_alone_is_red(int8_session):
     """Nothing else asks an int8 file for its numbers on an image that is no photograph."""
     liar = int8_session.prove(cell("greys_out", "int8_static"))
     assert failed(liar) == {"constant_image"}
+
+
+def test_a_runtime_that_truncates_is_seen_by_the_simulated_rounding_alone(int8_session):
+    """Within every budget, with a right file, and the same on fast and plain kernels."""
+    assert failed(int8_session.prove(cell("truncates", "int8_static"))) == {"simulated"}
 
 
 def test_a_crashed_or_hung_neighbour_changes_no_other_cell(store, session, tmp_path):

@@ -13,11 +13,11 @@ from converters.artifact import Description
 from converters.card import card_of
 from converters.lineage import Ranges
 from converters.quantization import QUANTIZATIONS
-from converters.workbench import Calibration, Outputs, Subject, Workbench
+from converters.workbench import PROGRAM, Calibration, Outputs, Subject, Workbench
 from converters.workers import CONVERT_TIMEOUT_S, WorkerFailedError
 from fixtures import worst_inputs
 from fixtures.strategies import DrawnImage
-from parity import claims, constant, kernels, lineage, metamorphic, preprocessing, worst
+from parity import claims, constant, kernels, lineage, metamorphic, preprocessing, simulated, worst
 from parity.cells import Cell
 from parity.decisions import decisions
 from parity.detections import paired
@@ -114,6 +114,8 @@ class Judge:
         if reference.task == "detection":
             self.claims.append(claims.ordered_corners(runs))
         self._parity(outputs)
+        if self._cell.quantization != "fp32":
+            self._simulated(outputs)
         if self._dynamic:
             sizes = self._effort.batches
             self.claims += metamorphic.batches(self._run, reference, outputs, sizes, self._tolerance)
@@ -209,6 +211,38 @@ class Judge:
                 self.claims += claims.quantized_parity(reference, error, self._tolerance)
         self.claims += decisions(reference, outputs, self._tolerance, self._truth.subject.spec)
         self.headline = self._headline(errors)
+
+    def _simulated(self, outputs: Sequence[Outputs]) -> None:
+        """A quantized file against the network in PyTorch, rounding as the file does."""
+        subject, reference = self._truth.subject, self._truth.reference
+        if reason := simulated.skipped(self._cell, self._truth.elements["elements"]):
+            self.not_asked["simulated"] = reason
+            return
+        program = self._bench.exported(subject).path(PROGRAM)
+
+        def call(function: str, feeds: Any) -> Any:
+            arguments = (program, subject.spec, subject.checkpoint, self._path, feeds)
+            worker = self._bench.workers["torch"]
+            return worker.call(
+                f"converters.simulated:{function}", *arguments, timeout=CONVERT_TIMEOUT_S
+            ).value
+
+        try:
+            found = call("simulate", reference.feeds[: simulated.IMAGES])
+        except WorkerFailedError as error:
+            if not self._foreign:
+                raise
+            self.not_asked["simulated"] = f"this file's graph cannot be followed: {error}"
+            return
+        made, reason = simulated.agree(reference, outputs, found)
+        if reason and found.unmatched and not self._foreign:
+            made = [simulated.undecided(reason)]
+        elif reason:
+            self.not_asked["simulated"] = reason
+        self.claims += made
+        if simulated.missed(self.claims):
+            coarse = simulated.coarse(self.claims)
+            simulated.told(self.claims, call("coarsest", reference.feeds[0]) if coarse else "")
 
     def _headline(self, errors: Sequence[OutputError]) -> str:
         if not errors:

@@ -1,0 +1,156 @@
+"""The claim `simulated`: a quantized file computes what its rounding makes of the network, and nothing else.
+
+The network in PyTorch, rounding where the file rounds and to the file's own numbers, is what right kernels
+would make of the file. Beside it, "the conversion is wrong" and "int8 is coarse" are two answers: a coarse
+file is far from float64 and near to the simulation, a wrong one is far from both.
+
+How near is measured, too. A number on the edge between two steps falls to either side by the last place of
+float32, and through many layers such ties grow to the size of rounding itself; no right file can be asked
+for more. The simulation has a twin, in which far more numbers fall to the other side than between two right
+implementations (`converters.simulated`). Two draws of one error differ by chance, hence twice the distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from converters.simulated_layers import Simulated
+from parity.cells import Cell
+from parity.claims import number, verdict
+from parity.detections import Pair, paired
+from parity.metrics import Array, decibels, rms
+from parity.reference import Reference
+from parity.results import Claim
+
+Outputs = Mapping[str, Array]
+IMAGES = 1  # of the stream: every layer rounds in any image
+TWINS = 2.0
+FLOORS = 8.0  # of float32, where no number lies at an edge
+# Fewer numbers than these are near or far by chance: the rms of 30 is within a third of what it estimates,
+# in two of three draws within an eighth.
+LEAST = 30
+_LARGE = 200_000_000  # weights, whose float64 copies are 1.6 GB
+
+_FLOAT16 = (
+    "float16 weights round no activation: each is proven its float weight's cast, and kernels are float32's"
+)
+_FEW = "one number an image is near or far by chance, where ties grow to the size of rounding"
+_BECAUSE = (
+    "a right file is no farther from the simulated rounding than twice what the simulation is from itself "
+    "with 64 times as many ties fallen to the other side"
+)
+
+
+def skipped(cell: Cell, weights: int) -> str:
+    """Why a cell makes no such claim; empty if it makes one."""
+    if cell.quantization == "fp16":
+        return _FLOAT16
+    return (
+        f"{weights / 1e6:.0f} M weights; the reduced network has the same layers" if weights > _LARGE else ""
+    )
+
+
+def agree(reference: Reference, outputs: Sequence[Outputs], found: Simulated) -> tuple[list[Claim], str]:
+    """One claim an output of enough numbers, over the first images of the stream; or why there is none."""
+    if not found.layers:
+        return [], "no layer of rounded weights is recognised in the file"
+    if found.unmatched:
+        named = ", ".join(name[-60:] for name in found.unmatched[:3])
+        more = f" and {len(found.unmatched) - 3} more" if len(found.unmatched) > 3 else ""
+        return [], f"of {found.layers} rounded layers, the network has none like {named}{more}"
+    pairs = [paired(reference.task, got, due) for got, due in zip(outputs, found.outputs, strict=False)]
+    twins = [paired(reference.task, *both) for both in zip(found.twin, found.outputs, strict=True)]
+    enough = [name for name in reference.floors if _numbers(pairs, name) >= LEAST]
+    return [_agree(name, reference, pairs, twins) for name in enough], "" if enough else _FEW
+
+
+def undecided(because: str) -> Claim:
+    return Claim("simulated", "inconclusive", "not simulated", "simulated", _BECAUSE, detail=because)
+
+
+def _agree(name: str, reference: Reference, pairs: Sequence[Pair], twins: Sequence[Pair]) -> Claim:
+    signal = reference.spread(name) ** 2
+    apart, twin = _distance(pairs, name), _distance(twins, name)
+    allowed = max(TWINS * twin, FLOORS * reference.floors[name])
+    near, bound = decibels(signal, apart**2), decibels(signal, allowed**2)
+    detail = (
+        f"over {len(pairs)} of the stream's images: rms {apart:.3g} from the simulated rounding, "
+        f"whose twin is {twin:.3g} from it"
+    )
+    return Claim(
+        "simulated",
+        verdict(apart <= allowed),
+        number(near),
+        number(bound),
+        _BECAUSE,
+        output=name,
+        unit="dB",
+        detail=detail,
+        sense=">=",
+    )
+
+
+def _numbers(pairs: Sequence[Pair], name: str) -> int:
+    return sum(pair.expected[name].size for pair in pairs)
+
+
+def _distance(pairs: Sequence[Pair], name: str) -> float:
+    differences = [(pair.observed[name].astype(np.float64) - pair.expected[name]).ravel() for pair in pairs]
+    return rms(np.concatenate(differences))
+
+
+_BUDGETS = ("sqnr", "worst_sqnr", "detections")
+
+
+def coarse(claims: Sequence[Claim]) -> bool:
+    """Whether a budget is missed although all that tells a wrong conversion from a coarse one holds."""
+    return missed(claims) and not _wrong(claims) and any(c.name == "simulated" for c in claims)
+
+
+def missed(claims: Sequence[Claim]) -> bool:
+    return any(claim.name in _BUDGETS and claim.status == "failed" for claim in claims)
+
+
+def _wrong(claims: Sequence[Claim]) -> list[Claim]:
+    named = [c for c in claims if c.name == "simulated" or c.name.startswith("lineage")]
+    return [claim for claim in named if claim.status == "failed"]
+
+
+def answer(claims: Sequence[Claim], coarsest: str = "") -> str:
+    """What a missed budget means: the conversion is wrong, or int8 is coarse. Empty if that is not known."""
+    nearest = min((c for c in claims if c.name == "simulated"), key=_margin, default=None)
+    if wrong := _wrong(claims):
+        found = next((c for c in wrong if c.name == "simulated"), None)
+        if found is None:
+            return f"the conversion is wrong: {wrong[0].name} does not hold"
+        return (
+            f"the conversion is wrong: {found.output} {_words(found)} against the simulated rounding, "
+            f"but should be >= {found.bound} dB"
+        )
+    if nearest is None:
+        return ""
+    where = f", coarsest {coarsest}" if coarsest else ""
+    return (
+        f"the conversion itself is right: {nearest.output} {_words(nearest)} against the simulated rounding; "
+        f"int8 is too coarse{where}"
+    )
+
+
+def _margin(claim: Claim) -> float:
+    observed, bound = float(claim.observed or 0), float(claim.bound or 0)
+    return observed - bound
+
+
+def _words(claim: Claim) -> str:
+    return f"{claim.observed} dB"
+
+
+def told(claims: list[Claim], coarsest: str = "") -> None:
+    """Adds the answer to the claims on budgets that are missed."""
+    words = answer(claims, coarsest)
+    for place, claim in enumerate(claims):
+        if words and claim.name in _BUDGETS and claim.status == "failed":
+            claims[place] = replace(claim, detail=f"{claim.detail}; {words}")
