@@ -6,6 +6,11 @@ it is written, with every quantize and dequantize step taken literally in float3
 Where the two part, the file means something that one of them computes wrongly, and an agreement with
 PyTorch was luck.
 
+Plain loops add one number after the other, whose error grows with their count where that of fast kernels
+grows with its logarithm (Higham, Accuracy and Stability of Numerical Algorithms, 2002, chapter 4): a mean of
+1,588 patches was 6 to 14 floors off in them, and the patches themselves 0.8. So a float file is held to the
+bound of images on which rounding errors line up, not to that of the stream, to which its fast kernels are.
+
 A cell that makes no such claim says why (`skipped`); nothing is green on its account.
 """
 
@@ -78,10 +83,10 @@ def _agree(
         ratio = worst / reference.floors[name]
         return Claim(
             "kernels",
-            verdict(ratio <= tolerance.floors),
+            verdict(ratio <= tolerance.drawn_floors),
             number(ratio),
-            tolerance.floors,
-            "fast and reference kernels, both right, differ by no more than either may from float64",
+            tolerance.drawn_floors,
+            "plain loops add one number after the other: rounding errors line up instead of averaging out",
             output=name,
             unit="floors",
             detail=detail,
