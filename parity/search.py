@@ -35,6 +35,8 @@ SHRINK_RUNS = 25  # that shrinking may spend though the time is up
 FEWEST = 8  # draws in any budget, so that a slow network is searched at all
 MOST = 20_000
 _BLACK, _WHITE = (Recipe(Step("constant", (level,) * 3)) for level in (0, 255))
+# What files were seen to err on most; a slow network is drawn few others.
+_EXTREMES = (_WHITE, Recipe(Step("bounds", (0,))), *(Recipe(Step("checkerboard", (n,))) for n in (5, 1, 16)))
 _GREATEST = 1e300  # hypothesis climbs on finite numbers only
 
 
@@ -179,10 +181,11 @@ class Climb:
 
     def _drawn(self, until: float) -> None:
         before = time.monotonic()
-        self.of(_WHITE, "drawn")
-        each = max(time.monotonic() - before, 1e-3)
+        for recipe in _EXTREMES:
+            self.of(recipe, "drawn")
+        each = max((time.monotonic() - before) / len(_EXTREMES), 1e-3)
         # Hypothesis begins to climb when half of its examples are drawn.
-        draws = min(MOST, max(FEWEST, int((until - before) / each)))
+        draws = min(MOST, max(FEWEST, int((until - time.monotonic()) / each)))
         fewest = len(self.tried) + FEWEST
 
         @seed(0)
