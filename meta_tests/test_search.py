@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import parity.search
 from converters import store as store_module
 from fixtures import worst_inputs
-from fixtures.recipes import KINDS, Recipe, Step, recipe_of, recipes, simpler
+from fixtures.recipes import KINDS, TILE, Recipe, Step, recipe_of, recipes, simpler, tiled
 from fixtures.specs import MODELS
 from fixtures.streams import evaluation_stream
 from fixtures.worst_inputs import WorstInput
@@ -129,6 +129,34 @@ def test_all_three_runs_are_the_reference_s_own(session):
             assert got[name].dtype == value.dtype
 
 
+def test_a_tile_climbs_where_the_file_errs(tmp_path):
+    """The stand-in's gradient raises the error of the real int8 file."""
+    from parity.judge import Truth
+    from parity.search import Climb
+
+    with session_of(["honest"], tmp_path, "int8_static") as session:
+        truth: Truth = session.truth("miniature")
+        climb = Climb(
+            session.bench,
+            truth,
+            cell("honest", "int8_static"),
+            session.artifact("miniature", "honest", "int8_static").path,
+            INT8,
+            session.calibration("miniature"),
+        )
+        plain = Recipe(Step("photograph", (1,)))
+        base = climb.of(plain, "stream")
+        climb._ascend(plain)
+        (tile,) = (recipe for recipe in climb.tried if recipe.edits)
+        assert climb.by[tile] == "gradient"
+        assert climb.tried[tile].share > 1.5 * base.share
+        # The same numbers in another order: it is not their size alone.
+        for seed in range(3):
+            shuffled = np.random.default_rng(seed).permutation(tile.edits[0].numbers)
+            other = Recipe(plain.base, (Step("tile", tuple(map(int, shuffled))),))
+            assert climb.of(other, "shuffled").share < 0.9 * climb.tried[tile].share
+
+
 def test_a_quantized_cell_is_judged_by_what_holds_on_any_input():
     coarse = Height(40.0, {"mask": -3.0})
     assert claim_of(INT8, coarse, "an image").passed
@@ -222,6 +250,13 @@ def test_a_photograph_is_the_stream_s_own_bit_for_bit():
         for index, sample in enumerate(stream):
             fed = Recipe(Step("photograph", (index,))).feed(spec, 64)
             np.testing.assert_array_equal(fed[0], sample.image)
+
+
+def test_a_tile_is_laid_all_over():
+    numbers = tuple(range(3 * TILE * TILE))
+    levels = Recipe(Step("constant", (0, 0, 0)), (Step("tile", numbers),)).levels(SPEC, 20)
+    assert levels[0, 9, 17] == levels[0, 1, 1] == numbers[TILE + 1]
+    assert tiled(np.array(numbers).reshape(3, TILE, TILE), 20).shape == (3, 20, 20)
 
 
 @pytest.mark.parametrize(

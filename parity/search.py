@@ -2,12 +2,12 @@
 
 It starts from the stream's photographs and what earlier searches have stored. Hypothesis draws recipes and
 mutates those with the greatest error (`target`; Löscher and Sagonas, "Targeted property-based testing",
-ISSTA 2017). The winner is told in as few words as keep `KEPT` of its error.
+ISSTA 2017). Then tiles are laid over the best of them that `converters.ascent` climbs with, except for
+detections, whose rows change places. The winner is told in as few words as keep `KEPT` of its error.
 
-No gradient is climbed. Tiles laid all over an image, which ascended |f(x) - q(x)|, q the network with its
-weights and activations rounded (Hao et al., "A Tale of Two Models", arXiv:2204.10933), raised the error of
-one of Tiny-LaDeDa's eight files, by 1 %, for a third of the time. What these err most on is a picture of
-extremes, such as a checkerboard, which is drawn early.
+Each part has its networks. On ObjectFormer in int8_dynamic (ONNX) 28 draws found nothing worse than the
+stream's worst, at 0.71 of the error that it may have, and one tile over that image 1.45. On Tiny-LaDeDa's
+files pictures of extremes, such as a checkerboard, are worst, and tiles added 1 % at most.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings, target
@@ -29,7 +29,7 @@ from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.judge import RUN_THREADS, Truth
 from parity.worst import MATCHED, Height, height, trouble_in
 
-DRAWN_SHARE = 0.8  # of the budget; the rest is for shrinking
+DRAWN_SHARE, ASCENDED_SHARE = 0.5, 0.85  # of the budget, when each ends; the rest is for shrinking
 KEPT = 0.95  # of the error, that a simpler recipe must keep
 SHRINK_RUNS = 25  # that shrinking may spend though the time is up
 FEWEST = 8  # draws in any budget, so that a slow network is searched at all
@@ -95,6 +95,8 @@ class Climb:
         for recipe in starts:
             self.of(recipe, "stored")
         self._drawn(start + DRAWN_SHARE * seconds)
+        if self._truth.subject.spec.task != "detection":
+            self._ascended(start + ASCENDED_SHARE * seconds)
         winner = self.best[0]
         enough = self.tried[winner].share * KEPT
         known = [recipe for recipe in starts if self.tried[recipe].share >= enough]
@@ -204,6 +206,33 @@ class Climb:
 
         with contextlib.suppress(_SpentError):
             climb()
+
+    def _ascended(self, until: float) -> None:
+        """Tiles over the best inputs, one of each photograph or pattern, as long as there is time."""
+        parents: dict[tuple[Step, ...], Recipe] = {}
+        for recipe in self.best:
+            parents.setdefault((recipe.base,), recipe)
+        for place, parent in enumerate(parents.values()):
+            if place and time.monotonic() > until:  # one in any budget: on a slow network it finds the most
+                return
+            self._ascend(parent)
+
+    def _ascend(self, parent: Recipe) -> None:
+        subject, reference = self._truth.subject, self._truth.reference
+        plain = replace(parent, edits=tuple(step for step in parent.edits if step.kind != "tile"))
+        reply = self._bench.workers["torch"].call(
+            "converters.ascent:ascend",
+            subject.spec,
+            subject.checkpoint,
+            plain.levels(subject.spec, subject.input_size),
+            self._cell.quantization,
+            self._calibration.feeds,
+            {name: max(reference.spread(name), floor) for name, floor in reference.floors.items()},
+            timeout=CONVERT_TIMEOUT_S,
+        )
+        tile = tuple(int(n) for n in reply.value.ravel())
+        if any(tile):
+            self.of(Recipe(plain.base, (*plain.edits, Step("tile", tile))), "gradient")
 
     def _shrunk(self, winner: Recipe, least: float, until: float) -> Recipe:
         """The shortest recipe found that errs by `least`; at least `SHRINK_RUNS` are tried."""
