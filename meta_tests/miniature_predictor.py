@@ -18,11 +18,13 @@ SIDE = 32
 class MiniaturePredictor:
     """Score: the mean of the image. Mask: its red channel at the photograph's size, by whole pixels.
 
-    `slow` is how long a run takes at least; `broken` makes it raise.
+    `slow` is how long a run takes at least, `gate` what it waits for; `broken` makes it raise.
     """
 
     def __init__(self, slow: float = 0.0, broken: bool = False) -> None:
         self.slow, self.broken = slow, broken
+        self.gate = threading.Event()
+        self.gate.set()
         self.runs = 0
         self._busy = threading.Lock()
         self.card = SimpleNamespace(
@@ -49,6 +51,7 @@ class MiniaturePredictor:
         try:
             self.runs += 1
             time.sleep(self.slow)
+            assert self.gate.wait(20)
             if self.broken:
                 raise RuntimeError("secret words of the runtime")
             return {"score": images.mean((1, 2, 3), keepdims=True)[:, 0, 0], "mask": images[:, :1]}

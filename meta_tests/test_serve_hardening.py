@@ -1,10 +1,10 @@
-"""What a server turns away, how fast, and what it leaves behind: nothing."""
+"""What a server turns away, and what it leaves behind: nothing."""
 
 from __future__ import annotations
 
-import io
 import json
 import re
+import select
 import socket
 import sys
 import threading
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import serving
 from fixtures.hostile_uploads import hostile_uploads
 from meta_tests.miniature_predictor import MiniaturePredictor
 from meta_tests.running_server import file_of, form_of, photograph, running
@@ -32,16 +33,14 @@ def server():
         yield server
 
 
-def test_hostile_uploads_are_refused_within_a_second(server):
+def test_hostile_uploads_are_refused(server):
     for number, upload in enumerate(hostile_uploads(seed=5, count=104)):
-        start = time.monotonic()
         names = {name.replace("-", "_"): value for name, value in upload.headers.items()}
         status, _, body = server.ask(
             "POST", "/v1/detect", upload.data, Content_Type=upload.content_type, **names
         )
         where = f"upload {number}, {upload.name}: {status} {body[:200]!r}"
         assert 400 <= status < 500 or (status == 200 and not upload.refused), where
-        assert time.monotonic() - start < 1, where
         if status != 200:
             assert set(json.loads(body)) == {"error", "reason"}, where
             assert not TRACE.search(body), where
@@ -123,39 +122,48 @@ def test_a_slow_head_is_given_up(monkeypatch):
         assert connection.recv(100) == b""
 
 
+def until(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_beyond_the_queue_there_is_429_and_all_that_is_inside_is_answered():
-    limits = replace(OPEN, workers=2, queue=1)
-    with running(MiniaturePredictor(slow=0.4), limits) as server:
+    with running(limits=replace(OPEN, workers=2, queue=1)) as server:
         found = []
 
         def one():
             status, headers, _ = server.ask("POST", "/v1/detect", PNG)
             found.append((status, headers.get("Retry-After")))
 
+        server.predictor.gate.clear()
         threads = [threading.Thread(target=one) for _ in range(8)]
         for thread in threads:
             thread.start()
-        time.sleep(0.2)
-        start = time.monotonic()
-        assert server.ask("GET", "/v2/health/live")[0] == 200
-        assert time.monotonic() - start < 0.1
+        until(lambda: len(found) == 5)
+        assert server.ask("GET", "/v2/health/live")[0] == 200, "alive while all workers are busy"
         assert server.counter("modelparity_queue_depth") == 1
         with raw(server, HEAD) as connection:  # without its body
             assert connection.recv(100).startswith(b"HTTP/1.1 429")
+        server.predictor.gate.set()
         for thread in threads:
             thread.join()
-        assert sorted(found) == [(200, None)] * 3 + [(429, "1")] * 5
+        assert sorted(found, key=str) == [(200, None)] * 3 + [(429, "1")] * 5
         assert server.counter('modelparity_rejected_total{reason="queue"}') == 6
         assert server.detect(PNG)[0] == 200
 
 
 def test_bodies_that_arrive_together_share_the_places():
     """All are let in by their heads; whose body is whole first has the place."""
-    with running(MiniaturePredictor(slow=0.5), replace(OPEN, workers=1, queue=0)) as server:
+    with running(limits=replace(OPEN, workers=1, queue=0)) as server:
+        server.predictor.gate.clear()
         connections = [raw(server, HEAD + PNG[:-1]) for _ in range(3)]
-        time.sleep(0.2)
+        until(lambda: server.server.admission._uploads == 3)
         for connection in connections:
             connection.sendall(PNG[-1:])
+        until(lambda: len(select.select(connections, [], [], 0)[0]) == 2)
+        server.predictor.gate.set()
         found = sorted(connection.recv(100)[9:12] for connection in connections)
         for connection in connections:
             connection.close()
@@ -311,24 +319,14 @@ def test_a_client_that_leaves_is_no_error(server, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_decoding_is_off_the_event_loop(server):
-    stream = io.BytesIO()
-    Image.fromarray(np.random.default_rng(1).integers(0, 256, (2_000, 1_500, 3), np.uint8)).save(
-        stream, "PNG"
-    )
-    assert len(stream.getvalue()) < 10 << 20
-    late = []
-    stop = threading.Event()
+def test_decoding_is_off_the_event_loop(server, monkeypatch):
+    seen = []
+    decode = serving.decode
 
-    def ping():
-        while not stop.is_set():
-            start = time.monotonic()
-            server.ask("GET", "/v2/health/live")
-            late.append(time.monotonic() - start)
+    def watched(picture):
+        seen.append(threading.current_thread().name)
+        return decode(picture)
 
-    thread = threading.Thread(target=ping)
-    thread.start()
-    spent = server.detect(stream.getvalue(), "?mask=none")[1]["timings_ms"]
-    stop.set()
-    thread.join()
-    assert 1000 * max(late) < spent["decode"], "the loop stood still as long as a picture was decoded"
+    monkeypatch.setattr(serving, "decode", watched)
+    assert server.detect(PNG)[0] == 200
+    assert [name.partition("_")[0] for name in seen] == ["worker"]
