@@ -36,8 +36,9 @@ def reference_of_one(value):
 # --- kernels ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("off", "status"), [(2e-7, "passed"), (9e-7, "failed"), (np.nan, "failed")])
-def test_float_kernels_agree_within_the_bound_of_the_conversion(off, status):
+@pytest.mark.parametrize(("off", "status"), [(59e-7, "passed"), (61e-7, "failed"), (np.nan, "failed")])
+def test_float_kernels_agree_as_far_as_sums_line_up(off, status):
+    """A mean of 1,588 patches is 6 to 14 floors off in TFLite's plain loops, over three streams."""
     fast = np.linspace(0, 1, 8)[None]
     (claim,) = kernels.agree(reference_of_one(fast), [{"score": fast}], [{"score": fast + off}], FLOAT)
     assert (claim.name, claim.output, claim.status) == ("kernels", "score", status)

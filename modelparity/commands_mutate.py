@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -161,7 +162,8 @@ def _cell(session: Session, cell: Cell, faults: Sequence[Fault], on_stage: Calla
 def _trimmed(record: FaultRecord) -> FaultRecord:
     """For a table that is kept: names and lists of a large network's file fill pages."""
     names = tuple(trim(name, _LONGEST) for name in record.names[:1])
-    return replace(record, detail=trim(record.detail, _LONGEST), names=names)
+    detail = re.sub(r"\S*/modelparity-[^/\s]+/", "", record.detail)  # where a faulty file lay for a moment
+    return replace(record, detail=trim(detail, _LONGEST), names=names)
 
 
 class Table:
