@@ -259,7 +259,8 @@ class Judge:
         plain = self._bench.run(
             self._cell.format, self._path, feeds, threads=RUN_THREADS, kernels=kernels.REFERENCE
         )
-        return kernels.agree(reference, outputs, plain, self._tolerance)
+        loops = self._cell.format != "onnx"  # whose plain run is the same kernels, not fused
+        return kernels.agree(reference, outputs, plain, self._tolerance, loops)
 
     def _trouble(self, drawn: DrawnImage) -> str:
         """What is wrong on an image; "" if they are finite, in range and, in float, right."""
