@@ -100,8 +100,8 @@ _BECAUSE = (
 
 
 _TIED = (
-    "proposals in a flat image tie, so rounding chooses which come out: a right float file has 5 boxes of 100 "
-    "elsewhere, and of right int8 files 0.60 to 0.95 of the detections have a partner there"
+    "proposals in a flat image tie, so rounding chooses which come out: a right float file has 5 of 100 "
+    "boxes elsewhere, and of right int8 files 0.60 to 0.95 of the detections have a partner there"
 )
 
 
