@@ -123,5 +123,5 @@ def with_ratios(group: Sequence[CellRecord], measured: Mapping[str, Cost]) -> li
 
 
 def rounds_for(seconds: float) -> int:
-    """About 0.6 seconds of inference, at most 200 rounds, at least 9: then no single one is a bound."""
-    return int(min(200, max(9, 0.6 / max(seconds, 1e-6))))
+    """About 0.6 seconds of inference, at least 7 rounds and at most 200."""
+    return int(min(200, max(7, 0.6 / max(seconds, 1e-6))))
