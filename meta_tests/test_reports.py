@@ -29,6 +29,7 @@ from parity.results import (
     Unsupported,
     read_run,
 )
+from reports.charts import latency_chart
 from reports.failures import failure_line
 from reports.markdown import LIMIT
 from reports.view import STATUSES, entries
@@ -195,6 +196,20 @@ def test_html_links_lead_somewhere(mixed: dict[str, str]) -> None:
     assert {reference[1:] for reference in page.references} <= set(page.ids)
     for name in IDS:
         assert f'href="#cell-{name}"' in mixed["report.html"]
+
+
+@pytest.mark.parametrize(
+    ("interval", "word"), [((0.9, 1.3), "cannot tell"), ((1.1, 1.3), "slower"), ((0.7, 0.9), "faster")]
+)
+def test_a_bar_says_no_more_than_its_interval(interval: tuple[float, float], word: str) -> None:
+    shown = entries(green_run())
+    one = next(entry for entry in shown if entry.quantization != "fp32")
+    assert one.cell is not None
+    cost = replace(one.cell.cost, latency_ratio=sum(interval) / 2, latency_interval=interval)
+    said = re.findall(
+        r"<title>(.*?)</title></rect>", latency_chart([replace(one, cell=replace(one.cell, cost=cost))])
+    )
+    assert [text.partition("× ")[2] for text in said] == [word]
 
 
 def test_charts_are_told_in_words(mixed: dict[str, str]) -> None:

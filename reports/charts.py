@@ -10,7 +10,7 @@ from html import escape
 from itertools import groupby
 
 from parity.results import CellRecord, SampleRecord
-from reports.evidence import greatest_error, samples_by_output
+from reports.evidence import CANNOT_TELL, greatest_error, samples_by_output, speed
 from reports.view import Entry
 from reports.words import anchor, number, one_line
 
@@ -21,25 +21,38 @@ STRIP_HEIGHT, MARGIN = 66, 24
 
 
 def latency_chart(entries: Sequence[Entry]) -> str:
-    """Latency as a share of the fp32 cell of the same model and format; beyond the line is slower."""
-    return _ratio_chart("latency", "slower", entries, lambda cell: cell.cost.latency_ratio)
+    """Latency as a share of the fp32 cell of the same model and format, and what its interval proves."""
+    return _ratio_chart(
+        "latency", "slower", entries, lambda cell: (cell.cost.latency_ratio, speed(cell.cost).strip())
+    )
 
 
 def size_chart(entries: Sequence[Entry]) -> str:
     """File size as a share of the fp32 cell of the same model and format; beyond the line is larger."""
-    return _ratio_chart("size", "larger", entries, lambda cell: cell.cost.size_ratio)
+    return _ratio_chart("size", "larger", entries, _size)
+
+
+def _size(cell: CellRecord) -> tuple[float | None, str]:
+    ratio = cell.cost.size_ratio
+    return ratio, "larger" if ratio is not None and round(ratio, 2) > 1 else ""
 
 
 def _ratio_chart(
-    name: str, beyond: str, entries: Sequence[Entry], ratio: Callable[[CellRecord], float | None]
+    name: str,
+    beyond: str,
+    entries: Sequence[Entry],
+    ratio: Callable[[CellRecord], tuple[float | None, str]],
 ) -> str:
-    """Empty where no ratio was recorded. The fp32 cells are the line at 1 and have no bar."""
+    """`ratio` is a cell's, and a word on it. Empty where none was recorded.
+
+    The fp32 cells are the line at 1 and have no bar.
+    """
     shown = [entry for entry in entries if entry.quantization != "fp32"]
-    ratios = {entry.id: ratio(entry.cell) if entry.cell else None for entry in shown}
-    known = [value for value in ratios.values() if value is not None]
+    ratios = {entry.id: ratio(entry.cell) if entry.cell else (None, "") for entry in shown}
+    known = [(value, word) for value, word in ratios.values() if value is not None]
     if not known:
         return ""
-    scale = (WIDTH - LABEL - VALUE) / max(1.25, *known)
+    scale = (WIDTH - LABEL - VALUE) / max(1.25, *(value for value, _ in known))
     one = LABEL + scale
     body: list[str] = []
     y = HEADING
@@ -47,24 +60,23 @@ def _ratio_chart(
         body.append(_text(0, y + 12, f"{model} {form}", "heading"))
         y += ROW
         for entry in group:
-            body += _bar(entry, ratios[entry.id], scale, y, beyond)
+            body += _bar(entry, *ratios[entry.id], scale, y, beyond)
             y += ROW
         y += ROW // 2
     line = f'<line class="one" x1="{one:.1f}" y1="{HEADING - 8}" x2="{one:.1f}" y2="{y}"/>'
     body = [line, _text(one, HEADING - 12, "fp32 = 1", "middle"), *body]  # the line runs behind the bars
-    past = sum(round(value, 2) > 1 for value in known)
+    past = sum(word == beyond for _, word in known)
     described = f"{len(known)} cells measured; {past} {beyond} than fp32, with a dashed outline."
     return _svg(f"chart-{name}", f"{name} relative to fp32", described, y, body)
 
 
-def _bar(entry: Entry, ratio: float | None, scale: float, y: int, beyond: str) -> list[str]:
+def _bar(entry: Entry, ratio: float | None, word: str, scale: float, y: int, beyond: str) -> list[str]:
     label = _text(LABEL - 8, y + 12, entry.quantization, "end")
     if ratio is None:
         return [label, _text(LABEL, y + 12, "not measured", "faint")]
     length = ratio * scale
-    over = round(ratio, 2) > 1
-    kind = "bar over" if over else "bar"
-    said = f"{number(ratio)} × {beyond}" if over else f"{number(ratio)} ×"
+    kind = "bar over" if word == beyond else "bar unsure" if word == CANNOT_TELL else "bar"
+    said = f"{number(ratio)} × {word}".strip()
     return [
         label,
         f'<rect class="{kind}" x="{LABEL}" y="{y + 2}" width="{length:.1f}" height="{ROW - 5}">'

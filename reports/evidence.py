@@ -134,7 +134,7 @@ def cost_row(entry: Entry) -> tuple[str, ...]:
         one_line(cell.id),
         milliseconds(cost.latency_median_s),
         milliseconds(cost.latency_iqr_s),
-        f"{number(cost.latency_ratio)}{_speed(cost)}",
+        f"{number(cost.latency_ratio)}{speed(cost)}",
         f"{number(low)} to {number(high)}" if cost.latency_interval else NONE,
         megabytes(artifact.bytes if artifact else None),
         number(cost.size_ratio),
@@ -146,12 +146,15 @@ def cost_row(entry: Entry) -> tuple[str, ...]:
     )
 
 
-def _speed(cost: Cost) -> str:
+CANNOT_TELL = "cannot tell"
+
+
+def speed(cost: Cost) -> str:
     """What the interval proves: nothing where it holds 1."""
     if cost.latency_interval is None:
         return ""
     low, high = cost.latency_interval
-    return " faster" if high < 1 else " slower" if low > 1 else " cannot tell"
+    return " faster" if high < 1 else " slower" if low > 1 else f" {CANNOT_TELL}"
 
 
 def cost_note(run: Run) -> str:
