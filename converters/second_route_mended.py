@@ -55,6 +55,8 @@ MENDED: dict[str, Callable[[Arguments], Arguments]] = {
     "Resize": coordinates_heeded,
     "MatMul": factors_as_they_stand,
 }
+# Where onnx2tf moved an input's axes, the product fits only by its own permutation.
+_ELSE_ITS_OWN = ("MatMul",)
 
 
 @contextmanager
@@ -62,15 +64,39 @@ def mended() -> Iterator[None]:
     """While it holds, onnx2tf makes these operators from mended arguments."""
     with ExitStack() as stack:
         for operator, mend in MENDED.items():
-            stack.enter_context(_given(importlib.import_module(f"onnx2tf.ops.{operator}"), mend))
+            stack.enter_context(_given(operator, mend))
         yield
 
 
 @contextmanager
-def _given(module: Any, mend: Callable[[Arguments], Arguments]) -> Iterator[None]:
+def _given(operator: str, mend: Callable[[Arguments], Arguments]) -> Iterator[None]:
+    module: Any = importlib.import_module(f"onnx2tf.ops.{operator}")
     make_node = module.make_node
-    module.make_node = lambda **arguments: make_node(**mend(arguments))
+
+    def made(**arguments: Any) -> Any:
+        if operator not in _ELSE_ITS_OWN:
+            return make_node(**mend(arguments))
+        try:
+            make_node(**mend(arguments))
+            fits = _shape_fits(arguments)
+        except Exception:  # TensorFlow refuses factors that do not meet
+            fits = False
+        return None if fits else make_node(**arguments)
+
+    module.make_node = made
     try:
         yield
     finally:
         module.make_node = make_node
+
+
+def _shape_fits(arguments: Arguments) -> bool:
+    """Whether the operator's first output has the shape that the ONNX graph says."""
+    output = arguments["graph_node"].outputs[0]
+    made = arguments["tf_layers_dict"][output.name]["tf_node"].shape
+    said = output.shape or ()
+    return len(made) == len(said) and all(
+        mine == theirs
+        for mine, theirs in zip(made, said, strict=True)
+        if isinstance(mine, int) and isinstance(theirs, int)
+    )
