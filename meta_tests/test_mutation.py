@@ -214,6 +214,7 @@ def test_what_only_rounds_otherwise_is_no_fault(session, monkeypatch):
     """A survivor is measured in float64, where the network can be fed what the file makes of the image."""
     monkeypatch.setattr("parity.judge.Judge._parity", lambda *_: None)
     monkeypatch.setattr("parity.judge.Judge._drawn", lambda *_: None)
+    monkeypatch.setattr("parity.judge.constant.image", lambda *_: ([], {}))
     blind = mutation_of(session, stream=2, batches=(2,), draws=2)
     shifted = FAULTS["wrong_mean"]
     same = replace(shifted, name="same", feeds=lambda truth: truth.reference.feeds)

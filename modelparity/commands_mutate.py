@@ -19,9 +19,9 @@ from modelparity import named, terminal
 from modelparity.errors import BadInputError
 from modelparity.faults import StoppedError
 from modelparity.session import Session
-from parity.cells import Cell
+from parity.cells import Cell, all_cells
 from parity.evidence import harness_digest
-from parity.expectations import EXPECTATIONS, Limitation, expectation_of
+from parity.expectations import Limitation, expectation_of
 from parity.faults import FAULTS, FLOAT, FP16, INT8, Fault
 from parity.mutation import HONEST, Mutation
 from parity.reference import reference_key
@@ -179,7 +179,7 @@ class Table:
             path = self._folder / TABLE
             known = {c.id: c for c in read_scored(path)} if path.is_file() else {}
             known[cell.id] = cell
-            order = [c.id for c in EXPECTATIONS]
+            order = [c.id for c in all_cells()]
             cells = sorted(known.values(), key=lambda c: (order.index(c.id) if c.id in order else -1, c.id))
             self._folder.mkdir(parents=True, exist_ok=True)
             _write(path, "".join(map(scored_line, cells)))
