@@ -11,7 +11,7 @@ from benchmarks import child
 from benchmarks.costs import interval_of_median, read_benchmark, with_ratios
 from meta_tests.sample_run import cell
 from parity.results import Cost
-from reports.evidence import _speed
+from reports.evidence import speed
 
 
 def test_the_interval_holds_the_median_as_often_as_it_says():
@@ -36,7 +36,7 @@ def test_the_interval_ends_at_the_order_statistics_of_the_tables(count, ends):
     [((0.4, 0.6), " faster"), ((0.9, 1.1), " cannot tell"), ((1.01, 1.2), " slower"), (None, "")],
 )
 def test_a_verdict_only_where_the_interval_leaves_1_out(interval, words):
-    assert _speed(Cost(latency_ratio=0.5, latency_interval=interval)) == words
+    assert speed(Cost(latency_ratio=0.5, latency_interval=interval)) == words
 
 
 def test_a_quantized_file_that_might_be_as_fast_is_not_flagged(tmp_path):
