@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -49,8 +50,14 @@ def efforts(repeats: int) -> Iterator[Effort]:
 
 
 def proofs(session: Session, models: Sequence[str]) -> list[Proof]:
-    """Every cell of the models, once."""
-    return [_proof(session, cell) for cell in session.expectations if cell.model in models]
+    """Every cell of the models, once; formats side by side, as the gate has them."""
+    cells = [cell for cell in session.expectations if cell.model in models]
+
+    def lane(format: str) -> list[Proof]:
+        return [_proof(session, cell) for cell in cells if cell.format == format]
+
+    with ThreadPoolExecutor() as pool:
+        return [proof for found in pool.map(lane, dict.fromkeys(c.format for c in cells)) for proof in found]
 
 
 def _proof(session: Session, cell: Cell) -> Proof:

@@ -8,9 +8,11 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from fixtures.hostile_uploads import png_chunk
+from fixtures.png import chunk, grey_map
 from meta_tests.running_server import file_of, form_of, photograph, running
 
 PIXELS = photograph()
@@ -35,6 +37,13 @@ def test_an_image_gets_a_score_a_label_and_a_mask(server):
     assert body["tampered_share"] == expected.tampered_share
     assert body["image"] == {"width": 64, "height": 48, "format": "PNG"}
     assert np.abs(png_mask(body) / 255.0 - expected.mask).max() <= 0.5 / 255 + 1e-6
+
+
+@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40)))
+def test_a_grey_map_is_a_png_of_the_same_numbers(values):
+    with Image.open(io.BytesIO(grey_map(values))) as picture:
+        assert (picture.format, picture.mode, picture.size) == ("PNG", "L", values.shape[::-1])
+        assert np.array_equal(np.asarray(picture), values)
 
 
 def test_timings_are_there_and_add_up(server):
@@ -108,7 +117,7 @@ SAME = {
     "WebP": (file_of(PIXELS, "WEBP", lossless=True), PIXELS),
     "PNG with a ZIP behind it": (file_of(PIXELS) + b"PK\x03\x04" + b"x" * 99, PIXELS),
     "PNG with text": (
-        file_of(PIXELS)[:33] + png_chunk(b"tEXt", b"k\0<script>") + file_of(PIXELS)[33:],
+        file_of(PIXELS)[:33] + chunk(b"tEXt", b"k\0<script>") + file_of(PIXELS)[33:],
         PIXELS,
     ),
 }

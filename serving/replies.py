@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 from typing import Any, Literal
 
 import numpy as np
 
+from fixtures.png import grey_map
 from serving import Deepfake, Detections, Tampering, Watermark
 
 MaskForm = Literal["png", "rle", "none"]
@@ -75,12 +75,7 @@ def encoded(mask: np.ndarray[Any, Any] | None, form: str, threshold: float) -> d
 
 
 def png(mask: np.ndarray[Any, Any]) -> bytes:
-    from PIL import Image
-
-    grey = (np.clip(mask, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(grey).save(stream, "PNG", compress_level=1)  # a smooth map is small at any level
-    return stream.getvalue()
+    return grey_map((np.clip(mask, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8))
 
 
 def run_lengths(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> list[int]:
