@@ -139,7 +139,9 @@ def test_the_tree(package):
         "pytorch/tiny_ladeda.pt2",
         "pytorch/model_specs.json",
         "onnx/tiny_ladeda.onnx",
+        "onnx/tiny_ladeda.onnx.verdict.json",
         "onnx/model_specs.json",
+        "tflite/tiny_ladeda.tflite.verdict.json",
         "tflite/tiny_ladeda.tflite",
         "tflite/model_specs.json",
         "inference/inference_wrapper.py",
@@ -154,6 +156,20 @@ def test_the_tree(package):
     }
     assert "docs/evidence/report.html" in names
     assert json.loads((package / MANIFEST).read_text())["files"].keys() == names - {MANIFEST}
+
+
+def test_a_server_holds_itself_against_what_each_file_answered(package):
+    from serving import load
+    from serving.golden import difference, read_verdict, verdict_of, verdict_path
+
+    paths = [package / "onnx" / "tiny_ladeda.onnx", package / "tflite" / "tiny_ladeda.tflite"]
+    for path in paths:
+        with load(path) as predictor:
+            now = verdict_of(predictor)
+        released = read_verdict(verdict_path(path))
+        assert difference(now, released) is None
+        assert difference(replace(now, sha256="0" * 64), released)
+    assert difference(*(read_verdict(verdict_path(path)) for path in paths))  # each has its own
 
 
 def test_model_specs(package):

@@ -1,7 +1,8 @@
 """A release folder: every file proven before it is put in, and what a stranger needs to run it.
 
 pretrained/   clean weights, from a checkpoint only
-pytorch/, onnx/, tflite/   files, and model_specs.json: what goes in and comes out
+pytorch/, onnx/, tflite/   files, model_specs.json (what goes in and comes out), and what each file says of
+               the golden image, which a server holds itself against
 inference/    wrapper, pre- and postprocessing, benchmarks.json
 docs/         guide, comparison, examples, and the report of the proof
 """
@@ -30,6 +31,8 @@ from modelparity.pretrained import write_pretrained
 from modelparity.session import Session
 from parity.cells import Cell
 from parity.results import CellRecord, Run, Unsupported
+from serving.golden import verdict_of, verdict_path
+from serving.predictor import load
 
 FORMATS = (PYTORCH, *CONVERTERS)
 MANIFEST = "package.json"
@@ -154,6 +157,8 @@ def _write_models(
             session.calibration(record.model),
         )
         deliver(session, artifact, path)
+        with load(path) as predictor:
+            verdict_path(path).write_text(verdict_of(predictor).as_json(), encoding="utf-8")
         files.append(packaged(session, record.model, record.format, record.quantization, path, record))
     for format in dict.fromkeys(file.format for file in files):
         mine = [file for file in files if file.format == format]
