@@ -80,6 +80,28 @@ def test_every_answer_has_a_picture_and_every_pair(kind):
         assert both != same
 
 
+@pytest.mark.parametrize("kind", PAIRS)
+def test_no_words_are_cut_off(kind):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    spec = max(MODELS.values(), key=lambda spec: len(spec.title))
+    title = f"{spec.title}, tflite int8_dynamic, 1024 × 1024: a_name_as_cameras_give_20261127_120000.jpeg"
+    names = ("tflite int8_dynamic, 288 px", "tflite int8_dynamic, 1024 px")
+    alone = pictures.shown(title, PIXELS, PAIRS[kind][0])
+    for figure in (alone, pictures.compared(title, PIXELS, PAIRS[kind], names)):
+        FigureCanvasAgg(figure).draw()
+        legends = [legend for axes in figure.axes if (legend := axes.get_legend())]
+        titles = [part for axes in figure.axes for part in (axes.title, axes._left_title) if part.get_text()]
+        for part in (*figure.texts, *titles, *legends):
+            box = part.get_window_extent()
+            assert min(box.x0, box.y0) >= 0, part
+            assert box.x1 <= figure.bbox.x1, part
+            assert box.y1 <= figure.bbox.y1, part
+        heading, caption = (text.get_window_extent() for text in figure.texts)
+        assert not any(heading.overlaps(part.get_window_extent()) for part in titles)
+        assert not any(caption.overlaps(part.get_window_extent()) for part in legends)
+
+
 def near(image: np.ndarray, colour: tuple[int, int, int]) -> float:
     """The share of pixels of about that colour."""
     return float((np.abs(image.astype(int) - colour).max(axis=2) < 40).mean())

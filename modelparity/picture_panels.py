@@ -8,6 +8,7 @@ purple to orange.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#5B6470"
 # Inches: a panel's width, between panels, above and below them, a line of words.
 _PANEL, _GAP, _ABOVE, _BAR, _LINE = 3.1, 0.14, 0.66, 0.5, 0.19
 _TITLE, _TEXT = 10.5, 9
+_LETTER = 0.115  # of the title above all, inches
+_LEGEND_LETTERS = 44  # that fit under a panel in one line
 # Probabilities that all lie so near one half would be one colour on a scale of 0 to 1.
 _NARROW = 0.1
 
@@ -40,11 +43,14 @@ def canvas(
     from matplotlib.figure import Figure
 
     height = width * min(max(shape[0] / shape[1], 0.5), 1.6)
+    wide = _GAP + (width + _GAP) * panels
+    lines = textwrap.wrap(title, int((wide - 2 * _GAP) / _LETTER))
+    above = _ABOVE + _LINE * (len(lines) - 1)
     below = 0.24 + _LINE * (caption.count("\n") + 1)
-    whole = (_GAP + (width + _GAP) * panels, _ABOVE + height + bars + below)
+    whole = (wide, above + height + bars + below)
     figure = Figure(whole)
     left = _GAP / whole[0]
-    figure.text(left, 1 - 0.1 / whole[1], title, va="top", fontsize=12, fontweight="bold")
+    figure.text(left, 1 - 0.1 / whole[1], "\n".join(lines), va="top", fontsize=12, fontweight="bold")
     low = 0.12 / whole[1]
     figure.text(left, low, caption, va="bottom", fontsize=_TEXT, color="#1B1F24", linespacing=1.4)
     axes = []
@@ -239,7 +245,8 @@ def _legend(axes: Axes, named: Sequence[tuple[str, str]]) -> None:
     from matplotlib.patches import Patch
 
     handles = [Patch(color=colour, label=name) for name, colour in named]
+    beside = sum(len(name) for name, _ in named) <= _LEGEND_LETTERS
     axes.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=len(named),
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=len(named) if beside else 1,
         frameon=False, fontsize=_TEXT - 0.5, handlelength=1, columnspacing=1, handletextpad=0.4,
     )  # fmt: skip

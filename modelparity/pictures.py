@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 _HALF = 0.5
 _NO_BARS = 0.08  # inches
+_TITLE_LETTERS = 36  # that fit over one panel
 _SHOW_DPI, _REPORT_DPI, _REPORT_QUALITY = 130, 80, 65
 
 
@@ -131,7 +132,10 @@ def _maps_compared(title: str, pixels: Pixels, results: tuple[Any, Any], names: 
     panels.photograph(axes[0], pixels)
     for place, values, other, name in ((1, a, b, names[0]), (2, b, a, names[1])):
         panels.probabilities(axes[place], pixels, values, name, [other])
-    panels.differences(axes[3], pixels, b - a, f"{names[1]} − {names[0]}")
+    less = f"{names[1]} − {names[0]}"
+    panels.differences(
+        axes[3], pixels, b - a, less if len(less) < _TITLE_LETTERS else "the second − the first"
+    )
     return figure
 
 
@@ -149,10 +153,13 @@ def _boxes_compared(
     corner = pair.box_difference * max(height, width)
     words = (
         f"{pair.network} and {pair.converted} objects with a score of {first.threshold:.3g} or more, "
-        f"{pair.matched} the same\ngreatest difference {corner:.3g} pixels in a corner, "
-        f"{pair.score_difference:.3g} in a score"
+        f"{pair.matched} the same"
     )
-    figure, axes = panels.canvas(title, words, pixels.shape, 3, bars=0.3)
+    if pair.matched:
+        words += (
+            f"\ngreatest difference {corner:.3g} pixels in a corner, {pair.score_difference:.3g} in a score"
+        )
+    figure, axes = panels.canvas(title, words, pixels.shape, 3, bars=0.45)
     panels.boxes(axes[0], pixels, _found(first), names[0])
     panels.boxes(axes[1], pixels, _found(second), names[1])
     panels.boxes_compared(axes[2], pixels, [(first.boxes, names[0]), (second.boxes, names[1])], "both")
