@@ -34,7 +34,7 @@ from torch import Tensor, fx
 
 from converters.lineage import Rounding, graph_of
 from converters.program import Exported
-from converters.simulated_layers import Layer, Simulated, layers_of
+from converters.simulated_layers import Layer, Simulated, layers_of, rounded_elsewhere
 from fixtures.specs import ModelSpec
 
 Array = np.ndarray[Any, Any]
@@ -58,8 +58,12 @@ def simulate(
     path: Path,
     feeds: Sequence[Mapping[str, Array]],
 ) -> Simulated:
-    """Raises NotAModelError and BrokenModelError for the file. Nothing is run if a layer is unmatched."""
-    layers = layers_of(graph_of(path))
+    """Raises NotAModelError and BrokenModelError for the file. Nothing is run if a layer is unmatched,
+    or if the file rounds what no layer reads or gives."""
+    graph = graph_of(path)
+    layers = layers_of(graph)
+    if elsewhere := rounded_elsewhere(graph):
+        return Simulated((), (), len(layers), elsewhere=tuple(elsewhere))
     module = Exported(program, spec, checkpoint).load().module()
     places, unmatched = planned(module, layers)
     if unmatched:
@@ -69,7 +73,7 @@ def simulate(
     for moved in (False, True):
         outputs = _run(Simulation(module, places, moved), feeds)
         runs.append(tuple({n: v.numpy().copy() for n, v in zip(names, o, strict=True)} for o in outputs))
-    return Simulated(runs[0], runs[1], len(layers), ())
+    return Simulated(runs[0], runs[1], len(layers))
 
 
 def _run(simulation: Simulation, feeds: Sequence[Mapping[str, Array]]) -> list[Any]:

@@ -6,7 +6,7 @@ roundings of what a layer reads and gives, and the activation that the file fuse
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,26 +50,51 @@ class Layer:
 @dataclass(frozen=True)
 class Simulated:
     """Outputs by name, one dictionary a feed, of the simulation and of its twin. `layers` is how many layers
-    of the file have rounded weights, `unmatched` names those that no layer of the network corresponds to."""
+    of the file have rounded weights, `unmatched` names those that no layer of the network corresponds to,
+    `elsewhere` activations that are rounded where no such layer reads or gives them."""
 
     outputs: tuple[dict[str, Array], ...]
     twin: tuple[dict[str, Array], ...]
     layers: int
-    unmatched: tuple[str, ...]
+    unmatched: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+
+
+Readers = Mapping[Operator, Sequence[tuple[Operator | None, Wire]]]
 
 
 def layers_of(graph: Graph) -> list[Layer]:
     """In computing order."""
-    operators = list(_ordered(graph))
+    readers = _readers(graph)
+    return [_layer(operator, readers) for operator in _ordered(graph) if _is_rounded(operator)]
+
+
+def rounded_elsewhere(graph: Graph) -> list[str]:
+    """Names of activations that are rounded where no layer of rounded weights reads or gives them."""
+    readers = _readers(graph)
+    followed = set()
+    for operator in filter(_is_rounded, _ordered(graph)):
+        read, end = operator.inputs[0], _end(operator, readers).operator
+        assert read is not None
+        followed |= {(read.name, rounding) for rounding in read.roundings}
+        given = [wire for _, wire in readers.get(end, ())]
+        followed |= {(given[0].name, rounding) for rounding in _common(given)}
+    wires = [wire for of_one in readers.values() for _, wire in of_one]
+    left = [w.name for w in wires if any((w.name, rounding) not in followed for rounding in w.roundings)]
+    return list(dict.fromkeys(left))
+
+
+def _readers(graph: Graph) -> Readers:
+    """What reads each operator, in computing order; None reads for the file's outputs."""
     readers: dict[Operator, list[tuple[Operator | None, Wire]]] = {}
-    for operator in operators:
+    for operator in _ordered(graph):
         for wire in operator.inputs:
             if wire is not None and isinstance(wire.source, Operator):
                 readers.setdefault(wire.source, []).append((operator, wire))
     for _, wire in graph.outputs:
         if isinstance(wire.source, Operator):
             readers.setdefault(wire.source, []).append((None, wire))
-    return [_layer(operator, readers) for operator in operators if _is_rounded(operator)]
+    return readers
 
 
 def _is_rounded(operator: Operator) -> bool:
@@ -81,21 +106,24 @@ def _is_rounded(operator: Operator) -> bool:
     return wire.source.scale is not None or wire.source.dtype == "float16"
 
 
-def _layer(operator: Operator, readers: dict[Operator, list[tuple[Operator | None, Wire]]]) -> Layer:
-    read, stored = operator.inputs[0], operator.inputs[1]
-    assert read is not None
-    assert stored is not None
-    assert isinstance(stored.source, Constant)
-    weight, order = _real(stored.source), _TO_TORCH[operator.kind]
-    weight = weight.transpose(order) if order else weight
+@dataclass(frozen=True, eq=False)
+class _End:
+    """The operator whose result a layer gives: its own, or that of a bias or a relu behind it."""
+
+    operator: Operator
+    bias: Wire | None
+    activation: str
+
+
+def _end(operator: Operator, readers: Readers) -> _End:
     bias = operator.inputs[2] if len(operator.inputs) > 2 else None
     end = operator
-    after = readers.get(end, [])
+    after = readers.get(end, ())
     if bias is None and len(after) == 1 and (add := after[0][0]) is not None and add.kind == "Add":
         bias, end = next((w for w in add.inputs if w and isinstance(w.source, Constant)), None), add
         end = operator if bias is None else end
     fused = _FUSED[operator.attributes.get("fusedActivationFunction", 0)]
-    after = readers.get(end, [])
+    after = readers.get(end, ())
     if (
         len(after) == 1
         and (relu := after[0][0]) is not None
@@ -103,20 +131,31 @@ def _layer(operator: Operator, readers: dict[Operator, list[tuple[Operator | Non
         and not after[0][1].roundings
     ):
         end, fused = relu, "relu"
-    constant = bias.source if bias is not None and isinstance(bias.source, Constant) else None
+    return _End(end, bias, fused)
+
+
+def _layer(operator: Operator, readers: Readers) -> Layer:
+    read, stored = operator.inputs[0], operator.inputs[1]
+    assert read is not None
+    assert stored is not None
+    assert isinstance(stored.source, Constant)
+    weight, order = _real(stored.source), _TO_TORCH[operator.kind]
+    weight = weight.transpose(order) if order else weight
+    end = _end(operator, readers)
+    constant = end.bias.source if end.bias is not None and isinstance(end.bias.source, Constant) else None
     return Layer(
         operator.names[0],
         operator.kind,
         weight,
         None if constant is None or constant.scale is None else _real(constant).reshape(-1),
         read.roundings,
-        _common([wire for _, wire in readers.get(end, [])]),
-        fused,
+        _common([wire for _, wire in readers.get(end.operator, ())]),
+        end.activation,
         stored.source.scale is not None and not read.roundings,
     )
 
 
-def _common(wires: list[Wire]) -> tuple[Rounding, ...]:
+def _common(wires: Sequence[Wire]) -> tuple[Rounding, ...]:
     """The rounding that all readers read through: it belongs to what they read."""
     first = {wire.roundings[:1] for wire in wires}
     return first.pop() if len(first) == 1 else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -570,6 +571,36 @@ def test_a_damaged_file(tmp_path, converted, images):
     assert failed_claims(tmp_path / "tiny.onnx").keys() == {"loads"}
     words = refusal("run", tmp_path / "tiny.onnx", "--input", images, "--output", tmp_path / "o.npz")
     assert "tiny.onnx is damaged: " in words
+
+
+def test_a_file_by_another_toolchain_is_told_what_it_was_not_asked(tmp_path, converted, images):
+    """ONNX Runtime's own recipe rounds what no layer of ours reads or gives: that can't be simulated."""
+    import numpy as np
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            self._left = iter([dict(np.load(images))])
+
+        def get_next(self):
+            return next(self._left, None)
+
+    model = onnx.load(converted)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "float.onnx")
+    path = tmp_path / "theirs.onnx"
+    quantize_static(tmp_path / "float.onnx", path, Reader(), per_channel=True)
+    result = modelparity("verify", path, "--model", "tiny_ladeda")
+    assert result.stdout.splitlines()[0].partition(": ")[2].startswith("tiny_ladeda-onnx-int8_static: ")
+    asked = {line.split()[1] for line in result.stdout.splitlines() if line.startswith(("✔", "✘"))}
+    assert "sqnr" in asked
+    assert not asked & {"card", "simulated"}
+    assert (
+        "not asked: card, because the file says nothing of its preparation: others made it" in result.stdout
+    )
+    words = "activations are rounded that no layer of rounded weights reads or gives: "
+    assert re.search(f"^not asked: simulated, because [1-9] {words}", result.stdout, re.MULTILINE)
 
 
 def test_a_file_quantized_as_no_recipe_does(tmp_path, converted, monkeypatch):

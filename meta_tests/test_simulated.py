@@ -167,6 +167,28 @@ def test_a_layer_that_the_network_has_not_is_named(files):
     assert why == f"of 5 rounded layers, the network has none like {found.unmatched[0]}"
 
 
+def test_roundings_that_no_layer_has_are_named_and_nothing_is_simulated(files, monkeypatch):
+    """ONNX Runtime's own recipe rounds pools, sums and outputs, too; ours what layers read and give."""
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            self._left = iter(FEEDS)
+
+        def get_next(self):
+            return next(self._left, None)
+
+    path = files.folder / "everything_rounded.onnx"
+    quantize_static(files.paths["onnx", "fp32"], path, Reader())
+    monkeypatch.setattr("converters.simulated.Simulation", None)
+    found = files.simulate(path)
+    assert found.elsewhere
+    made, why = claims.agree(Reference((), (), {}, {}), [], found)
+    assert made == []
+    assert why.startswith(f"{len(found.elsewhere)} activations are rounded that no layer of rounded weights")
+    assert found.elsewhere[0] in why
+
+
 def test_the_coarsest_layer_is_named_by_its_module_path(files):
     from converters.simulated import coarsest
 

@@ -16,7 +16,7 @@ from modelparity.verify import Verification, verify
 from reports.evidence import claim_words
 from reports.failures import failure_line, failure_text, undecided_or_failed
 from reports.view import Entry
-from reports.words import GLYPHS, shares
+from reports.words import GLYPHS, one_line, shares
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -95,6 +95,8 @@ def _print(found: Verification) -> None:
     if record.claims:
         terminal.say()
         terminal.show(_claims(found))
+    for name, because in record.not_asked.items():
+        terminal.say(f"not asked: {name}, because {one_line(because)}")
     if not passed:
         terminal.say()
         terminal.say(failure_text(entry, lines=0))

@@ -235,7 +235,7 @@ class Judge:
             self.not_asked["simulated"] = f"this file's graph cannot be followed: {error}"
             return
         made, reason = simulated.agree(reference, outputs, found)
-        if reason and found.unmatched and not self._foreign:
+        if reason and (found.unmatched or found.elsewhere) and not self._foreign:
             made = [simulated.undecided(reason)]
         elif reason:
             self.not_asked["simulated"] = reason

@@ -58,13 +58,20 @@ def agree(reference: Reference, outputs: Sequence[Outputs], found: Simulated) ->
     if not found.layers:
         return [], "no layer of rounded weights is recognised in the file"
     if found.unmatched:
-        named = ", ".join(name[-60:] for name in found.unmatched[:3])
-        more = f" and {len(found.unmatched) - 3} more" if len(found.unmatched) > 3 else ""
-        return [], f"of {found.layers} rounded layers, the network has none like {named}{more}"
+        named = _some(found.unmatched)
+        return [], f"of {found.layers} rounded layers, the network has none like {named}"
+    if found.elsewhere:
+        count, named = len(found.elsewhere), _some(found.elsewhere)
+        return [], f"{count} activations are rounded that no layer of rounded weights reads or gives: {named}"
     pairs = [paired(reference.task, got, due) for got, due in zip(outputs, found.outputs, strict=False)]
     twins = [paired(reference.task, *both) for both in zip(found.twin, found.outputs, strict=True)]
     enough = [name for name in reference.floors if _numbers(pairs, name) >= LEAST]
     return [_agree(name, reference, pairs, twins) for name in enough], "" if enough else _FEW
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(name[-60:] for name in names[:3]) + more
 
 
 def undecided(because: str) -> Claim:
