@@ -56,6 +56,9 @@ ROWS = (
         "network.localizer_2.deconv1",
     ),
     Row("objectformer", "tflite", "one output channel x 1.05", "network.layer_2.blocks.1.decoder.ffn1.fc2"),
+    Row("fasterrcnn", "onnx", "one output channel x 1.05", "network.model.backbone.body.12.block.3.0"),
+    Row("fasterrcnn", "tflite", "one output channel x 1.05", "network.model.backbone.body.8.block.0.0"),
+    Row("fasterrcnn", "tflite", "bias dropped", "network.model.roi_heads.box_head.fc7"),
 )
 
 
