@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -328,3 +330,34 @@ def test_the_route_keeps_names_order_axes_and_numbers(source, tmp_path):
         got = runner.run(image())
     np.testing.assert_allclose(got["score"], score, atol=1e-5)
     np.testing.assert_allclose(got["map"], map, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("mended_shape", "taken"), [((2, 4), "mended"), ((4, 2), "its own"), (None, "its own")]
+)
+def test_factors_that_do_not_meet_as_they_stand_are_left_to_the_tool(monkeypatch, mended_shape, taken):
+    """None: TensorFlow refuses them."""
+    from converters.second_route_mended import mended
+
+    def make_node(**arguments):
+        is_mended = arguments["onnx_tensor_infos_for_validation"] is None
+        if is_mended and mended_shape is None:
+            raise ValueError("incompatible shapes")
+        made = SimpleNamespace(
+            shape=mended_shape if is_mended else (2, 4), by="mended" if is_mended else "its own"
+        )
+        arguments["tf_layers_dict"]["product"] = {"tf_node": made}
+
+    tools = {f"onnx2tf.ops.{name}": SimpleNamespace(make_node=make_node) for name in ("MatMul", "Resize")}
+    for name, module in tools.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setitem(sys.modules, "onnx2tf.ops", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "onnx2tf", SimpleNamespace())
+    node = SimpleNamespace(outputs=[SimpleNamespace(name="product", shape=["batch", 4])])
+    layers: dict = {}
+    with mended():
+        tools["onnx2tf.ops.MatMul"].make_node(
+            graph_node=node, tf_layers_dict=layers, onnx_tensor_infos_for_validation={"ones": 1}
+        )
+    assert layers["product"]["tf_node"].by == taken
+    assert tools["onnx2tf.ops.MatMul"].make_node is make_node
