@@ -160,7 +160,8 @@ class OnnxGraph:
             count += 1
         if not count:
             raise NotApplicableError("no int8 or float16 weight")
-        set_nodes(self.graph, [node for node in nodes if node.output[0] not in gone])
+        kept = [n for n in nodes if n.op_type not in ("Cast", "Mul") or n.output[0] not in gone]
+        set_nodes(self.graph, kept)
         return f"{count} layers"
 
     def _float(self, weight: str, name: str) -> None:
@@ -186,10 +187,7 @@ class OnnxGraph:
             name = self.constant(self.array(name).T)
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         kind = node.op_type.removesuffix("Integer")
-        # Named by what it gives, which is what `gone` sifts by: hence made under another name first.
-        made = f"{out}_float"
-        self.read_instead(scaled.output[0], made)
-        return helper.make_node(kind, [_base(node.input[0]), name], [made], **attributes)
+        return helper.make_node(kind, [_base(node.input[0]), name], list(scaled.output), **attributes)
 
 
 def _base(name: str) -> str:

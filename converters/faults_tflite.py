@@ -88,7 +88,8 @@ class TfliteGraph:
         return handle
 
     def name(self, handle: int) -> str:
-        return str(self.graph.tensors[handle].name.decode())
+        """As the float file has it: the quantizer marks activations that it rounded."""
+        return str(self.graph.tensors[handle].name.decode()).removesuffix("_quantized")
 
     def array(self, handle: int) -> Array:
         tensor = self.graph.tensors[handle]

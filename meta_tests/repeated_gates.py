@@ -44,9 +44,9 @@ class Proof:
 
 
 def efforts(repeats: int) -> Iterator[Effort]:
-    """The gate's own, and others; converting again is no question of seeds."""
+    """The gate's own, and others; converting again and stored inputs are no question of seeds."""
     for seed in range(repeats):
-        yield Effort(seed=seed, threads=1 + seed % THREADS, convert_again=False)
+        yield Effort(seed=seed, threads=1 + seed % THREADS, convert_again=False, replay=seed == 0)
 
 
 def proofs(session: Session, models: Sequence[str]) -> list[Proof]:

@@ -139,3 +139,49 @@ def test_both_editors_have_every_method():
     wanted = {name for name in vars(Editor) if not name.startswith("_")}
     for kind in (OnnxEditor, TfliteEditor):
         assert wanted <= set(dir(kind))
+
+
+@pytest.fixture(scope="module")
+def rounded(tmp_path_factory) -> dict[tuple[str, str], Path]:
+    """Two kernels with nothing between them, by format and recipe."""
+    import torch
+    from torch import nn
+
+    from converters import onnx, onnx_quantization, tflite, tflite_quantization
+    from converters.program import Exported
+
+    folder = tmp_path_factory.mktemp("rounded")
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), nn.Conv2d(8, 4, 3, bias=False)).eval()
+    program = torch.export.export(network, (torch.zeros(1, 3, 16, 16),))
+    torch.export.save(program, folder / "network.pt2")
+    paths = {}
+    for format, module, quantizer in (
+        ("onnx", onnx, onnx_quantization),
+        ("tflite", tflite, tflite_quantization),
+    ):
+        paths[format, "fp32"] = source = folder / f"network.{format}"
+        module.convert_float(Exported(folder / "network.pt2"), source, ["image"], ["score"])
+        for recipe in ("int8_dynamic", "int8_static"):
+            paths[format, recipe] = folder / f"{recipe}.{format}"
+            quantizer.quantize(source, paths[format, recipe], recipe, (), [FEED])
+    return paths
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_float_weights_leave_a_file_that_runs(format, rounded, tmp_path):
+    path = rounded[format, "int8_dynamic"]
+    plant(format, path, tmp_path / path.name, "float_weights", {})
+    due, found = run(format, path)["score"], run(format, tmp_path / path.name)["score"]
+    assert np.abs(found - due).max() < 0.05 * np.abs(due).max()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_activation_is_called_as_the_float_file_calls_it(format, rounded):
+    """Lineage speaks of the float file's tensors."""
+    from converters.lineage import compare, graph_of
+
+    edit = editor(format, rounded[format, "int8_static"])
+    lineage = compare(graph_of(rounded[format, "int8_static"]), graph_of(rounded[format, "fp32"]))
+    known = {name for of_one in lineage.rounded for name in of_one.names}
+    assert {edit.name(handle) for handle in edit.activations()} <= known
