@@ -56,8 +56,14 @@ def proofs(session: Session, models: Sequence[str]) -> list[Proof]:
     def lane(format: str) -> list[Proof]:
         return [_proof(session, cell) for cell in cells if cell.format == format]
 
+    formats = dict.fromkeys(cell.format for cell in cells)
     with ThreadPoolExecutor() as pool:
-        return [proof for found in pool.map(lane, dict.fromkeys(c.format for c in cells)) for proof in found]
+        futures = [pool.submit(lane, format) for format in formats]
+        try:
+            return [proof for future in futures for proof in future.result()]
+        except BaseException:
+            session.workers.kill()  # the pool waits for its threads, and they for their children
+            raise
 
 
 def _proof(session: Session, cell: Cell) -> Proof:

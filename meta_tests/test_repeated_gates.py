@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from converters.workers import WorkerCrashedError
 from meta_tests.miniature import FLOAT, cell, session_of
 from meta_tests.repeated_gates import DATA, DOCUMENT, THREADS, efforts, proofs, written
 from parity.judge import Effort
@@ -35,6 +38,19 @@ def test_an_alarm_is_counted_and_told(tmp_path):
     text = (tmp_path / DOCUMENT).read_text(encoding="utf-8")
     assert "1 false alarms in 1 proofs" in text
     assert cell("always_wrong").id in text
+
+
+def test_an_interrupt_ends_the_workers(tmp_path, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with session_of(["honest"], tmp_path) as session:
+        session.workers["torch"].call("os:getpid")
+        monkeypatch.setattr(session, "prove", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            proofs(session, ["miniature"])
+        with pytest.raises(WorkerCrashedError):
+            session.workers["torch"].call("os:getpid")
 
 
 def test_twenty_proofs_of_which_the_first_is_the_gates_own():
