@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from fixtures.specs import MODELS
 from parity.decisions import decisions
 from parity.detection_decisions import Rows, Rules, overlap_range, unmatched
-from parity.detections import overlaps
+from parity.detections import overlaps, ties
 from parity.expectations import FloatTolerance
 from parity.reference import Reference
 
-FLOAT = FloatTolerance(floors=8, drawn_floors=60, because="as the real cells", matched=0.9)
+FLOAT = FloatTolerance(floors=8, drawn_floors=60, because="as the real cells")
 RULES = Rules(score_threshold=0.05, nms_threshold=0.5, score=0.02, corner=0.004)
 PLACES = 12
 seeds = st.integers(0, 2**32 - 1)
@@ -262,14 +262,20 @@ def many(count, kind=1):
     return outputs_of(*rows[:count], places=count + 5)
 
 
-def test_one_object_in_a_thousand_may_depend_on_proposals():
+def test_of_many_objects_a_few_may_depend_on_proposals():
     expected = [many(400) for _ in range(3)]
-    one = [{name: np.delete(value, 7, axis=1) for name, value in sample.items()} for sample in expected]
-    claim = judged(expected, [one[0], *expected[1:]])
+
+    def without(lost):
+        fewer = {name: np.delete(value, range(7, 7 + lost), axis=1) for name, value in expected[0].items()}
+        return judged(expected, [fewer, *expected[1:]])
+
+    allowed = ties(1200)
+    assert 1 <= allowed <= 4
+    claim = without(allowed)
     assert claim.passed
-    assert (claim.observed, claim.bound) == (1, 1)
+    assert (claim.observed, claim.bound) == (allowed, allowed)
     assert "lost row 7" in claim.detail
-    assert judged(expected, [one[0], one[1], expected[2]]).status == "failed"
+    assert without(allowed + 1).status == "failed"
     bad = [{name: value.copy() for name, value in expected[0].items()}, *expected[1:]]
     bad[0]["score"][0, 0] = np.nan
     assert judged(expected, bad).status == "failed"

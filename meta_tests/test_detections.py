@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parity.detections import matched, overlaps, paired
+from parity.detections import matched, overlaps, paired, ties
 from parity.expectations import FloatTolerance, QuantizedTolerance
 
 
@@ -97,7 +99,7 @@ def reference_of_two(expected):
     return Reference(("first", "second"), feeds, outputs, floors, "detection")
 
 
-FLOAT = FloatTolerance(floors=8, drawn_floors=60, because="as the real cells", matched=0.99)
+FLOAT = FloatTolerance(floors=8, drawn_floors=60, because="as the real cells")
 
 
 def test_the_claim_counts_both_ways_and_names_the_worst_image():
@@ -143,7 +145,7 @@ def test_order_of_corners_and_scores(fault):
 
 
 def test_tolerances_expect_every_detection_unless_they_say_otherwise():
-    assert FloatTolerance(8, 60, "x").matched == FloatTolerance(8, 60, "x").drawn_matched == 1
+    assert FloatTolerance(8, 60, "x").drawn_matched == 1
     assert QuantizedTolerance({}, {}, "x").matched == 1
 
 
@@ -156,3 +158,70 @@ def test_two_runs_without_a_detection_agree_and_an_empty_output_is_a_finding():
     assert np.isnan(matched(some, nothing).rms("score"))
     empty = {"score": np.zeros((1, 0))}
     assert np.isnan(paired("map", empty, empty).rms("score"))
+
+
+def moved(outputs, rows, by):
+    """The same, with the first image's first rows a little elsewhere, which still overlap."""
+    location = outputs["location"].copy()
+    location[0, :rows] += by
+    return {**outputs, "location": location}
+
+
+def test_a_row_that_is_another_box_is_counted_and_not_compared():
+    expected = outputs_of(7, batch=1, rows=25, found=24)
+    pair = matched(moved(expected, 1, 0.01), expected)
+    assert pair.share == 1  # it overlaps by half
+    assert pair.rms("location") == 0
+    assert len(pair.expected["location"]) == 23
+    assert pair.unlike({"location": 1e-6, "score": 1e-6}) == 1
+    assert pair.unlike({"location": 0.02, "score": 1e-6}) == 0
+    assert matched(moved(expected, 2, 0.01), expected).rms("location") > 1e-3  # a twentieth, and no more
+
+
+def test_rows_without_a_partner_come_first_in_what_is_not_compared():
+    expected = outputs_of(7, batch=1, rows=25, found=24)
+    observed = moved(expected, 1, 0.01)
+    observed["category"] = observed["category"].copy()
+    observed["category"][0, 5] = 3
+    pair = matched(observed, expected)
+    assert pair.rms("location") > 1e-3
+    assert pair.unlike({"location": 1e-6, "score": 1e-6}) == 2
+
+
+def test_what_one_run_has_more_of_counts():
+    expected = outputs_of(8, found=9)
+    fewer = {name: value.copy() for name, value in expected.items()}
+    fewer["score"][0, 8] = 0
+    bounds = {"location": 1e-6, "score": 1e-6}
+    assert matched(fewer, expected).unlike(bounds) == matched(expected, fewer).unlike(bounds) == 1
+    assert paired("map", expected, expected).unlike(bounds) == 0
+
+
+def test_an_ordinary_error_in_every_row_is_no_tie():
+    from parity import claims
+
+    expected = outputs_of(4)
+    reference = reference_of_two(expected)
+    runs = [{name: value[i : i + 1] for name, value in moved(expected, 9, 1e-3).items()} for i in range(2)]
+    otherwise, _ = claims.detections(reference, reference.paired(runs), FLOAT)
+    assert otherwise.status == "failed"
+    assert otherwise.observed == 9
+    assert "first" in otherwise.detail
+
+
+def test_a_few_of_many_may_tie():
+    assert [ties(0), ties(100), ties(300), ties(1200)] == [0, 1, 2, 3]
+    assert ties(1200) < 12  # one of a hundred lost in each of twelve images is a fault
+
+
+def test_ties_are_many_where_patterns_repeat_and_leave_the_numbers_alone():
+    from parity import claims
+
+    expected = outputs_of(9, batch=1, rows=25, found=20)
+    reference = reference_of_two({n: np.concatenate([v, v]) for n, v in expected.items()})
+    tolerance = replace(FLOAT, drawn_matched=0.9)
+    for rows, share in ((0, 1.0), (2, 0.9), (3, 0.85)):
+        pair = matched(moved(expected, rows, 0.01), expected)
+        assert claims.share_alike(reference, pair, {}, tolerance) == pytest.approx(share)
+    nothing = {name: np.zeros_like(value) for name, value in expected.items()}
+    assert claims.share_alike(reference, matched(nothing, nothing), {}, tolerance) == 1

@@ -338,10 +338,9 @@ class Judge:
         assert isinstance(self._tolerance, FloatTolerance)
         truth, floors = self._truth.drawn.of(feed)
         pair = paired(self._truth.reference.task, outputs, truth)
-        if pair.share < self._tolerance.drawn_matched:
-            return (
-                f"{pair.share:.3g} of the detections match, but should be {self._tolerance.drawn_matched:g}"
-            )
+        share = claims.share_alike(self._truth.reference, pair, floors, self._tolerance)
+        if share < self._tolerance.drawn_matched:
+            return f"{share:.3g} of the detections match, but should be {self._tolerance.drawn_matched:g}"
         for name in floors:
             floor = max(floors[name], self._truth.reference.floors[name])
             ratio = pair.rms(name) / floor

@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import ndtri
 
-from parity.expectations import FloatTolerance, QuantizedTolerance
+from parity.expectations import FALSE_ALARMS, FloatTolerance, QuantizedTolerance
 from parity.metrics import Array
 from parity.reference import Reference
 from parity.results import Claim, Number
 
-FALSE_ALARMS = 1e-3  # one right file in a thousand
 NOTHING_SURE = "no margin is beyond the bound"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from converters.workbench import Feeds, Outputs
 from converters.workers import WorkerFailedError
-from parity.claims import number, same_bytes, verdict
+from parity.claims import number, same_bytes, unlike, verdict
 from parity.detections import paired
 from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.metrics import Array, decibels, difference
@@ -152,7 +152,13 @@ def _distances(
 ) -> dict[str, float] | Claim:
     """Root-mean-square differences by output, or the claim that too few detections match."""
     pair = paired(reference.task, got, expected)
-    if pair.share < tolerance.matched:
+    if isinstance(tolerance, FloatTolerance):
+        otherwise, allowed = unlike(reference, [pair], tolerance)
+        if otherwise > allowed:
+            return Claim(
+                claim, "failed", otherwise, allowed, because, unit="detections", detail=detail, sense="<="
+            )
+    elif pair.share < tolerance.matched:
         return Claim(
             claim, "failed", number(pair.share), tolerance.matched, because, detail=detail, sense=">="
         )

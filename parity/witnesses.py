@@ -12,6 +12,7 @@ from itertools import combinations
 
 import numpy as np
 
+from parity.claims import unlike
 from parity.detections import paired
 from parity.expectations import FloatTolerance
 from parity.metrics import Array, compare
@@ -82,18 +83,19 @@ def agreement(
     truth = [{name: values[i] for name, values in reference.outputs.items()} for i in range(seen)]
     everyone = {TRUTH: truth, **witnesses}
     floors = {
-        (first, second): _floors(reference, everyone[first], everyone[second], tolerance.matched)
+        (first, second): _floors(reference, everyone[first], everyone[second], tolerance)
         for first, second in combinations(everyone, 2)
     }
     return Agreement(tolerance.floors, floors)
 
 
 def _floors(
-    reference: Reference, first: Sequence[Outputs], second: Sequence[Outputs], matched: float
+    reference: Reference, first: Sequence[Outputs], second: Sequence[Outputs], tolerance: FloatTolerance
 ) -> dict[str, float]:
-    """By output, `second` against `first`; infinite where fewer detections than `matched` have a partner."""
+    """By output, `second` against `first`; infinite where more detections differ than ties explain."""
     pairs = [paired(reference.task, got, want) for want, got in zip(first, second, strict=False)]
-    if np.mean([pair.share for pair in pairs]) < matched:
+    otherwise, allowed = unlike(reference, pairs, tolerance)
+    if otherwise > allowed:
         return dict.fromkeys(reference.floors, float("inf"))
     return {
         name: _worst([p.observed[name] for p in pairs], [p.expected[name] for p in pairs], name) / floor

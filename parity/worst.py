@@ -67,10 +67,13 @@ def height(
             errors[name] = decibels(signal**2, error**2)
             shares.append(error / (signal * 10 ** (-tolerance.worst_sqnr_db[name] / 20)))
     if reference.task == "detection":
-        errors[MATCHED] = pair.share
-        least = tolerance.drawn_matched if isinstance(tolerance, FloatTolerance) else tolerance.matched
+        if isinstance(tolerance, FloatTolerance):
+            share, least = claims.share_alike(reference, pair, floors, tolerance), tolerance.drawn_matched
+        else:
+            share, least = pair.share, tolerance.matched
+        errors[MATCHED] = share
         if least < 1:
-            shares.append((1 - pair.share) / (1 - least))
+            shares.append((1 - share) / (1 - least))
     share = math.inf if any(map(math.isnan, shares)) else max(shares)
     return Height(share, errors)
 
