@@ -224,6 +224,22 @@ def test_unsettled_suppression_shows_in_the_scores(detectors, monkeypatch):
     assert bool(torch.isnan(score).all())
 
 
+def test_the_longest_chains_of_boxes_settle(detectors):
+    """In a diagonal gradient boxes suppress one another one after the other, 33 rounds long."""
+    import torch
+
+    from fixtures.specs import MODELS
+
+    ramp = np.linspace(0, 1, 320, dtype=np.float32)
+    image = torch.from_numpy(np.tile((ramp[:, None] + ramp) / 2, (1, 3, 1, 1)))
+    normal = MODELS["fasterrcnn"].preprocessing
+    assert (normal.mean, normal.std) == ((0.0,) * 3, (1.0,) * 3)  # the network does its own
+    with torch.no_grad():
+        _, _, scores = detectors[0](image)
+        _, score, _ = detectors[1](image)
+    assert score[0] == pytest.approx(scores, abs=1e-5)
+
+
 def test_more_candidates_than_are_looked_at(detectors, monkeypatch):
     """With enough kept among the best, the others cannot matter; with too few, the scores say so."""
     import torch
