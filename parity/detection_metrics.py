@@ -163,9 +163,6 @@ class DetectionComparison:
 
 def compare_detections(network: Detections, converted: Detections) -> DetectionComparison:
     """Matched by category and overlap (`parity.detections`): two equal scores may come in either order."""
-    pair = matched(converted.as_batch(), network.as_batch())
-    box, score = (
-        float(np.max(np.abs(pair.observed[name] - pair.expected[name]), initial=0))
-        for name in ("location", "score")
-    )
-    return DetectionComparison(len(network), len(converted), len(pair.expected["score"]), box, score)
+    apart = matched(converted.as_batch(), network.as_batch()).apart
+    box, score = (float(np.max(apart[name], initial=0)) for name in ("location", "score"))
+    return DetectionComparison(len(network), len(converted), len(apart["score"]), box, score)
