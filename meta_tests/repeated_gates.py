@@ -11,12 +11,14 @@ large network's cells are hours.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from fixtures.specs import MODELS
+from meta_tests import measured_rows
 from modelparity.session import Session
 from parity.cells import Cell
 from parity.evidence import harness_digest
@@ -94,19 +96,13 @@ def _alarms(record: CellRecord) -> tuple[str, ...]:
 def written(folder: Path, found: Sequence[Proof]) -> list[Proof]:
     """Adds proofs to those in the folder, in the place of the same cell and seed, and writes both files."""
     path = folder / DATA
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    known = {(p.cell, p.seed): p for p in (_read(line) for line in lines)}
-    known.update({(p.cell, p.seed): p for p in found})
-    every = sorted(known.values(), key=lambda p: (p.cell, p.seed))
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(asdict(proof)) + "\n" for proof in every), encoding="utf-8")
-    (folder / DOCUMENT).write_text(document(every), encoding="utf-8")
-    return every
+    return measured_rows.write(
+        path, [*measured_rows.read(path, _read), *found], lambda proof: (proof.cell, proof.seed), document
+    )
 
 
-def _read(line: str) -> Proof:
-    data = json.loads(line)
-    return Proof(**{**data, "alarms": tuple(data["alarms"])})
+def _read(alarms: Sequence[str], **data: Any) -> Proof:
+    return Proof(**data, alarms=tuple(alarms))
 
 
 def document(every: Sequence[Proof]) -> str:
@@ -141,7 +137,7 @@ def document(every: Sequence[Proof]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Counts false alarms over repeated proofs.")
-    parser.add_argument("models", nargs="+")
+    parser.add_argument("models", nargs="+", choices=list(MODELS))
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--output", type=Path, default=Path("reports"))
     wanted = parser.parse_args()

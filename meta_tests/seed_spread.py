@@ -10,14 +10,15 @@ an estimate from twelve numbers, off by 2 dB; budgets must leave room for that, 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from fixtures.specs import MODELS
+from meta_tests import measured_rows
 from modelparity.session import Session
 from parity import claims
 from parity.cells import Cell
@@ -141,18 +142,17 @@ def _bound(tolerance: QuantizedTolerance, claim: str, output: str) -> float:
 
 
 def read(folder: Path) -> list[Reached]:
-    path = folder / DATA
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [Reached(**json.loads(line)) for line in lines]
+    return measured_rows.read(folder / DATA, Reached)
 
 
 def written(folder: Path, found: Sequence[Reached]) -> None:
     """Adds rows to those in the folder, in the place of the same cell and seed, and writes both files."""
-    known = {(r.cell, r.seed, r.claim, r.output): r for r in [*read(folder), *found]}
-    rows = [known[key] for key in sorted(known)]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / DATA).write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows), encoding="utf-8")
-    (folder / DOCUMENT).write_text(document(spreads(rows)), encoding="utf-8")
+    measured_rows.write(
+        folder / DATA,
+        [*read(folder), *found],
+        lambda row: (row.cell, row.seed, row.claim, row.output),
+        lambda rows: document(spreads(rows)),
+    )
 
 
 def document(found: Sequence[Spread]) -> str:
@@ -185,7 +185,7 @@ def document(found: Sequence[Spread]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures what budgets rest on.")
-    parser.add_argument("models", nargs="+")
+    parser.add_argument("models", nargs="+", choices=list(MODELS))
     parser.add_argument("--seeds", type=int, nargs=2, default=SEEDS, metavar=("FIRST", "END"))
     parser.add_argument("--output", type=Path, default=Path("reports"))
     wanted = parser.parse_args()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from fixtures.specs import MODELS
 from modelparity import named, terminal
 from modelparity.errors import BadInputError
 from modelparity.faults import StoppedError
+from modelparity.folders import write_whole
 from modelparity.session import Session
 from parity.cells import Cell, all_cells
 from parity.evidence import harness_digest
@@ -182,17 +182,8 @@ class Table:
             order = [c.id for c in all_cells()]
             cells = sorted(known.values(), key=lambda c: (order.index(c.id) if c.id in order else -1, c.id))
             self._folder.mkdir(parents=True, exist_ok=True)
-            _write(path, "".join(map(scored_line, cells)))
-            _write(path.with_suffix(".md"), kill_table(cells))
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+            write_whole(path, "".join(map(scored_line, cells)))
+            write_whole(path.with_suffix(".md"), kill_table(cells))
 
 
 def _not_there(cell: Cell, why: str) -> FaultRecord:
