@@ -209,6 +209,13 @@ def test_an_ordinary_error_in_every_row_is_no_tie():
     assert "first" in otherwise.detail
 
 
+def test_one_corner_out_of_place_is_another_box():
+    expected = outputs_of(4, batch=1)
+    observed = {**expected, "location": expected["location"].copy()}
+    observed["location"][0, 2, 3] += 1e-3
+    assert matched(observed, expected).unlike({"location": 1e-6, "score": 1e-6}) == 1
+
+
 def test_a_few_of_many_may_tie():
     assert [ties(0), ties(100), ties(300), ties(1200)] == [0, 1, 2, 3]
     assert ties(1200) < 12  # one of a hundred lost in each of twelve images is a fault
