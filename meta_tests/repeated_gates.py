@@ -5,17 +5,18 @@
 A proof of seed 0 on one thread is the gate's own. Each further one crops and splices the evaluation
 photographs anew, draws other inputs and runs the files on 1 to 4 threads in turn; files, bounds and claims
 are the same. What was proven is kept in the store, so a stopped run goes on. Not a test: 20 proofs of a
-large network's cells are hours.
+large network's cells are hours. Runs of other seeds (`--seeds`) can go side by side, in the same folder.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from fixtures.specs import MODELS
 from meta_tests import measured_rows
@@ -26,7 +27,7 @@ from parity.judge import Effort
 from parity.results import CellRecord
 from reports.markdown import table
 
-REPEATS, THREADS = 20, 4
+SEEDS, THREADS = (0, 20), 4
 DATA, DOCUMENT = "repeated-gates.jsonl", "repeated-gates.md"
 
 
@@ -45,27 +46,19 @@ class Proof:
     alarms: tuple[str, ...] = ()
 
 
-def efforts(repeats: int) -> Iterator[Effort]:
+def efforts(first: int, end: int) -> Iterator[Effort]:
     """The gate's own, and others; converting again and stored inputs are no question of seeds."""
-    for seed in range(repeats):
+    for seed in range(first, end):
         yield Effort(seed=seed, threads=1 + seed % THREADS, convert_again=False, replay=seed == 0)
 
 
 def proofs(session: Session, models: Sequence[str]) -> list[Proof]:
-    """Every cell of the models, once; formats side by side, as the gate has them."""
-    cells = [cell for cell in session.expectations if cell.model in models]
-
-    def lane(format: str) -> list[Proof]:
-        return [_proof(session, cell) for cell in cells if cell.format == format]
-
-    formats = dict.fromkeys(cell.format for cell in cells)
-    with ThreadPoolExecutor() as pool:
-        futures = [pool.submit(lane, format) for format in formats]
-        try:
-            return [proof for future in futures for proof in future.result()]
-        except BaseException:
-            session.workers.kill()  # the pool waits for its threads, and they for their children
-            raise
+    """Every cell of the models, once; one after the other, so that all of a model's share its references."""
+    try:
+        return [_proof(session, cell) for cell in session.expectations if cell.model in models]
+    except BaseException:
+        session.workers.kill()  # closing waits for what they are at
+        raise
 
 
 def _proof(session: Session, cell: Cell) -> Proof:
@@ -96,9 +89,11 @@ def _alarms(record: CellRecord) -> tuple[str, ...]:
 def written(folder: Path, found: Sequence[Proof]) -> list[Proof]:
     """Adds proofs to those in the folder, in the place of the same cell and seed, and writes both files."""
     path = folder / DATA
-    return measured_rows.write(
-        path, [*measured_rows.read(path, _read), *found], lambda proof: (proof.cell, proof.seed), document
-    )
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        return measured_rows.write(
+            path, [*measured_rows.read(path, _read), *found], lambda proof: (proof.cell, proof.seed), document
+        )
 
 
 def _read(alarms: Sequence[str], **data: Any) -> Proof:
@@ -138,10 +133,10 @@ def document(every: Sequence[Proof]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Counts false alarms over repeated proofs.")
     parser.add_argument("models", nargs="+", choices=list(MODELS))
-    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--seeds", type=int, nargs=2, default=SEEDS, metavar=("FIRST", "END"))
     parser.add_argument("--output", type=Path, default=Path("reports"))
     wanted = parser.parse_args()
-    for effort in efforts(wanted.repeats):
+    for effort in efforts(*wanted.seeds):
         with Session(effort=effort) as session:
             found = proofs(session, wanted.models)
         every = written(wanted.output, found)

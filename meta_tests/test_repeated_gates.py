@@ -6,7 +6,7 @@ import pytest
 
 from converters.workers import WorkerCrashedError
 from meta_tests.miniature import FLOAT, cell, session_of
-from meta_tests.repeated_gates import DATA, DOCUMENT, THREADS, efforts, proofs, written
+from meta_tests.repeated_gates import DATA, DOCUMENT, SEEDS, THREADS, efforts, proofs, written
 from parity.judge import Effort
 
 
@@ -54,7 +54,7 @@ def test_an_interrupt_ends_the_workers(tmp_path, monkeypatch):
 
 
 def test_twenty_proofs_of_which_the_first_is_the_gates_own():
-    (first, *more) = efforts(20)
+    (first, *more) = efforts(*SEEDS)
     assert (first.seed, first.threads) == (Effort().seed, Effort().threads)
     assert len({effort.seed for effort in (first, *more)}) == 20
     assert {effort.threads for effort in more} == set(range(1, THREADS + 1))
