@@ -11,6 +11,9 @@ import pytest
 
 from converters import onnx_quantization, tflite_quantization
 from converters.lineage import Rounding
+from converters.simulated_layers import Simulated
+from meta_tests.test_detections import moved
+from meta_tests.test_detections import outputs_of as detected
 from meta_tests.test_lineage_editors import OnnxEditor, TfliteEditor
 from parity import simulated as claims
 from parity.cells import Cell
@@ -276,3 +279,21 @@ def test_what_is_not_simulated_says_why():
     assert claims.skipped(Cell("m", "onnx", "fp16"), 1000).startswith("float16 weights round no activation")
     assert claims.skipped(Cell("m", "onnx", "int8_static"), 773_700_000).startswith("774 M weights")
     assert claims.skipped(Cell("m", "onnx", "int8_static"), 1000) == ""
+
+
+@pytest.mark.parametrize(("rows", "by", "holds"), [(24, 1e-3, True), (24, 5e-3, False), (6, 0.015, True)])
+def test_detections_are_held_to_their_median_row(rows, by, holds):
+    """Of a few that come from another proposal nothing follows, of all a little farther much."""
+    truth = detected(3, batch=1, rows=25, found=24)
+    found = Simulated((truth,), (moved(truth, 24, 1e-3),), layers=1)
+    reference = Reference(
+        ("first",),
+        ({},),
+        {name: (value,) for name, value in truth.items()},
+        {"location": 1e-7, "score": 1e-7},
+        "detection",
+    )
+    made, why = claims.agree(reference, [moved(truth, rows, by)], found)
+    location = next(claim for claim in made if claim.output == "location")
+    assert (location.passed, why) == (holds, "")
+    assert "median row" in location.detail

@@ -8,6 +8,10 @@ How near is measured, too. A number on the edge between two steps falls to eithe
 float32, and through many layers such ties grow to the size of rounding itself; no right file can be asked
 for more. The simulation has a twin, in which far more numbers fall to the other side than between two right
 implementations (`converters.simulated`). Two draws of one error differ by chance, hence twice the distance.
+
+How far detections are apart is told by their median row: some come from another proposal, and these few make
+all of a root mean square. On 24 images of each of Faster R-CNN's int8 files, a right file's rms was up to 5.6
+dB farther from the simulation than its twin's, of 6 that are allowed, and its median row's distance 1.8.
 """
 
 from __future__ import annotations
@@ -84,7 +88,7 @@ def _agree(name: str, reference: Reference, pairs: Sequence[Pair], twins: Sequen
     allowed = max(TWINS * twin, FLOORS * reference.floors[name])
     near, bound = decibels(signal, apart**2), decibels(signal, allowed**2)
     detail = (
-        f"over {len(pairs)} of the stream's images: rms {apart:.3g} from the simulated rounding, "
+        f"over {len(pairs)} of the stream's images: {_kind(pairs)} {apart:.3g} from the simulated rounding, "
         f"whose twin is {twin:.3g} from it"
     )
     return Claim(
@@ -104,7 +108,13 @@ def _numbers(pairs: Sequence[Pair], name: str) -> int:
     return sum(pair.expected[name].size for pair in pairs)
 
 
+def _kind(pairs: Sequence[Pair]) -> str:
+    return "median row" if any(pair.apart for pair in pairs) else "rms"
+
+
 def _distance(pairs: Sequence[Pair], name: str) -> float:
+    if _kind(pairs) != "rms":
+        return float(np.median(np.concatenate([pair.apart[name] for pair in pairs])))
     differences = [(pair.observed[name].astype(np.float64) - pair.expected[name]).ravel() for pair in pairs]
     return rms(np.concatenate(differences))
 
