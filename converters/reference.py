@@ -25,16 +25,21 @@ Outputs = dict[str, np.ndarray[Any, Any]]
 _TRACE_BATCH = 2
 
 
-_LATEST: dict[tuple[ModelSpec, Path | None, str], nn.Module] = {}
+_LATEST: dict[tuple[ModelSpec, Path | None], dict[str, nn.Module]] = {}
+_LARGE = 200_000_000  # weights, of which float32 and float64 together are 2.4 GB
 
 
 def _deployed(spec: ModelSpec, checkpoint: Path | None, precision: str) -> nn.Module:
-    """The module, kept in memory until another one is asked for."""
-    key = (spec, checkpoint, precision)
+    """The module, kept in memory until another network is asked for; of a large one, one precision."""
+    key = (spec, checkpoint)
     if key not in _LATEST:
         _LATEST.clear()
-        _LATEST[key] = weighted(spec, checkpoint).to(getattr(torch, precision))
-    return _LATEST[key]
+    kept = _LATEST.setdefault(key, {})
+    if precision not in kept:
+        if any(sum(p.numel() for p in module.parameters()) > _LARGE for module in kept.values()):
+            kept.clear()
+        kept[precision] = weighted(spec, checkpoint).to(getattr(torch, precision))
+    return kept[precision]
 
 
 def fitted(spec: ModelSpec, checkpoint: Path) -> ModelSpec:

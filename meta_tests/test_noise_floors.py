@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
 import numpy as np
 
-from parity.reference import SUMMATION_ORDERS, float32_runs, noise_floors
+from parity.reference import SUMMATION_ORDERS, DrawnReference, float32_runs, noise_floors
 
 FEEDS = [{"image": np.full((1, 1), k, np.float32)} for k in range(3)]
 TRUTH = [{"score": np.ones((1, 1))} for _ in FEEDS]
@@ -45,3 +49,20 @@ def test_half_a_unit_in_the_last_place_is_the_least():
     """An exact network would make every error infinitely many floors."""
     exact = [{"score": np.ones((1, 1), np.float32)} for _ in FEEDS]
     assert noise_floors("map", TRUTH, [exact]) == {"score": float(np.spacing(np.float32(1))) / 2}
+
+
+def test_two_cells_that_draw_the_same_image_ask_the_network_once():
+    """Lanes go side by side and draw the same images at nearly the same time."""
+    asked = []
+
+    class Bench:
+        def reference(self, _subject, feeds, **order):
+            asked.append(order)
+            time.sleep(0.05)  # so that an unguarded second cell comes in between
+            return [{"score": np.full((1, 1), 1.0)} for _ in feeds]
+
+    drawn = DrawnReference(Bench(), SimpleNamespace(spec=SimpleNamespace(task="map")))
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(drawn.of, [{"image": np.zeros((1, 1))}] * 2)
+    assert first is second
+    assert asked == [{"precision": "float64"}, *SUMMATION_ORDERS]

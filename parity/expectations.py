@@ -214,7 +214,7 @@ EXPECTATIONS: dict[Cell, Expectation] = {
             floors=8,
             drawn_floors=60,
             because=(
-                "a right conversion sits at 1 to 3 floors, and of 1,000 detections at most one comes out "
+                "a right conversion sits at 1 to 3 floors, and of 3,000 detections at most one comes out "
                 "otherwise, by a tie of proposals; 99 detections for 100 are twelve of 1,200"
             ),
             drawn_matched=0.9,

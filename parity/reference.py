@@ -11,6 +11,7 @@ one of six by a fifth, which is nothing beside the bound (reports/noise-floors.m
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -149,19 +150,24 @@ def reference_of(bench: Workbench, subject: Subject, stream: Stream) -> Referenc
 
 
 class DrawnReference:
-    """References of single drawn feeds, kept while a run lasts: every cell of a model draws the same."""
+    """References of single drawn feeds, kept while a run lasts: every cell of a model draws the same.
+
+    Of two cells that ask for the same one at a time, the second waits for the first.
+    """
 
     def __init__(self, bench: Workbench, subject: Subject) -> None:
         self._bench = bench
         self._subject = subject
         self._known: dict[bytes, tuple[Outputs, dict[str, float]]] = {}
+        self._lock = threading.Lock()
 
     def of(self, feed: Mapping[str, Array]) -> tuple[Outputs, dict[str, float]]:
         """Float64 outputs by name, and the float32 floor of each on this feed."""
         key = feed["image"].tobytes()
-        if key not in self._known:
-            truth = self._bench.reference(self._subject, [feed], precision="float64")
-            run = partial(self._bench.reference, self._subject)
-            variants = float32_runs(run, [feed], repeat=False)  # the stream has shown whether it varies
-            self._known[key] = (truth[0], noise_floors(self._subject.spec.task, truth, variants))
-        return self._known[key]
+        with self._lock:
+            if key not in self._known:
+                truth = self._bench.reference(self._subject, [feed], precision="float64")
+                run = partial(self._bench.reference, self._subject)
+                variants = float32_runs(run, [feed], repeat=False)  # the stream has shown whether it varies
+                self._known[key] = (truth[0], noise_floors(self._subject.spec.task, truth, variants))
+            return self._known[key]
