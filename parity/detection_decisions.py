@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fixtures.specs import ModelSpec
-from parity.detections import LEAST_OVERLAP, TIED, overlaps, partners, ties
+from parity.detections import LEAST_OVERLAP, TIED, TIED_ROUNDED, overlaps, partners, ties
 from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.margins import NOTHING_SURE, candid, error_bound, in_bounds
 from parity.metrics import Array
@@ -109,7 +109,8 @@ def objects(
     tied = [one.tie for _, one, _ in alone if one.tie]
     beyond = [(index, one, words) for index, one, words in alone if not one.tie]
     lost, extra = (sum(one.extra == side for _, one, _ in beyond) for side in (False, True))
-    allowed = ties(rows) if rows >= MANY else 0
+    tied_share = TIED if isinstance(tolerance, FloatTolerance) else TIED_ROUNDED
+    allowed = ties(rows, tied_share) if rows >= MANY else 0
     detail = (
         f"{rows} objects in the reference, {sure} of them sure: {score.value:.3g} above the cut and "
         f"clear of others if corners are off by {corner.value:.3g}; {lost} lost and {extra} extra; inside "
@@ -129,7 +130,7 @@ def objects(
         max(lost, extra),
         allowed,
         "within the error bound of the cut an object may be found or not, and either of two near-duplicates "
-        f"may suppress the other; up to one in {1 / TIED:.0f} depends on proposals, whose scores do "
+        f"may suppress the other; up to one in {1 / tied_share:.0f} depends on proposals, whose scores do "
         f"not come out, and {allowed} of {rows} may by chance; {score.because}",
         unit="objects",
         detail=detail,

@@ -29,8 +29,8 @@ LEAST_OVERLAP = 0.5
 COMPARED = ("location", "score")  # `category` is equal by the matching
 COMPARED_SHARE = 0.95  # of an image's rows; numbers of the others are not looked at
 # Ties of proposals decide one in 17,000 of right float32 files' detections (14 streams of 1,200), so one in
-# 3,000 at most (Poisson, 95 %).
-TIED = 1 / 3000
+# 3,000 at most (Poisson, 95 %), and one in 900 of right fp16 files' (24), so one in 650.
+TIED, TIED_ROUNDED = 1 / 3000, 1 / 650
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,9 @@ def _nearest(apart: Array, images: Array, left: Sequence[int]) -> Array:
     return np.sort(np.concatenate([*kept, np.empty(0, int)]))
 
 
-def ties(rows: int) -> int:
+def ties(rows: int, tied: float = TIED) -> int:
     """How many of `rows` detections a right run may have otherwise, by ties of proposals (Poisson)."""
-    return int(poisson.isf(FALSE_ALARMS, rows * TIED)) if rows else 0
+    return int(poisson.isf(FALSE_ALARMS, rows * tied)) if rows else 0
 
 
 def partners(
