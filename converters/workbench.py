@@ -364,7 +364,12 @@ def kept_float(model: str, format: str, quantization: str) -> tuple[KeepFloat, .
 
 
 def network_digest(spec: ModelSpec) -> str:
-    """One hash over the sources that define the network: its modules and their companions (`x_*.py`)."""
+    """One hash over the sources that define the network."""
+    return digest_of_files(network_files(spec))
+
+
+def network_files(spec: ModelSpec) -> list[Path]:
+    """Its modules and their companions (`x_*.py`)."""
     files = []
     for path in {spec.deployed, spec.published}:
         found = importlib.util.find_spec(path.partition(":")[0])
@@ -372,7 +377,7 @@ def network_digest(spec: ModelSpec) -> str:
         assert found.origin is not None
         module = Path(found.origin)
         files += [module, *module.parent.glob(f"{module.stem}_*.py")]
-    return digest_of_files(sorted(set(files)))
+    return sorted(set(files))
 
 
 def _format_digest(converter: Converter) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from converters import CONVERTERS, Converter
 from fixtures.specs import ModelSpec, Preprocessing, TensorSpec
 from parity.cells import Cell
-from parity.expectations import Expectation, FloatTolerance, QuantizedTolerance
+from parity.tolerances import Expectation, FloatTolerance, QuantizedTolerance
 
 SCORE = TensorSpec("score", ("batch", 1), "probability of one thing", (0.0, 1.0))
 SPEC = ModelSpec(

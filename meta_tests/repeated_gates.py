@@ -6,13 +6,18 @@ A proof of seed 0 on one thread is the gate's own. Each further one crops and sp
 photographs anew, draws other inputs and runs the files on 1 to 4 threads in turn; files, bounds and claims
 are the same. What was proven is kept in the store, so a stopped run goes on. Not a test: 20 proofs of a
 large network's cells are hours. Runs of other seeds (`--seeds`) can go side by side, in the same folder.
+
+Twenty times no alarm says little of the twenty-first. So the distance of every number from its bound is kept,
+too: how many of its own standard deviations lie between tells of alarms before they are raised.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +29,21 @@ from modelparity.session import Session
 from parity.cells import Cell
 from parity.evidence import harness_digest
 from parity.judge import Effort
-from parity.results import CellRecord
+from parity.results import CellRecord, Claim
 from reports.markdown import table
 
 SEEDS, THREADS = (0, 20), 4
 DATA, DOCUMENT = "repeated-gates.jsonl", "repeated-gates.md"
+RATIOS = ("floors", "bounds")  # units of numbers that are ratios already
+ENOUGH, SHOWN = 5, 30
 
 
 @dataclass(frozen=True)
 class Proof:
-    """One cell under one seed. `alarms` are the claims that did not hold, with what they say."""
+    """One cell under one seed. `alarms` are the claims that did not hold, with what they say.
+
+    `room` is how far numbers were from their bounds, by claim and output (`room_of`).
+    """
 
     cell: str
     sha256: str
@@ -44,6 +54,7 @@ class Proof:
     green: bool
     claims: int
     alarms: tuple[str, ...] = ()
+    room: Mapping[str, float] = field(default_factory=dict)
 
 
 def efforts(first: int, end: int) -> Iterator[Effort]:
@@ -52,10 +63,17 @@ def efforts(first: int, end: int) -> Iterator[Effort]:
         yield Effort(seed=seed, threads=1 + seed % THREADS, convert_again=False, replay=seed == 0)
 
 
-def proofs(session: Session, models: Sequence[str]) -> list[Proof]:
+def proofs(
+    session: Session, models: Sequence[str], on_proof: Callable[[Proof], None] = lambda _: None
+) -> list[Proof]:
     """Every cell of the models, once; one after the other, so that all of a model's share its references."""
+    found = []
     try:
-        return [_proof(session, cell) for cell in session.expectations if cell.model in models]
+        for cell in session.expectations:
+            if cell.model in models:
+                found.append(_proof(session, cell))
+                on_proof(found[-1])
+        return found
     except BaseException:
         session.workers.kill()  # closing waits for what they are at
         raise
@@ -76,7 +94,31 @@ def _proof(session: Session, cell: Cell) -> Proof:
         record.green,
         len(record.claims),
         alarms,
+        rooms(record.claims),
     )
+
+
+def rooms(claims: Sequence[Claim]) -> dict[str, float]:
+    """By claim and output; the least where one is asked of several inputs."""
+    known = ((f"{c.name} {c.output or ''}".strip(), room_of(c)) for c in claims)
+    found: dict[str, float] = {}
+    for name, room in known:
+        if room is not None:
+            found[name] = round(min(room, found.get(name, room)), 2)
+    return found
+
+
+def room_of(claim: Claim) -> float | None:
+    """From what was observed to the bound: in dB, for floors and other ratios too, else in the claim's unit.
+
+    None where a claim has no such numbers, or no error at all.
+    """
+    observed, bound = claim.observed, claim.bound
+    if claim.sense == "=" or isinstance(observed, bool | str | None) or isinstance(bound, bool | str | None):
+        return None
+    if claim.unit in RATIOS:
+        return 20 * math.log10(bound / observed) if observed > 0 and bound > 0 else None
+    return float(observed - bound if claim.sense == ">=" else bound - observed)
 
 
 def _alarms(record: CellRecord) -> tuple[str, ...]:
@@ -101,7 +143,22 @@ def _read(alarms: Sequence[str], **data: Any) -> Proof:
 
 
 def document(every: Sequence[Proof]) -> str:
-    """A row a cell: how many proofs, on which threads, and which claims raised an alarm."""
+    """A section a state of the harness, that of this source first."""
+    states = sorted({proof.harness for proof in every}, key=lambda state: (state != harness_digest(), state))
+    parts = [
+        "# False alarms",
+        "Right files proven on other crops and splices of the photographs, on other drawn inputs and other "
+        "numbers of threads; the same files, claims and bounds.",
+        "How to repeat it: `python -m meta_tests.repeated_gates --output reports MODEL...`",
+    ]
+    for state in states:
+        mine = [proof for proof in every if proof.harness == state]
+        parts += [f"## Harness {state}", *_section(mine)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(every: Sequence[Proof]) -> Iterator[str]:
+    """A row a cell: how many proofs, on which threads, which claims raised an alarm; then what came near."""
     red = [proof for proof in every if not proof.green]
     cells = dict.fromkeys(proof.cell for proof in every)
     rows = []
@@ -114,20 +171,35 @@ def document(every: Sequence[Proof]) -> str:
         claims = str(sum(proof.claims for proof in mine))
         rows.append([cell, str(len(mine)), seeds, threads, claims, str(len(false)), told.replace("|", "/")])
     header = ("cell", "proofs", "seeds", "threads", "claims", "false alarms", "which")
-    harnesses = ", ".join(sorted({proof.harness for proof in every}))
-    return (
-        "\n\n".join(
-            (
-                "# False alarms",
-                f"{len(red)} false alarms in {len(every)} proofs of {len(cells)} right files (harness "
-                f"{harnesses}): other crops and splices of the photographs, other drawn inputs, other "
-                "numbers of threads; the same files, claims and bounds.",
-                "How to repeat it: `python -m meta_tests.repeated_gates --output reports MODEL...`",
-                table(header, rows),
-            )
+    yield f"{counted(len(red))} in {len(every)} proofs of {len(cells)} right files."
+    yield table(header, rows)
+    if near := nearest(every):
+        yield (
+            f"### Nearest to their bounds\n\nThe {len(near)} numbers that came nearest, of those with "
+            f"{ENOUGH} proofs or more: `room` is the distance to the bound, in dB or the claim's own unit, "
+            "`deviations` how many standard deviations of it lie between the mean and the bound. A normal "
+            "number at 3 raises an alarm in one of 740 proofs, at 4 in one of 31,000."
         )
-        + "\n"
-    )
+        header = ("cell", "number", "proofs", "least room", "mean room", "deviations")
+        yield table(header, [[*row[:2], str(row[2]), *(f"{x:.3g}" for x in row[3:])] for row in near])
+
+
+def counted(alarms: int) -> str:
+    return "1 false alarm" if alarms == 1 else f"{alarms} false alarms"
+
+
+def nearest(every: Sequence[Proof]) -> list[tuple[str, str, int, float, float, float]]:
+    """Cell, number, proofs, least and mean room, deviations from the bound; nearest first."""
+    every_room: dict[tuple[str, str], list[float]] = {}
+    for proof in every:
+        for number, room in proof.room.items():
+            every_room.setdefault((proof.cell, number), []).append(room)
+    found = []
+    for (cell, number), values in every_room.items():
+        mean = statistics.fmean(values)
+        if len(values) >= ENOUGH and (deviation := statistics.stdev(values)):
+            found.append((cell, number, len(values), min(values), mean, mean / deviation))
+    return sorted((row for row in found if row[-1] > 0), key=lambda row: row[-1])[:SHOWN]
 
 
 def main() -> None:
@@ -138,16 +210,18 @@ def main() -> None:
     wanted = parser.parse_args()
     for effort in efforts(*wanted.seeds):
         with Session(effort=effort) as session:
-            found = proofs(session, wanted.models)
+            found = proofs(session, wanted.models, lambda proof: print(_line(proof), flush=True))
         every = written(wanted.output, found)
         red = [proof for proof in found if not proof.green]
         print(
             f"seed {effort.seed}, {effort.threads} threads: {len(found) - len(red)} of {len(found)} green",
             flush=True,
         )
-        for proof in red:
-            print(f"  {proof.cell}: {', '.join(proof.alarms)}", flush=True)
-    print(f"{sum(not proof.green for proof in every)} false alarms in {len(every)} proofs", flush=True)
+    print(f"{counted(sum(not proof.green for proof in every))} in {len(every)} proofs", flush=True)
+
+
+def _line(proof: Proof) -> str:
+    return f"seed {proof.seed} {proof.cell} {'green' if proof.green else ', '.join(proof.alarms)}"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""How far a right quantized file's SQNR varies from stream to stream: what budgets rest on.
+"""How far a right file's error varies from stream to stream: what bounds and budgets rest on.
 
     python -m meta_tests.seed_spread --output reports --seeds 20 32 ladeda
 
 A stream is twelve crops and splices. Where an output is one number an image, its SQNR over a stream is
-an estimate from twelve numbers, off by 2 dB; budgets must leave room for that, and no more
-(`meta_tests.test_budgets`). Seeds are others than those of the repeated gates, so that these prove something.
+an estimate from twelve numbers, off by 2 dB, and a float file's worst error in floors is one number over
+another; bounds must leave room for that, and budgets no more (`meta_tests.test_budgets`). Seeds are others
+than those of the repeated gates, so that these prove something.
 """
 
 from __future__ import annotations
@@ -22,19 +23,21 @@ from meta_tests import measured_rows
 from modelparity.session import Session
 from parity import claims
 from parity.cells import Cell
-from parity.expectations import EXPECTATIONS, Limitation, QuantizedTolerance
+from parity.expectations import EXPECTATIONS
 from parity.judge import Effort
 from parity.metrics import Array
 from parity.reference import Outputs, Reference
+from parity.tolerances import FloatTolerance, Limitation, QuantizedTolerance
 from reports.markdown import table
 
 SEEDS = (20, 32)
+FLOAT = "float_parity"
 DATA, DOCUMENT = "seed-spread.jsonl", "seed-spread.md"
 
 
 @dataclass(frozen=True)
 class Reached:
-    """What the file of a cell reached on the stream of a seed, in dB, or as a share of detections."""
+    """What the file of a cell reached on the stream of a seed: dB, a share of detections, or floors."""
 
     cell: str
     seed: int
@@ -45,69 +48,71 @@ class Reached:
 
 @dataclass(frozen=True)
 class Spread:
-    """A budget beside what streams reached.
+    """A bound beside what streams reached.
 
-    `deviation` is a stream's, pooled over a model's int8 or float16 cells; `room` is how many of these the
-    budget lies below the mean.
+    `deviation` is a stream's, pooled over a model's int8 or float16 cells, and a float cell's own; `room` is
+    how many of these lie between mean and bound. Of floors, which are ratios, `mean` is the geometric one and
+    `deviation` the logarithm's.
     """
 
     cell: str
     claim: str
     output: str
     count: int
-    lowest: float
+    nearest: float
     mean: float
     deviation: float
     bound: float
 
     @property
     def room(self) -> float:
-        return (self.mean - self.bound) / self.deviation if self.deviation else math.inf
+        between = math.log(self.bound / self.mean) if self.claim == FLOAT else self.mean - self.bound
+        return between / self.deviation if self.deviation else math.inf
 
 
-def budget_of(cell: Cell) -> QuantizedTolerance:
-    """What a quantized cell must reach, or would have to without its limitation."""
+def tolerance_of(cell: Cell) -> FloatTolerance | QuantizedTolerance:
+    """What a cell must reach, or would have to without its limitation."""
     expectation = EXPECTATIONS[cell]
-    tolerance = expectation.tolerance if isinstance(expectation, Limitation) else expectation
-    assert isinstance(tolerance, QuantizedTolerance)
-    return tolerance
+    return expectation.tolerance if isinstance(expectation, Limitation) else expectation
 
 
 def reached(cell: Cell, seed: int, reference: Reference, outputs: Sequence[Outputs]) -> Iterator[Reached]:
-    """The numbers of the claims that hang on a budget, over one stream."""
-    tolerance, pairs = budget_of(cell), reference.paired(outputs)
-    made = [
-        claim
-        for error in reference.errors(pairs)
-        for claim in claims.quantized_parity(reference, error, tolerance)
-    ]
-    if reference.task == "detection":
+    """The numbers of the claims that hang on a bound of the cell, over one stream."""
+    tolerance, pairs = tolerance_of(cell), reference.paired(outputs)
+    made = []
+    for error in reference.errors(pairs):
+        if isinstance(tolerance, FloatTolerance):
+            made.append(claims.float_parity(reference, error, tolerance))
+        else:
+            made += claims.quantized_parity(reference, error, tolerance)
+    if reference.task == "detection" and isinstance(tolerance, QuantizedTolerance):
         made.append(claims.detections(reference, pairs, tolerance)[0])
     for claim in made:
         yield Reached(cell.id, seed, claim.name, claim.output or "", float(claim.observed))
 
 
 def measured(model: str, seed: int) -> list[Reached]:
-    """Every quantized cell of a model, on one stream."""
+    """Every cell of a model, on one stream."""
     with Session(effort=Effort(seed=seed)) as session:
         reference = session.truth(model).reference
         found: list[Reached] = []
-        for cell in quantized(model):
+        for cell in cells_of(model):
             path = session.artifact(model, cell.format, cell.quantization).path
             outputs = session.bench.run(cell.format, path, reference.feeds)
             found += reached(cell, seed, reference, outputs)
         return found
 
 
-def quantized(model: str) -> list[Cell]:
-    return [cell for cell in EXPECTATIONS if cell.model == model and cell.quantization != "fp32"]
+def cells_of(model: str) -> list[Cell]:
+    return [cell for cell in EXPECTATIONS if cell.model == model]
 
 
 def spreads(rows: Sequence[Reached]) -> list[Spread]:
-    """A row a budget, in the order of the expectations."""
+    """A row a bound, in the order of the expectations."""
     values: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
-        values.setdefault((row.cell, row.claim, row.output), []).append(row.observed)
+        value = math.log(row.observed) if row.claim == FLOAT else row.observed
+        values.setdefault((row.cell, row.claim, row.output), []).append(value)
     found = []
     for cell in EXPECTATIONS:
         for (name, claim, output), own in values.items():
@@ -118,16 +123,23 @@ def spreads(rows: Sequence[Reached]) -> list[Spread]:
                 for (twin, *rest), other in values.items()
                 if rest == [claim, output] and _alike(twin, cell)
             ]
-            bound = _bound(budget_of(cell), claim, output)
-            found.append(
-                Spread(name, claim, output, len(own), min(own), float(np.mean(own)), _pooled(alike), bound)
-            )
+            bound, mean = _bound(tolerance_of(cell), claim, output), float(np.mean(own))
+            nearest = min(own)
+            if claim == FLOAT:
+                nearest, mean = math.exp(max(own)), math.exp(mean)
+            found.append(Spread(name, claim, output, len(own), nearest, mean, _pooled(alike), bound))
     return found
 
 
 def _alike(name: str, cell: Cell) -> bool:
-    """Whether a cell is the same model, in float16 both or in int8 both."""
-    return name.rsplit("-", 2)[0] == cell.model and ("fp16" in name) == (cell.quantization == "fp16")
+    """Whether a cell is the same model, in float16 both or in int8 both, or the same float cell.
+
+    A float file's error over PyTorch's is a matter of its runtime, as is how much that varies.
+    """
+    if cell.quantization == "fp32":
+        return name == cell.id
+    model, _, quantization = name.rsplit("-", 2)
+    return model == cell.model and quantization[:4] == cell.quantization[:4]
 
 
 def _pooled(samples: Sequence[Array]) -> float:
@@ -135,7 +147,9 @@ def _pooled(samples: Sequence[Array]) -> float:
     return math.sqrt(squares / max(sum(len(sample) - 1 for sample in samples), 1))
 
 
-def _bound(tolerance: QuantizedTolerance, claim: str, output: str) -> float:
+def _bound(tolerance: FloatTolerance | QuantizedTolerance, claim: str, output: str) -> float:
+    if isinstance(tolerance, FloatTolerance):
+        return tolerance.of(output)
     if claim == "detections":
         return tolerance.matched
     return (tolerance.sqnr_db if claim == "sqnr" else tolerance.worst_sqnr_db)[output]
@@ -156,14 +170,14 @@ def written(folder: Path, found: Sequence[Reached]) -> None:
 
 
 def document(found: Sequence[Spread]) -> str:
-    header = ("cell", "claim", "output", "streams", "lowest", "mean", "deviation", "budget", "room")
+    header = ("cell", "claim", "output", "streams", "nearest", "mean", "deviation", "bound", "room")
     rows = [
         [
             s.cell,
             s.claim,
             s.output,
             str(s.count),
-            *(f"{x:.3g}" for x in (s.lowest, s.mean, s.deviation, s.bound)),
+            *(f"{x:.3g}" for x in (s.nearest, s.mean, s.deviation, s.bound)),
             f"{s.room:.1f}",
         ]
         for s in found
@@ -171,10 +185,12 @@ def document(found: Sequence[Spread]) -> str:
     return (
         "\n\n".join(
             (
-                "# Budgets beside what streams reach",
-                "Right quantized files on streams of other seeds than any gate's: SQNR in dB, detections as "
-                "a share. `deviation` is a stream's, pooled over a model's int8 or float16 cells; `room` is "
-                "how many of these the budget lies below the mean.",
+                "# Bounds beside what streams reach",
+                "Right files on streams of other seeds than any gate's: SQNR in dB, detections as a share, "
+                "float files' errors in floors. `deviation` is a stream's, pooled over a model's int8 or "
+                "float16 cells, and a float cell's own; `room` is how many of these lie between mean and "
+                "bound. Of floors, which are ratios, the mean is the geometric one and the deviation the "
+                "logarithm's.",
                 "How to repeat it: `python -m meta_tests.seed_spread --output reports MODEL...`",
                 table(header, rows),
             )
@@ -184,7 +200,7 @@ def document(found: Sequence[Spread]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measures what budgets rest on.")
+    parser = argparse.ArgumentParser(description="Measures what bounds rest on.")
     parser.add_argument("models", nargs="+", choices=list(MODELS))
     parser.add_argument("--seeds", type=int, nargs=2, default=SEEDS, metavar=("FIRST", "END"))
     parser.add_argument("--output", type=Path, default=Path("reports"))

@@ -1,14 +1,25 @@
-"""Budgets of quantized cells rest on what right files reach from stream to stream, and on nothing else."""
+"""Bounds of cells rest on what right files reach from stream to stream, and on nothing else."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from meta_tests.seed_spread import DOCUMENT, Reached, document, quantized, read, spreads, written
-from parity.expectations import ROOM
+from meta_tests.seed_spread import (
+    DOCUMENT,
+    FLOAT,
+    Reached,
+    cells_of,
+    document,
+    read,
+    spreads,
+    tolerance_of,
+    written,
+)
+from parity.expectations import EXPECTATIONS, ROOM
 from parity.judge import Effort
 
 REPORTS = Path(__file__).resolve().parents[1] / "reports"
@@ -17,7 +28,13 @@ SLACK, ONNX_INT8 = 1.5, 3
 SPREADS = {(spread.cell, spread.claim, spread.output): spread for spread in spreads(read(REPORTS))}
 
 
-@pytest.mark.parametrize("key", SPREADS, ids=" ".join)
+CELLS = {cell.id: cell for cell in EXPECTATIONS}
+BUDGETS = [key for key in SPREADS if key[1] != FLOAT]
+FLOORS = [key for key in SPREADS if key[1] == FLOAT]
+SPARE = 1.3  # a bound of an output's own is at most so many times what streams make necessary
+
+
+@pytest.mark.parametrize("key", BUDGETS, ids=" ".join)
 def test_a_budget_leaves_room_for_another_stream_and_no_more(key):
     spread = SPREADS[key]
     if spread.room < 0:  # a declared limitation: `tolerance` is what the cell would have to reach
@@ -29,10 +46,23 @@ def test_a_budget_leaves_room_for_another_stream_and_no_more(key):
     assert least - (0.02 * more if spread.claim == "detections" else more) <= spread.bound <= least
 
 
-def test_every_budget_was_measured(cell):
-    if cell.quantization != "fp32":
-        assert cell in quantized(cell.model)
-        assert {claim for name, claim, _ in SPREADS if name == cell.id} >= {"sqnr", "worst_sqnr"}
+@pytest.mark.parametrize("key", FLOORS, ids=" ".join)
+def test_floors_leave_room_for_another_stream_and_where_they_are_an_output_s_own_no_more(key):
+    spread = SPREADS[key]
+    assert spread.room >= ROOM
+    if key[2] in tolerance_of(CELLS[key[0]]).apart:
+        assert spread.count >= 12
+        assert spread.bound <= SPARE * spread.mean * math.exp(ROOM * spread.deviation)
+
+
+def test_every_bound_was_measured(cell):
+    assert cell in cells_of(cell.model)
+    measured = {(claim, output) for name, claim, output in SPREADS if name == cell.id}
+    if cell.quantization == "fp32":
+        assert {output for _, output in measured} >= {*tolerance_of(cell).apart}
+        assert {claim for claim, _ in measured} == {FLOAT}
+    else:
+        assert {claim for claim, _ in measured} >= {"sqnr", "worst_sqnr"}
 
 
 def test_no_seed_is_one_that_gates_ask():
@@ -62,4 +92,14 @@ def test_deviations_are_pooled_over_cells_of_a_kind():
     assert {found[cell].deviation for cell in cells} == {1.0}
     assert found["ladeda-onnx-fp16"].deviation == 5
     assert found[cells[1]].mean == pytest.approx(np.mean([10, 11, 12]))
-    assert found[cells[0]].lowest == 0
+    assert found[cells[0]].nearest == 0
+
+
+def test_floors_are_ratios():
+    rows = [
+        Reached("ladeda-tflite-fp32", seed, FLOAT, "score", value)
+        for seed, value in enumerate((1.0, 2.0, 4.0))
+    ]
+    (found,) = spreads(rows)
+    assert (found.nearest, found.mean, found.deviation) == pytest.approx((4, 2, math.log(2)))
+    assert found.room == pytest.approx(2)  # of 8 floors

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from modelparity.cli import app
 from parity.cells import Cell
-from parity.expectations import EXPECTATIONS, FloatTolerance
+from parity.expectations import EXPECTATIONS
+from parity.tolerances import FloatTolerance
 
 ROOT = Path(__file__).resolve().parent.parent
 FP32 = Cell("tiny_ladeda", "onnx", "fp32")
@@ -150,7 +151,7 @@ def test_list_as_json():
 
 def test_every_expectation_has_words():
     from modelparity.commands_list import expectation_words
-    from parity.expectations import Limitation, QuantizedTolerance
+    from parity.tolerances import FloatTolerance, Limitation, QuantizedTolerance
 
     coarse = QuantizedTolerance({"score": 30.0, "mask": 25}, {}, "a test")
     assert expectation_words(coarse) == "score >= 30 dB, mask >= 25 dB"
@@ -158,6 +159,8 @@ def test_every_expectation_has_words():
         expectation_words(Limitation("load", "no kernel", "seen", coarse)) == "limitation in load: no kernel"
     )
     assert expectation_words(None) == "nothing declared"
+    own = FloatTolerance(8, 60, "a test", apart={"score": 18})
+    assert expectation_words(own) == "error <= 8 × floor (score 18)"
 
 
 # --- refusals that need no worker ---------------------------------------------------------------

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from modelparity.cli import app
 from parity.cells import Cell
-from parity.expectations import EXPECTATIONS, FloatTolerance
+from parity.expectations import EXPECTATIONS
+from parity.tolerances import FloatTolerance
 
 FP32 = Cell("tiny_ladeda", "onnx", "fp32")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ from hypothesis import strategies as st
 
 from fixtures.specs import MODELS
 from parity.decisions import decisions
-from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.margins import error_bound
 from parity.ranking import chosen, exchanged, pooled_count
 from parity.reference import Reference
+from parity.tolerances import FloatTolerance, QuantizedTolerance
 
 FLOAT = FloatTolerance(floors=8, drawn_floors=60, because="as the real cells")
 FLOOR = 1e-4
@@ -85,6 +86,15 @@ def test_the_bound_of_a_single_value_is_the_rms_that_another_claim_allows():
     bound = error_bound(reference, "score", budget)
     assert bound.value == pytest.approx(reference.spread("score") / 10)
     assert "20 dB" in bound.because
+
+
+def test_an_output_may_have_floors_of_its_own():
+    own = replace(FLOAT, apart={"score": 20})
+    for seed, (output, floors) in enumerate((("score", 20), ("mask", 8))):
+        reference = reference_of("objectformer", 3 + seed)
+        least = error_bound(reference, output, FLOAT).value
+        assert error_bound(reference, output, own).value == pytest.approx(floors / 8 * least)
+        assert f"the {floors} floors" in error_bound(reference, output, own).because
 
 
 @pytest.mark.parametrize("differences", [False, True])

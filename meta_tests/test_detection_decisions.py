@@ -11,8 +11,8 @@ from fixtures.specs import MODELS
 from parity.decisions import decisions
 from parity.detection_decisions import Rows, Rules, overlap_range, unmatched
 from parity.detections import TIED, TIED_ROUNDED, overlaps, ties
-from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.reference import Reference
+from parity.tolerances import FloatTolerance, QuantizedTolerance
 
 FLOAT = FloatTolerance(floors=8, drawn_floors=60, because="as the real cells")
 FP16 = QuantizedTolerance({}, {"location": 77, "score": 34}, because="as the real cells")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parity.detections import matched, overlaps, paired, ties
-from parity.expectations import FloatTolerance, QuantizedTolerance
+from parity.tolerances import FloatTolerance, QuantizedTolerance
 
 
 def outputs_of(seed: int, batch: int = 2, rows: int = 12, found: int = 9) -> dict[str, np.ndarray]:

@@ -7,7 +7,8 @@ import pytest
 from fixtures.specs import MODELS
 from parity.cells import Cell, all_cells, select
 from parity.detections import COMPARED
-from parity.expectations import EXPECTATIONS, FloatTolerance, Limitation, expectation_of
+from parity.expectations import EXPECTATIONS, expectation_of
+from parity.tolerances import FloatTolerance, Limitation
 
 
 def test_the_cell_has_an_expectation_that_says_why(cell):

@@ -260,8 +260,8 @@ def tiny(tmp_path_factory):
 
 def test_the_fewest_layers_in_float_that_meet_a_budget(session):
     from meta_tests.miniature import OUTPUTS, cell
-    from parity.expectations import QuantizedTolerance
     from parity.mixed import smallest
+    from parity.tolerances import QuantizedTolerance
 
     def found(decibels):
         budget = dict.fromkeys(OUTPUTS, decibels)

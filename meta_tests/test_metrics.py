@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from parity.claims import float_parity, quantized_parity
-from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.metrics import BLOCK, compare, decibels, difference
 from parity.reference import Reference
+from parity.tolerances import FloatTolerance, QuantizedTolerance
 
 KINDS = (np.float16, np.float32, np.float64)
 EXACT = 1e-12  # float64 sums of the same terms in another order
@@ -138,6 +139,18 @@ def test_a_scalar_is_one_value_in_no_axis():
     error = compare("out", [np.float32(1.5).reshape(())], [np.float64(1.0).reshape(())])
     assert (error.samples[0].rms, error.samples[0].max_abs, error.samples[0].at) == (0.5, 0.5, ())
     assert error.spread == 0
+
+
+@pytest.mark.parametrize(("off", "passes"), [(19, True), (21, False)])
+def test_an_output_is_held_to_floors_of_its_own(off, passes):
+    expected = np.zeros((1, 4))
+    error = compare("out", [np.full((1, 4), off * 1e-7)], [expected])
+    reference = Reference(("one",), ({},), {"out": (expected,)}, {"out": 1e-7})
+    tolerance = FloatTolerance(8, 60, because="as the real cells", apart={"out": 20})
+    claim = float_parity(reference, error, tolerance)
+    assert (claim.passed, claim.bound) == (passes, 20)
+    assert claim.figures["headroom"] == pytest.approx(20 / off, rel=1e-3)
+    assert float_parity(reference, error, replace(tolerance, apart={"other": 99})).bound == 8
 
 
 def test_an_empty_output_is_a_finding():

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from modelparity.cli import app
 from modelparity.package import MANIFEST, Plan
 from parity.cells import Cell
-from parity.expectations import EXPECTATIONS, FloatTolerance
+from parity.expectations import EXPECTATIONS
 from parity.results import Cost
+from parity.tolerances import FloatTolerance
 
 CELLS = [Cell("tiny_ladeda", format, "fp32") for format in ("onnx", "tflite")]
 # What a stranger has: these, and nothing of this project.

@@ -11,9 +11,10 @@ import pytest
 from converters.quantization import KEEP_FLOAT, KeepFloat
 from meta_tests.miniature import session_of
 from meta_tests.test_rooms import ROOMS
-from parity.expectations import EXPECTATIONS, FloatTolerance, Limitation, QuantizedTolerance
+from parity.expectations import EXPECTATIONS
 from parity.margins import Bound
 from parity.results import Claim, KeptFloat
+from parity.tolerances import FloatTolerance, Limitation, QuantizedTolerance
 
 ROOT = Path(__file__).parents[1]
 # Whatever holds a number to be reached, or an exception from one.

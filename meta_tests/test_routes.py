@@ -17,6 +17,7 @@ from converters.workbench import Subject, Workbench
 from converters.workers import Workers
 from fixtures.specs import MODELS
 from meta_tests.miniature import FLOAT, INT8, cell, session_of
+from meta_tests.test_detections import moved, outputs_of
 from modelparity import commands_convert, routes
 from modelparity.errors import BadInputError
 from modelparity.faults import BAD_INPUT, explained
@@ -24,6 +25,7 @@ from modelparity.routes_document import Finding, document
 from parity import kernels
 from parity.cells import Cell
 from parity.reference import Reference
+from parity.tolerances import QuantizedTolerance
 from parity.witnesses import TRUTH, Agreement, agreement
 
 needs_extra = pytest.mark.skipif(
@@ -60,6 +62,19 @@ def test_int8_kernels_agree_within_the_budget_of_the_worst_image(off, status):
     fast = np.linspace(0, 1, 8)[None]
     (claim,) = kernels.agree(reference_of_one(fast), [{"score": fast}], [{"score": fast + off}], INT8, True)
     assert claim.status == status
+
+
+@pytest.mark.parametrize(("rows", "by", "status"), [(11, 0.02, "passed"), (24, 0.02, "failed")])
+def test_int8_kernels_agree_on_detections_by_their_median_row(rows, by, status):
+    fast = outputs_of(3, batch=1, rows=25, found=24)
+    reference = Reference(
+        ("a",), ({},), {n: (v,) for n, v in fast.items()}, {"location": 1e-7, "score": 1e-7}, "detection"
+    )
+    budget = QuantizedTolerance({}, {"location": 30.0, "score": 30.0}, "as the real cells")
+    made = kernels.agree(reference, [fast], [moved(fast, rows, by)], budget, True)
+    (claim,) = (claim for claim in made if claim.output == "location")
+    assert claim.status == status
+    assert "median row" in claim.detail
 
 
 def test_kernels_that_compute_another_thing_are_red(tmp_path):
@@ -114,7 +129,18 @@ def test_two_that_sit_on_either_side_of_the_truth_may_be_twice_as_far_apart():
     found = witnesses(a=7e-7, b=-7e-7)
     assert found.holds
     assert found.distance("b", "a") == pytest.approx(14, rel=1e-3)
-    assert not Agreement(8, {**found.floors, ("a", "b"): {"score": 17.0}}).holds
+    assert not Agreement({"score": 8}, {**found.floors, ("a", "b"): {"score": 17.0}}).holds
+
+
+def test_an_output_may_be_as_far_off_as_its_own_floors():
+    right = np.linspace(0, 1, 8)[None]
+    reference = Reference(("a",), ({},), {"score": (right,), "mask": (right,)}, {"score": 1e-7, "mask": 1e-7})
+    own = replace(FLOAT, apart={"score": 20})
+    for output, by, held in (("score", 19e-7, True), ("score", 21e-7, False), ("mask", 9e-7, False)):
+        off = {name: right + (by if name == output else 0) for name in ("score", "mask")}
+        found = agreement(reference, {"a": [off], "b": [{"score": right, "mask": right}]}, own)
+        assert found.holds == held
+        assert ("within" if held else "by more than") + " score 20, mask 8 floors" in found.verdict
 
 
 def test_a_slow_witness_is_compared_over_the_images_that_it_saw():

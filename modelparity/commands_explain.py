@@ -27,9 +27,10 @@ from modelparity.reproduction import write_reproduction
 from modelparity.session import Session
 from modelparity.verify import declared_input_size
 from parity.cells import Cell, all_cells
-from parity.expectations import Limitation, QuantizedTolerance, expectation_of
+from parity.expectations import expectation_of
 from parity.explain import Followed, explain, explain_quantized, followed
 from parity.mixed import Mixed, smallest
+from parity.tolerances import Limitation, QuantizedTolerance
 from parity.waterfall import Stage, waterfall
 
 RECIPE = "mixed.json"

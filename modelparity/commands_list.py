@@ -10,7 +10,8 @@ from converters.quantization import QUANTIZATIONS
 from fixtures.specs import MODELS, ModelSpec, TensorSpec, Value
 from modelparity import terminal
 from parity.cells import Cell, columns
-from parity.expectations import EXPECTATIONS, Expectation, FloatTolerance, Limitation
+from parity.expectations import EXPECTATIONS
+from parity.tolerances import Expectation, FloatTolerance, Limitation
 
 
 def list_models(as_json: bool) -> None:
@@ -29,8 +30,9 @@ def expectation_words(expectation: Expectation | None) -> str:
             return "nothing declared"
         case Limitation(stage=stage, reason=reason):
             return f"limitation in {stage}: {reason}"
-        case FloatTolerance(floors=floors):
-            return f"error <= {floors:g} × floor"
+        case FloatTolerance(floors=floors, apart=apart):
+            own = f" ({', '.join(f'{name} {bound:g}' for name, bound in apart.items())})" if apart else ""
+            return f"error <= {floors:g} × floor{own}"
     return ", ".join(f"{name} >= {bound:g} dB" for name, bound in expectation.sqnr_db.items())
 
 

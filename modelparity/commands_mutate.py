@@ -21,11 +21,12 @@ from modelparity.folders import write_whole
 from modelparity.session import Session
 from parity.cells import Cell, all_cells
 from parity.evidence import harness_digest
-from parity.expectations import Limitation, expectation_of
+from parity.expectations import expectation_of
 from parity.faults import FAULTS, FLOAT, FP16, INT8, Fault
 from parity.mutation import HONEST, Mutation
 from parity.reference import reference_key
 from parity.results import FaultRecord, ScoredCell, read_scored, scored_line
+from parity.tolerances import Limitation
 from reports.catches import TABLE
 from reports.kill_table import kill_table
 from reports.words import GLYPHS, trim

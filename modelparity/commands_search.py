@@ -19,9 +19,10 @@ from modelparity.errors import BadInputError
 from modelparity.faults import StoppedError, os_words
 from modelparity.session import Session
 from parity.cells import Cell
-from parity.expectations import FloatTolerance, Limitation, QuantizedTolerance, expectation_of
+from parity.expectations import expectation_of
 from parity.results import Claim
 from parity.search import Climb, Found
+from parity.tolerances import FloatTolerance, Limitation, QuantizedTolerance
 from parity.worst import claim_of, error_words, shown, unit_of
 from reports.words import GLYPHS
 

@@ -26,10 +26,11 @@ from modelparity.errors import BadInputError
 from modelparity.routes_document import Finding, document, tables
 from modelparity.session import Session
 from parity.cells import Cell
-from parity.evidence import harness_digest
-from parity.expectations import FloatTolerance, Limitation, expectation_of
+from parity.evidence import judge_digest
+from parity.expectations import expectation_of
 from parity.kernels import IMAGES, REFERENCE
 from parity.reference import reference_key
+from parity.tolerances import FloatTolerance, Limitation
 from parity.witnesses import Agreement, agreement
 
 ONNX2TF = "onnx2tf"
@@ -79,7 +80,7 @@ def compared(session: Session, model: str, stage: Callable[[str], None] = lambda
     parts = {name: session.bench.artifact_key(subject, name, "fp32").digest for name in makers} | {
         "reference": reference_key(subject, session.stream(model)).digest,
         "tolerance": repr(tolerance),
-        "harness": f"{harness_digest()} {digest_of_files([Path(__file__)])}",
+        "harness": f"{judge_digest()} {digest_of_files([Path(__file__)])}",
         "toolchain": versions_text((*TOOLCHAIN, "numpy")),
     }
     key = Key(f"{subject.label} witnesses", parts)
@@ -98,7 +99,7 @@ def compared(session: Session, model: str, stage: Callable[[str], None] = lambda
 
     def make(folder: Path) -> dict[str, Any]:
         floors = [[*pair, row] for pair, row in found.floors.items()]
-        (folder / _FILE).write_text(json.dumps({"bound": found.bound, "floors": floors}), encoding="utf-8")
+        (folder / _FILE).write_text(json.dumps({"bounds": found.bounds, "floors": floors}), encoding="utf-8")
         return {}
 
     if found.holds:
@@ -108,7 +109,7 @@ def compared(session: Session, model: str, stage: Callable[[str], None] = lambda
 
 def _read(path: Path) -> Agreement:
     data = json.loads(path.read_text(encoding="utf-8"))
-    return Agreement(data["bound"], {(first, second): row for first, second, row in data["floors"]})
+    return Agreement(data["bounds"], {(first, second): row for first, second, row in data["floors"]})
 
 
 def words(found: Agreement) -> str:

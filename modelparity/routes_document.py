@@ -60,7 +60,7 @@ def _summary(findings: Mapping[str, Finding]) -> str:
         distances = [_number(found.distance(TRUTH, name)) if found else "" for name in witnesses]
         between = [found.distance(*pair) for pair in found.floors if TRUTH not in pair] if found else []
         furthest = _number(max(between)) if between else ""
-        rows.append((model, *distances, furthest, _number(found.bound) if found else "", finding.verdict))
+        rows.append((model, *distances, furthest, found.allowed() if found else "", finding.verdict))
     heads = ("network", *witnesses, "any two of them", "bound", "verdict")
     return f"Floors from {TRUTH}, the furthest output:\n\n{_grid(rows, heads, 'github')}"
 

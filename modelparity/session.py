@@ -18,10 +18,11 @@ from fixtures.specs import MODELS, ModelSpec
 from fixtures.streams import Stream, calibration_from_directory, calibration_stream, evaluation_stream
 from parity.cells import Cell
 from parity.evidence import cached, evidence_key, prove_once
-from parity.expectations import EXPECTATIONS, Expectation, expectation_of
+from parity.expectations import EXPECTATIONS, expectation_of
 from parity.judge import Effort, Truth
 from parity.reference import DrawnReference, feeds_of, reference_key, reference_of
 from parity.results import CellRecord
+from parity.tolerances import Expectation
 
 
 def default_store() -> Path:

@@ -21,7 +21,7 @@ from modelparity.five_checks import Checks, checked
 from modelparity.session import Session
 from parity import claims
 from parity.cells import Cell
-from parity.expectations import Limitation, expectation_of
+from parity.expectations import expectation_of
 from parity.judge import Judge
 from parity.prove import judged
 from parity.results import (
@@ -34,6 +34,7 @@ from parity.results import (
     Passed,
     outcome_of,
 )
+from parity.tolerances import Limitation
 
 UNKNOWN = "unknown"  # the quantization of a file that cannot be read
 

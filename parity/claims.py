@@ -12,11 +12,11 @@ from converters.artifact import Description, Port
 from converters.quantization import Quantization
 from fixtures.specs import Signature, TensorSpec
 from parity.detections import Pair, ties
-from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.margins import error_bound
 from parity.metrics import Array, OutputError
 from parity.reference import Reference
 from parity.results import Claim, ClaimStatus, Number
+from parity.tolerances import FloatTolerance, QuantizedTolerance
 
 Outputs = Mapping[str, Array]
 
@@ -263,7 +263,10 @@ def share_alike(
 ) -> float:
     """Of a drawn image's detections, whose `floors` are float32's on it; 1 where there is none."""
     there = {name: max(usual, floors.get(name, 0.0)) for name, usual in reference.floors.items()}
-    near, bound = replace(reference, floors=there), replace(tolerance, floors=tolerance.drawn_floors)
+    near, bound = (
+        replace(reference, floors=there),
+        replace(tolerance, floors=tolerance.drawn_floors, apart={}),
+    )
     otherwise = pair.unlike({name: error_bound(near, name, bound).value for name in there})
     return 1 - otherwise / max(pair.rows) if any(pair.rows) else 1.0
 
@@ -315,12 +318,12 @@ def float_parity(reference: Reference, error: OutputError, tolerance: FloatToler
     """Root-mean-square error of the worst sample, in units of the network's own float32 error."""
     worst = error.worst_rms
     floor = reference.floors[error.output]
-    ratio = worst.rms / floor
+    ratio, bound = worst.rms / floor, tolerance.of(error.output)
     return Claim(
         "float_parity",
-        verdict(ratio <= tolerance.floors),
+        verdict(ratio <= bound),
         number(ratio),
-        tolerance.floors,
+        bound,
         tolerance.because,
         output=error.output,
         unit="floors",
@@ -333,7 +336,7 @@ def float_parity(reference: Reference, error: OutputError, tolerance: FloatToler
         figures={
             "floor": number(floor),
             "error": number(worst.rms),
-            "headroom": number(tolerance.floors / ratio if ratio else math.inf),
+            "headroom": number(bound / ratio if ratio else math.inf),
         },
     )
 

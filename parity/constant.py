@@ -13,11 +13,11 @@ import numpy as np
 from converters.workbench import Outputs
 from parity.claims import number, verdict
 from parity.detections import paired
-from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.metamorphic import Run
 from parity.metrics import Array, decibels
 from parity.reference import Reference
 from parity.results import Claim
+from parity.tolerances import FloatTolerance, QuantizedTolerance
 
 if TYPE_CHECKING:
     from parity.judge import Truth

@@ -14,12 +14,12 @@ import numpy as np
 
 from fixtures.specs import ModelSpec
 from parity.detection_decisions import objects
-from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.margins import Decided, claim_of, error_bound
 from parity.metrics import Array
 from parity.ranking import ranking, top_patches
 from parity.reference import Reference
 from parity.results import Claim
+from parity.tolerances import FloatTolerance, QuantizedTolerance
 
 Outputs = Mapping[str, Array]
 

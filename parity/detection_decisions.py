@@ -19,11 +19,11 @@ import numpy as np
 
 from fixtures.specs import ModelSpec
 from parity.detections import LEAST_OVERLAP, TIED, TIED_ROUNDED, overlaps, partners, ties
-from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.margins import NOTHING_SURE, candid, error_bound, in_bounds
 from parity.metrics import Array
 from parity.reference import Reference
 from parity.results import Claim
+from parity.tolerances import FloatTolerance, QuantizedTolerance
 
 Outputs = Mapping[str, Array]
 MANY = 1000  # of fewer objects, one that is lost is likelier a fault than a tie of proposals

@@ -21,8 +21,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import poisson
 
 from fixtures.specs import Task
-from parity.expectations import FALSE_ALARMS
-from parity.metrics import Array, difference
+from parity.metrics import Array, difference, rms
+from parity.tolerances import FALSE_ALARMS
 
 Outputs = Mapping[str, Array]
 LEAST_OVERLAP = 0.5
@@ -61,6 +61,22 @@ class Pair:
         """Rows of one run, that with more of them, without a partner within `bounds` in every number."""
         alike = [self.apart[name] <= bound for name, bound in bounds.items() if name in self.apart]
         return max(self.rows) - int(np.count_nonzero(np.all(alike, axis=0))) if alike else 0
+
+
+def distance(pairs: Sequence[Pair], name: str) -> tuple[str, float]:
+    """How far quantized runs are apart in an output, and what that number is: the median row, or the rms.
+
+    A few rows come from another proposal, and these make all of a root mean square. NaN where no row has a
+    partner.
+    """
+    compared = [pair for pair in pairs if not pair.nothing]
+    if not compared:
+        return "rms", 0.0
+    if any(pair.apart for pair in compared):
+        rows = np.concatenate([pair.apart[name] for pair in compared])
+        return "median row", float(np.median(rows)) if rows.size else math.nan
+    differences = [(p.observed[name].astype(np.float64) - p.expected[name]).ravel() for p in compared]
+    return "rms", rms(np.concatenate(differences))
 
 
 def paired(task: Task, observed: Outputs, expected: Outputs) -> Pair:

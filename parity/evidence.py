@@ -9,22 +9,41 @@ from pathlib import Path
 from typing import Any
 
 from converters.store import Entry, Key, digest_of_files
-from converters.workbench import Calibration, Subject, Workbench, versions_text
+from converters.workbench import Calibration, Subject, Workbench, network_files, versions_text
 from fixtures import worst_inputs
+from fixtures.specs import MODELS
 from parity.cells import Cell
-from parity.expectations import Expectation
 from parity.judge import Effort, Truth
 from parity.prove import prove
 from parity.results import CellRecord, cell_from_json, cell_line
+from parity.tolerances import Expectation
 
 _FILE = "cell.json"
 _ROOM = Path(__file__).parent
 
 
 def harness_digest() -> str:
-    """One hash over everything that decides a verdict, apart from what other key parts name."""
+    """One hash over everything that decides a verdict, apart from the stored inputs."""
+    return digest_of_files(_sources())
+
+
+def judge_digest() -> str:
+    """The harness without what other parts of a key name: the bounds of cells, and the networks.
+
+    So another bound, or another network, asks for the proofs of its own cells again and for no others.
+    """
+    return digest_of_files(sorted(set(_sources()) - named_apart()))
+
+
+def named_apart() -> set[Path]:
+    """The table of bounds and the networks' modules."""
+    networks = {path for spec in MODELS.values() for path in network_files(spec)}
+    return {_ROOM / "expectations.py", *networks}
+
+
+def _sources() -> list[Path]:
     rooms = [_ROOM, _ROOM.parent / "fixtures", _ROOM.parent / "converters"]
-    return digest_of_files([path for room in rooms for path in room.glob("*.py")])
+    return [path for room in rooms for path in room.glob("*.py")]
 
 
 def evidence_key(
@@ -43,7 +62,7 @@ def evidence_key(
         "expectation": repr(expectation),
         "effort": repr(effort),
         "worst inputs": worst_inputs.digest(cell.id),
-        "harness": harness_digest(),
+        "harness": judge_digest(),
         "toolchain": versions_text((*converter.toolchain, "torchvision", "pillow", "numpy", "hypothesis")),
     }
     return Key(f"{subject.label} {cell.id} evidence", parts)

@@ -3,56 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 from parity.cells import Cell
-
-FALSE_ALARMS = 1e-3  # of a claim about a right file: what chance alone may bring exceeds a bound so often
-
-
-@dataclass(frozen=True)
-class FloatTolerance:
-    """A float cell: error against float64 within `floors` times the network's own float32 error.
-
-    `drawn_floors` is the same for drawn images, on which rounding errors line up. `drawn_matched` is the
-    least share of detections that come out alike there, where patterns repeat, so that more tie than
-    `parity.detections.ties` allows a stream.
-    """
-
-    floors: float
-    drawn_floors: float
-    because: str
-    drawn_matched: float = 1.0
-
-
-@dataclass(frozen=True)
-class QuantizedTolerance:
-    """A quantized cell: least SQNR over the stream and for its worst sample, in dB, by output.
-
-    `matched` is the least share of detections that have a partner, over the stream.
-    """
-
-    sqnr_db: Mapping[str, float]
-    worst_sqnr_db: Mapping[str, float]
-    because: str
-    matched: float = 1.0
-
-
-@dataclass(frozen=True)
-class Limitation:
-    """A cell known to fail at `stage` ("convert", "load", "run", or a claim's name). Strict: a pass is red.
-
-    `tolerance` is what the cell would have to reach without it.
-    """
-
-    stage: str
-    reason: str
-    because: str
-    tolerance: FloatTolerance | QuantizedTolerance
-    issue: str = ""
-
-
-Expectation = FloatTolerance | QuantizedTolerance | Limitation
+from parity.tolerances import Expectation, FloatTolerance, Limitation, QuantizedTolerance
 
 _FLOAT = FloatTolerance(
     floors=8,
@@ -62,6 +16,11 @@ _FLOAT = FloatTolerance(
         "errors add up instead of averaging out), the smallest planted fault (2 % on one row) at 150"
     ),
 )
+
+
+def _float(seen: str, **apart: float) -> FloatTolerance:
+    """`output=floors` of its own, which `seen` says why, from stream to stream."""
+    return replace(_FLOAT, because=f"{_FLOAT.because}; {seen} from stream to stream", apart=apart)
 
 
 def _budget(because: str, matched: float = 1.0, **outputs: tuple[float, float]) -> QuantizedTolerance:
@@ -104,15 +63,21 @@ EXPECTATIONS: dict[Cell, Expectation] = {
         for model in ("objectformer", "objectformer_detection", "ladeda", "tiny_ladeda", "chunkyseal")
         for format in ("onnx", "tflite")
     },
+    # One number an image: the worst of twelve over PyTorch's worst of twice as many (reports/seed-spread.md).
+    **{
+        Cell(model, "tflite", "fp32"): _float("score at 3.5, times or over 1.4", score=18)
+        for model in ("objectformer", "objectformer_detection")
+    },
+    Cell("tiny_ladeda", "onnx", "fp32"): _float("score at 1.6, times or over 1.4", score=9),
     **{
         Cell("objectformer", format, "fp16"): _budget(
-            _FLOAT16.format("score 43 ± 1.2 and mask 51 ± 0.7 dB"), score=(37, 33.5), mask=(48, 44)
+            _FLOAT16.format("score 43 ± 1.3 and mask 51 ± 0.6 dB"), score=(37, 31.5), mask=(48, 44)
         )
         for format in ("onnx", "tflite")
     },
     **{
         Cell("objectformer_detection", format, "fp16"): _budget(
-            _FLOAT16.format("score 43 ± 1.2 dB"), score=(37, 33.5)
+            _FLOAT16.format("score 43 ± 1.3 dB"), score=(37, 31.5)
         )
         for format in ("onnx", "tflite")
     },
@@ -125,29 +90,29 @@ EXPECTATIONS: dict[Cell, Expectation] = {
         for format in ("onnx", "tflite")
     },
     Cell("objectformer", "onnx", "int8_dynamic"): _budget(
-        _OBJECTFORMER.format("score 18.6 ± 1.5 and mask 24.0 ± 0.6 dB"), score=(11.5, 4.5), mask=(21, 14)
+        _OBJECTFORMER.format("score 17.8 ± 1.8 and mask 23.9 ± 0.6 dB"), score=(9.5, 2), mask=(21, 13.5)
     ),
     Cell("objectformer", "onnx", "int8_static"): _budget(
-        _OBJECTFORMER.format("score 18.5 ± 1.5 and mask 23.0 ± 0.6 dB"), score=(11.5, 3.5), mask=(20, 12.5)
+        _OBJECTFORMER.format("score 17.8 ± 1.8 and mask 23.0 ± 0.6 dB"), score=(9.5, 1), mask=(20, 11.5)
     ),
     Cell("objectformer", "tflite", "int8_dynamic"): _budget(
-        _OBJECTFORMER.format("score 18.4 ± 1.5 and mask 21.8 ± 0.6 dB"), score=(11.5, 4.5), mask=(19, 10)
+        _OBJECTFORMER.format("score 17.9 ± 1.8 and mask 21.7 ± 0.6 dB"), score=(9.5, 2.5), mask=(18.5, 9.5)
     ),
     Cell("objectformer", "tflite", "int8_static"): _budget(
-        _OBJECTFORMER.format("score 16.2 ± 1.5 and mask 20.5 ± 0.6 dB"), score=(9, 1), mask=(17.5, 10)
+        _OBJECTFORMER.format("score 15.2 ± 1.8 and mask 20.6 ± 0.6 dB"), score=(7, -1.5), mask=(17.5, 9.5)
     ),
     Cell("objectformer_detection", "onnx", "int8_dynamic"): _budget(
-        _OBJECTFORMER.format("21.2 ± 1.9 dB"), score=(12.5, 3.5)
+        _OBJECTFORMER.format("19.6 ± 2.0 dB"), score=(10, 2.5)
     ),
     # On the gate's stream the same file reaches 18.7 dB with VNNI and 16.4 (worst image 7.8) without.
     Cell("objectformer_detection", "onnx", "int8_static"): _budget(
-        _OBJECTFORMER.format("19.9 ± 1.9 dB"), score=(11, 1.5)
+        _OBJECTFORMER.format("18.6 ± 2.0 dB"), score=(9, 1)
     ),
     Cell("objectformer_detection", "tflite", "int8_dynamic"): _budget(
-        _OBJECTFORMER.format("18.7 ± 1.9 dB"), score=(10, 1)
+        _OBJECTFORMER.format("18.4 ± 2.0 dB"), score=(9, 1)
     ),
     Cell("objectformer_detection", "tflite", "int8_static"): _budget(
-        _OBJECTFORMER.format("14.1 ± 1.9 dB"), score=(5, -4)
+        _OBJECTFORMER.format("13.9 ± 2.0 dB"), score=(4.5, -4)
     ),
     Cell("tiny_ladeda", "onnx", "int8_dynamic"): _budget(
         _TINY_LADEDA.format("score 36.3 ± 1.5 and patches 24.6 ± 0.4 dB"),
@@ -226,32 +191,32 @@ EXPECTATIONS: dict[Cell, Expectation] = {
             _FLOAT16.format("score 41 ± 0.4, location 81 ± 0.4 dB and 0.995 matched"),
             matched=0.98,
             location=(79.5, 77),
-            score=(38.5, 34),
+            score=(38.5, 34.5),
         )
         for format in ("onnx", "tflite")
     },
     Cell("fasterrcnn", "onnx", "int8_dynamic"): _budget(
         _FASTERRCNN.format("score 4.9 ± 0.4, location 26.0 ± 0.6 dB and 0.81 matched"),
-        matched=0.7,
-        location=(22, 19),
-        score=(2.5, 0),
+        matched=0.75,
+        location=(22, 18),
+        score=(2.5, -0.5),
     ),
     Cell("fasterrcnn", "onnx", "int8_static"): _budget(
         _FASTERRCNN.format("score 4.6 ± 0.4, location 25.7 ± 0.6 dB and 0.79 matched"),
         matched=0.7,
-        location=(22, 18),
+        location=(22, 17.5),
         score=(2, 0),
     ),
     Cell("fasterrcnn", "tflite", "int8_dynamic"): _budget(
         _FASTERRCNN.format("score 5.7 ± 0.4, location 26.3 ± 0.6 dB and 0.83 matched"),
         matched=0.77,
-        location=(23.5, 19),
+        location=(23.5, 18),
         score=(3.5, 1),
     ),
     Cell("fasterrcnn", "tflite", "int8_static"): _budget(
         _FASTERRCNN.format("score 4.7 ± 0.4, location 26.0 ± 0.6 dB and 0.81 matched"),
         matched=0.75,
-        location=(23.5, 19),
+        location=(23, 17.5),
         score=(2.5, 0),
     ),
 }

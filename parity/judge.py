@@ -22,10 +22,10 @@ from parity.cells import Cell
 from parity.decisions import decisions
 from parity.detections import paired
 from parity.drawn import falsify
-from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.metrics import Array, OutputError
 from parity.reference import DrawnReference, Reference
 from parity.results import Claim, SampleRecord, WorstRecord
+from parity.tolerances import FloatTolerance, QuantizedTolerance
 
 RUN_THREADS = 1  # toolchains are proven side by side, a core each
 

@@ -10,6 +10,7 @@ Plain loops add one number after the other, whose error grows with their count w
 grows with its logarithm (Higham, Accuracy and Stability of Numerical Algorithms, 2002, chapter 4): a mean of
 1,588 patches was 6 to 14 floors off in them, and the patches themselves 0.8. So there a float file is held to
 the bound of images on which rounding errors line up, not to the stream's, to which its fast kernels are.
+Int8 detections are held to the distance of their median row (`parity.detections.distance`).
 
 A cell that makes no such claim says why (`skipped`); nothing is green on its account.
 """
@@ -22,11 +23,11 @@ import numpy as np
 
 from parity.cells import Cell
 from parity.claims import number, verdict
-from parity.detections import Pair, paired
-from parity.expectations import FloatTolerance, QuantizedTolerance
+from parity.detections import Pair, distance, paired
 from parity.metrics import Array, decibels, difference
 from parity.reference import Reference
 from parity.results import Claim
+from parity.tolerances import FloatTolerance, QuantizedTolerance
 
 Outputs = Mapping[str, Array]
 REFERENCE = "reference"  # what runners call them
@@ -84,10 +85,10 @@ def _agree(
     loops: bool,
 ) -> Claim:
     found = [difference(pair.observed[name], pair.expected[name]) for pair in pairs if not pair.nothing]
-    worst = max((one.rms for one in found), key=lambda x: np.inf if np.isnan(x) else x, default=0.0)
-    greatest = max((one.max_abs for one in found), key=lambda x: np.inf if np.isnan(x) else x, default=0.0)
+    greatest = max((one.max_abs for one in found), key=_nan_last, default=0.0)
     detail = f"over {len(pairs)} of the stream's images; greatest difference {greatest:.3g}"
     if isinstance(tolerance, FloatTolerance):
+        worst = max((one.rms for one in found), key=_nan_last, default=0.0)
         ratio, bound = worst / reference.floors[name], tolerance.drawn_floors if loops else tolerance.floors
         return Claim(
             "kernels",
@@ -102,7 +103,8 @@ def _agree(
             detail=detail,
             sense="<=",
         )
-    sqnr, bound = decibels(reference.spread(name) ** 2, worst**2), tolerance.worst_sqnr_db[name]
+    kind, apart = distance(pairs, name)
+    sqnr, bound = decibels(reference.spread(name) ** 2, apart**2), tolerance.worst_sqnr_db[name]
     return Claim(
         "kernels",
         verdict(sqnr >= bound),
@@ -111,6 +113,10 @@ def _agree(
         "the two round int8 activations differently, which may cost no more than int8 itself",
         output=name,
         unit="dB",
-        detail=detail,
+        detail=f"{detail}, {kind} {apart:.3g}",
         sense=">=",
     )
+
+
+def _nan_last(value: float) -> float:
+    return np.inf if np.isnan(value) else value

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import ndtri
 
-from parity.expectations import FALSE_ALARMS, FloatTolerance, QuantizedTolerance
 from parity.metrics import Array
 from parity.reference import Reference
 from parity.results import Claim, Number
+from parity.tolerances import FALSE_ALARMS, FloatTolerance, QuantizedTolerance
 
 NOTHING_SURE = "no margin is beyond the bound"
 
@@ -50,8 +50,8 @@ def error_bound(
     greater than the budget is another claim's failure.
     """
     if isinstance(tolerance, FloatTolerance):
-        allowed = tolerance.floors * reference.floors[name]
-        whose = f"the {tolerance.floors:g} floors of rms error that float_parity allows"
+        allowed = tolerance.of(name) * reference.floors[name]
+        whose = f"the {tolerance.of(name):g} floors of rms error that float_parity allows"
     else:
         allowed = reference.spread(name) * 10 ** (-tolerance.worst_sqnr_db[name] / 20)
         whose = f"the rms error that worst_sqnr allows at {tolerance.worst_sqnr_db[name]:g} dB"

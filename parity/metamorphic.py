@@ -16,10 +16,10 @@ from converters.workbench import Feeds, Outputs
 from converters.workers import WorkerFailedError
 from parity.claims import number, same_bytes, unlike, verdict
 from parity.detections import paired
-from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.metrics import Array, decibels, difference
 from parity.reference import Reference
 from parity.results import Claim
+from parity.tolerances import FloatTolerance, QuantizedTolerance
 
 Tolerance = FloatTolerance | QuantizedTolerance
 THREADS = 2  # two are enough to split every loop, and every machine has them

@@ -17,8 +17,8 @@ from converters.workbench import Calibration, Workbench
 from converters.workers import CONVERT_TIMEOUT_S
 from parity.cells import Cell
 from parity.claims import quantized_parity
-from parity.expectations import QuantizedTolerance
 from parity.judge import RUN_THREADS, Truth
+from parity.tolerances import QuantizedTolerance
 
 
 @dataclass(frozen=True)

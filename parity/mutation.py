@@ -34,14 +34,14 @@ from converters.workers import CONVERT_TIMEOUT_S, WorkerCrashedError, WorkerFail
 from fixtures.streams import evaluation_stream
 from parity.cells import Cell
 from parity.claims import number
-from parity.evidence import harness_digest
-from parity.expectations import FloatTolerance, QuantizedTolerance
+from parity.evidence import judge_digest
 from parity.faults import Fault
 from parity.judge import Effort, Judge, Truth
 from parity.lineage import short
 from parity.noticing import LOADS, RUNS, Verdict, distance, noticed, share_of_error
 from parity.reference import feeds_of
 from parity.results import FaultRecord, fault_from_json
+from parity.tolerances import FloatTolerance, QuantizedTolerance
 
 HONEST = "honest"  # the file as it is, which must stay green
 EFFORT = Effort(stream=3, draws=1, batches=(3,), convert_again=False, replay=False)
@@ -94,7 +94,7 @@ class Mutation:
             "expectation": repr(tolerance),
             "effort": repr(effort),
             "foreseen": foreseen,
-            "harness": harness_digest(),
+            "harness": judge_digest(),
             "toolchain": self.toolchain,
         }
         self._honest: Verdict | None = None

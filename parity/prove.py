@@ -12,7 +12,6 @@ from converters.workbench import Calibration, Subject, Workbench, kept_float
 from converters.workers import WorkerCrashedError, WorkerFailedError
 from parity import claims
 from parity.cells import Cell
-from parity.expectations import Expectation, FloatTolerance, Limitation, QuantizedTolerance
 from parity.judge import Effort, Judge, Truth
 from parity.results import (
     ArtifactRecord,
@@ -27,6 +26,7 @@ from parity.results import (
     Unsupported,
     outcome_of,
 )
+from parity.tolerances import Expectation, FloatTolerance, Limitation, QuantizedTolerance
 
 
 def prove(

@@ -25,8 +25,8 @@ from converters.workbench import Calibration, Feeds, Outputs, Workbench
 from converters.workers import CONVERT_TIMEOUT_S, WorkerCrashedError, WorkerFailedError
 from fixtures.recipes import PHOTOGRAPHS, Recipe, Step, recipes, simpler
 from parity.cells import Cell
-from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.judge import RUN_THREADS, Truth
+from parity.tolerances import FloatTolerance, QuantizedTolerance
 from parity.worst import MATCHED, Height, height, trouble_in
 
 DRAWN_SHARE, ASCENDED_SHARE = 0.5, 0.85  # of the budget, when each ends; the rest is for shrinking

@@ -19,13 +19,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from converters.simulated_layers import Simulated
 from parity.cells import Cell
 from parity.claims import number, verdict
-from parity.detections import Pair, paired
-from parity.metrics import Array, decibels, rms
+from parity.detections import Pair, distance, paired
+from parity.metrics import Array, decibels
 from parity.reference import Reference
 from parity.results import Claim
 
@@ -84,11 +82,11 @@ def undecided(because: str) -> Claim:
 
 def _agree(name: str, reference: Reference, pairs: Sequence[Pair], twins: Sequence[Pair]) -> Claim:
     signal = reference.spread(name) ** 2
-    apart, twin = _distance(pairs, name), _distance(twins, name)
+    (kind, apart), (_, twin) = distance(pairs, name), distance(twins, name)
     allowed = max(TWINS * twin, FLOORS * reference.floors[name])
     near, bound = decibels(signal, apart**2), decibels(signal, allowed**2)
     detail = (
-        f"over {len(pairs)} of the stream's images: {_kind(pairs)} {apart:.3g} from the simulated rounding, "
+        f"over {len(pairs)} of the stream's images: {kind} {apart:.3g} from the simulated rounding, "
         f"whose twin is {twin:.3g} from it"
     )
     return Claim(
@@ -106,17 +104,6 @@ def _agree(name: str, reference: Reference, pairs: Sequence[Pair], twins: Sequen
 
 def _numbers(pairs: Sequence[Pair], name: str) -> int:
     return sum(pair.expected[name].size for pair in pairs)
-
-
-def _kind(pairs: Sequence[Pair]) -> str:
-    return "median row" if any(pair.apart for pair in pairs) else "rms"
-
-
-def _distance(pairs: Sequence[Pair], name: str) -> float:
-    if _kind(pairs) != "rms":
-        return float(np.median(np.concatenate([pair.apart[name] for pair in pairs])))
-    differences = [(pair.observed[name].astype(np.float64) - pair.expected[name]).ravel() for pair in pairs]
-    return rms(np.concatenate(differences))
 
 
 _BUDGETS = ("sqnr", "worst_sqnr", "detections")

@@ -14,9 +14,9 @@ import numpy as np
 
 from parity.claims import unlike
 from parity.detections import paired
-from parity.expectations import FloatTolerance
 from parity.metrics import Array, compare
 from parity.reference import Reference
+from parity.tolerances import FloatTolerance
 
 Outputs = Mapping[str, Array]
 TRUTH = "PyTorch float64"
@@ -24,11 +24,11 @@ TRUTH = "PyTorch float64"
 
 @dataclass(frozen=True)
 class Agreement:
-    """`floors` maps a pair of witnesses to the distance between them by output, `bound` is the most that
-    a right one may be from float64.
+    """`floors` maps a pair of witnesses to the distance between them by output, `bounds` is the most that
+    a right one's outputs may be from float64.
     """
 
-    bound: float
+    bounds: Mapping[str, float]
     floors: Mapping[tuple[str, str], Mapping[str, float]]
 
     @property
@@ -38,19 +38,33 @@ class Agreement:
 
     @property
     def left(self) -> tuple[str, ...]:
-        """Those that are further than `bound` from float64."""
-        return tuple(n for n in self.witnesses[1:] if not self.distance(TRUTH, n) <= self.bound)
+        """Those of which an output is further than its bound from float64."""
+        return tuple(n for n in self.witnesses[1:] if not self._near(TRUTH, n, 1))
 
     @property
     def parted(self) -> tuple[tuple[str, str], ...]:
         """Pairs of the others that are further apart than each of two may bring them."""
         gone = {TRUTH, *self.left}
-        return tuple(p for p in self.floors if not gone & {*p} and not self.distance(*p) <= 2 * self.bound)
+        return tuple(p for p in self.floors if not gone & {*p} and not self._near(*p, 2))
+
+    def _near(self, first: str, second: str, bounds: int) -> bool:
+        """Whether no output of one is further from the other's than so many of its bounds."""
+        between = self.between(first, second)
+        return all(between[name] <= bounds * bound for name, bound in self.bounds.items())
+
+    def allowed(self, bounds: int = 1) -> str:
+        """So many bounds in floors; by output where these have different ones."""
+        alike = len(set(self.bounds.values())) == 1
+        each = dict(list(self.bounds.items())[:1]) if alike else self.bounds
+        return ", ".join(f"{'' if alike else name + ' '}{bounds * bound:g}" for name, bound in each.items())
 
     def distance(self, first: str, second: str) -> float:
         """Of two witnesses in either order, the greatest over the outputs."""
-        pair = (first, second) if (first, second) in self.floors else (second, first)
-        return max(self.floors[pair].values())
+        return max(self.between(first, second).values())
+
+    def between(self, first: str, second: str) -> Mapping[str, float]:
+        """Of two witnesses in either order, by output."""
+        return self.floors[(first, second) if (first, second) in self.floors else (second, first)]
 
     @property
     def holds(self) -> bool:
@@ -62,11 +76,11 @@ class Agreement:
         others = [name for name in self.witnesses[1:] if name not in self.left]
         if self.left:
             stayed = f", while {'; '.join(others)} agree{'' if len(others) > 1 else 's'}" if others else ""
-            return f"{'; '.join(self.left)} left {TRUTH} by more than {self.bound:g} floors{stayed}"
+            return f"{'; '.join(self.left)} left {TRUTH} by more than {self.allowed()} floors{stayed}"
         if self.parted:
             pairs = "; ".join(" and ".join(pair) for pair in self.parted)
-            return f"{pairs} differ by more than {2 * self.bound:g} floors, though each is near {TRUTH}"
-        return f"All {len(others)} agree with {TRUTH} within {self.bound:g} floors, so with each other"
+            return f"{pairs} differ by more than {self.allowed(2)} floors, though each is near {TRUTH}"
+        return f"All {len(others)} agree with {TRUTH} within {self.allowed()} floors, so with each other"
 
 
 def agreement(
@@ -86,7 +100,7 @@ def agreement(
         (first, second): _floors(reference, everyone[first], everyone[second], tolerance)
         for first, second in combinations(everyone, 2)
     }
-    return Agreement(tolerance.floors, floors)
+    return Agreement({name: tolerance.of(name) for name in reference.floors}, floors)
 
 
 def _floors(

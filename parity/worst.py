@@ -21,10 +21,10 @@ from converters.workers import WorkerFailedError
 from fixtures.worst_inputs import WorstInput
 from parity import claims
 from parity.detections import paired
-from parity.expectations import FloatTolerance, QuantizedTolerance
 from parity.metrics import decibels, rms
 from parity.reference import DrawnReference, Reference
 from parity.results import Claim, Number, WorstRecord
+from parity.tolerances import FloatTolerance, QuantizedTolerance
 
 MATCHED = "detections"
 STREAM_CLAIMS = ("float_parity", "worst_sqnr", "detections")  # that say how bad the stream's worst image is
