@@ -104,7 +104,7 @@ def rooms(claims: Sequence[Claim]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, room in known:
         if room is not None:
-            found[name] = round(min(room, found.get(name, room)), 2)
+            found[name] = round(min(room, found.get(name, room)), 4)
     return found
 
 
@@ -177,10 +177,11 @@ def _section(every: Sequence[Proof]) -> Iterator[str]:
         yield (
             f"### Nearest to their bounds\n\nThe {len(near)} numbers that came nearest, of those with "
             f"{ENOUGH} proofs or more: `room` is the distance to the bound, in dB or the claim's own unit, "
-            "`deviations` how many standard deviations of it lie between the mean and the bound. A normal "
-            "number at 3 raises an alarm in one of 740 proofs, at 4 in one of 31,000."
+            "`deviations` how many standard deviations of it, of the half below its median, lie between the "
+            "median and the bound. A normal number at 3 raises an alarm in one of 740 proofs, at 4 in one of "
+            "31,000."
         )
-        header = ("cell", "number", "proofs", "least room", "mean room", "deviations")
+        header = ("cell", "number", "proofs", "least room", "median room", "deviations")
         yield table(header, [[*row[:2], str(row[2]), *(f"{x:.3g}" for x in row[3:])] for row in near])
 
 
@@ -189,16 +190,22 @@ def counted(alarms: int) -> str:
 
 
 def nearest(every: Sequence[Proof]) -> list[tuple[str, str, int, float, float, float]]:
-    """Cell, number, proofs, least and mean room, deviations from the bound; nearest first."""
+    """Cell, number, proofs, least and median room, deviations from the bound; nearest first.
+
+    Rooms are skewed, without end where a file happens to round as its reference does. So a deviation is
+    that of the half below the median, about it.
+    """
     every_room: dict[tuple[str, str], list[float]] = {}
     for proof in every:
         for number, room in proof.room.items():
             every_room.setdefault((proof.cell, number), []).append(room)
     found = []
     for (cell, number), values in every_room.items():
-        mean = statistics.fmean(values)
-        if len(values) >= ENOUGH and (deviation := statistics.stdev(values)):
-            found.append((cell, number, len(values), min(values), mean, mean / deviation))
+        median = statistics.median(values)
+        below = [value - median for value in values if value <= median]
+        deviation = math.sqrt(statistics.fmean(value**2 for value in below))
+        if len(values) >= ENOUGH and deviation:
+            found.append((cell, number, len(values), min(values), median, median / deviation))
     return sorted((row for row in found if row[-1] > 0), key=lambda row: row[-1])[:SHOWN]
 
 
