@@ -34,7 +34,7 @@ from reports.markdown import table
 
 SEEDS, THREADS = (0, 20), 4
 DATA, DOCUMENT = "repeated-gates.jsonl", "repeated-gates.md"
-RATIOS = ("floors", "bounds")  # units of numbers that are ratios already
+COUNTS = ("objects", "detections")
 ENOUGH, SHOWN = 5, 30
 
 
@@ -109,16 +109,17 @@ def rooms(claims: Sequence[Claim]) -> dict[str, float]:
 
 
 def room_of(claim: Claim) -> float | None:
-    """From what was observed to the bound: in dB, for floors and other ratios too, else in the claim's unit.
+    """From what was observed to the bound: in dB, whatever the unit; counts in what they count.
 
     None where a claim has no such numbers, or no error at all.
     """
     observed, bound = claim.observed, claim.bound
     if claim.sense == "=" or isinstance(observed, bool | str | None) or isinstance(bound, bool | str | None):
         return None
-    if claim.unit in RATIOS:
-        return 20 * math.log10(bound / observed) if observed > 0 and bound > 0 else None
-    return float(observed - bound if claim.sense == ">=" else bound - observed)
+    sign = 1 if claim.sense == ">=" else -1
+    if claim.unit == "dB" or claim.unit in COUNTS:
+        return float(sign * (observed - bound))
+    return sign * 20 * math.log10(observed / bound) if observed > 0 and bound > 0 else None
 
 
 def _alarms(record: CellRecord) -> tuple[str, ...]:
@@ -176,10 +177,10 @@ def _section(every: Sequence[Proof]) -> Iterator[str]:
     if near := nearest(every):
         yield (
             f"### Nearest to their bounds\n\nThe {len(near)} numbers that came nearest, of those with "
-            f"{ENOUGH} proofs or more: `room` is the distance to the bound, in dB or the claim's own unit, "
-            "`deviations` how many standard deviations of it, of the half below its median, lie between the "
-            "median and the bound. A normal number at 3 raises an alarm in one of 740 proofs, at 4 in one of "
-            "31,000."
+            f"{ENOUGH} proofs or more: `room` is the distance to the bound in dB, of objects and detections "
+            "their number, `deviations` how many standard deviations of it, of the half below its median, "
+            "lie between the median and the bound. A normal number at 3 raises an alarm in 1 of 740 proofs, "
+            "at 4 in 1 of 31,000."
         )
         header = ("cell", "number", "proofs", "least room", "median room", "deviations")
         yield table(header, [[*row[:2], str(row[2]), *(f"{x:.3g}" for x in row[3:])] for row in near])

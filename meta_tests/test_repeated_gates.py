@@ -80,7 +80,7 @@ def test_states_of_the_harness_are_told_apart():
         (0.0, 8, "floors", "<=", None),
         (0.5, 1, "bounds", "<=", 20 * math.log10(2)),
         (3, 7, "objects", "<=", 4.0),
-        (0.81, 0.75, "", ">=", 0.06),
+        (0.9, 0.45, "", ">=", 20 * math.log10(2)),
         ("score", "score", "", "=", None),
         ("nan", 8, "floors", "<=", None),
         (4, 4, "", "=", None),
