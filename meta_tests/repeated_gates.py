@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,7 @@ def _section(every: Sequence[Proof]) -> Iterator[str]:
         mine = [proof for proof in every if proof.cell == cell]
         false = [proof for proof in mine if not proof.green]
         told = "; ".join(f"seed {p.seed}, {p.threads} threads: {', '.join(p.alarms)}" for p in false)
-        seeds = f"{mine[0].seed} to {mine[-1].seed}"
+        seeds = ranges(proof.seed for proof in mine)
         threads = ", ".join(map(str, sorted({proof.threads for proof in mine})))
         claims = str(sum(proof.claims for proof in mine))
         rows.append([cell, str(len(mine)), seeds, threads, claims, str(len(false)), told.replace("|", "/")])
@@ -184,6 +184,17 @@ def _section(every: Sequence[Proof]) -> Iterator[str]:
         )
         header = ("cell", "number", "proofs", "least room", "median room", "deviations")
         yield table(header, [[*row[:2], str(row[2]), *(f"{x:.3g}" for x in row[3:])] for row in near])
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """1, 2, 3, 7 -> "1 to 3, 7"."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def counted(alarms: int) -> str:

@@ -19,6 +19,7 @@ from meta_tests.repeated_gates import (
     efforts,
     nearest,
     proofs,
+    ranges,
     room_of,
     rooms,
     written,
@@ -62,10 +63,12 @@ def test_states_of_the_harness_are_told_apart():
     proof = Proof("tiny-onnx-fp32", "abc", "before", 0, 1, "passed", True, 9)
     alarm = replace(proof, seed=1, status="failed", green=False, alarms=("sqnr score 3 >= 4 dB",))
     now = [replace(proof, harness=harness_digest(), seed=seed) for seed in (2, 3)]
+    assert ranges((0, 1, 2, 14, 19, 18)) == "0 to 2, 14, 18 to 19"
     text = document([proof, alarm, *now])
     first, second = text.split("## Harness ")[1:]
     assert first.startswith(harness_digest())
     assert "0 false alarms in 2 proofs of 1 right files." in first
+    assert "| 2 to 3 |" in first
     assert second.startswith("before")
     assert "1 false alarm in 2 proofs of 1 right files." in second
     assert "seed 1, 1 threads: sqnr score 3 >= 4 dB" in second
