@@ -26,8 +26,6 @@ REPORTS = Path(__file__).resolve().parents[1] / "reports"
 # dB are rounded down to a half, float16's are one for both formats; ONNX Runtime's int8 hangs on the CPU.
 SLACK, ONNX_INT8 = 1.5, 3
 SPREADS = {(spread.cell, spread.claim, spread.output): spread for spread in spreads(read(REPORTS))}
-
-
 CELLS = {cell.id: cell for cell in EXPECTATIONS}
 BUDGETS = [key for key in SPREADS if key[1] != FLOAT]
 FLOORS = [key for key in SPREADS if key[1] == FLOAT]
