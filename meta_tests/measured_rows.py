@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from modelparity.folders import write_whole
+from modelparity.session import Session
 
 Row = TypeVar("Row")
 
@@ -32,3 +35,23 @@ def write(
     write_whole(path, "".join(json.dumps(asdict(row)) + "\n" for row in every))  # type: ignore[call-overload]
     write_whole(path.with_suffix(".md"), document(every))
     return every
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """An interrupt ends a measurement in one line."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit("stopped; what was measured is kept")
+
+
+@contextmanager
+def measuring(session: Session) -> Iterator[Session]:
+    """A session whose workers end at once if something goes wrong: closing waits for what they are at."""
+    with session:
+        try:
+            yield session
+        except BaseException:
+            session.workers.kill()
+            raise

@@ -68,15 +68,11 @@ def proofs(
 ) -> list[Proof]:
     """Every cell of the models, once; one after the other, so that all of a model's share its references."""
     found = []
-    try:
-        for cell in session.expectations:
-            if cell.model in models:
-                found.append(_proof(session, cell))
-                on_proof(found[-1])
-        return found
-    except BaseException:
-        session.workers.kill()  # closing waits for what they are at
-        raise
+    for cell in session.expectations:
+        if cell.model in models:
+            found.append(_proof(session, cell))
+            on_proof(found[-1])
+    return found
 
 
 def _proof(session: Session, cell: Cell) -> Proof:
@@ -228,7 +224,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("reports"))
     wanted = parser.parse_args()
     for effort in efforts(*wanted.seeds):
-        with Session(effort=effort) as session:
+        with measured_rows.measuring(Session(effort=effort)) as session:
             found = proofs(session, wanted.models, lambda proof: print(_line(proof), flush=True))
         every = written(wanted.output, found)
         red = [proof for proof in found if not proof.green]
@@ -244,4 +240,5 @@ def _line(proof: Proof) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with measured_rows.told():
+        main()

@@ -11,8 +11,9 @@ than those of the repeated gates, so that these prove something.
 from __future__ import annotations
 
 import argparse
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,16 +92,18 @@ def reached(cell: Cell, seed: int, reference: Reference, outputs: Sequence[Outpu
         yield Reached(cell.id, seed, claim.name, claim.output or "", float(claim.observed))
 
 
-def measured(model: str, seed: int) -> list[Reached]:
-    """Every cell of a model, on one stream."""
-    with Session(effort=Effort(seed=seed)) as session:
-        reference = session.truth(model).reference
-        found: list[Reached] = []
-        for cell in cells_of(model):
-            path = session.artifact(model, cell.format, cell.quantization).path
-            outputs = session.bench.run(cell.format, path, reference.feeds)
-            found += reached(cell, seed, reference, outputs)
-        return found
+def measured(session: Session, model: str, on_stage: Callable[[str], None]) -> list[Reached]:
+    """Every cell of a model, on the session's stream."""
+    seed = session.effort.seed
+    on_stage(f"seed {seed} {model}: reference")
+    reference = session.truth(model).reference
+    found: list[Reached] = []
+    for cell in cells_of(model):
+        path = session.artifact(model, cell.format, cell.quantization).path
+        outputs = session.bench.run(cell.format, path, reference.feeds)
+        found += reached(cell, seed, reference, outputs)
+        on_stage(f"seed {seed} {cell.id}")
+    return found
 
 
 def cells_of(model: str) -> list[Cell]:
@@ -207,9 +210,11 @@ def main() -> None:
     wanted = parser.parse_args()
     for model in wanted.models:
         for seed in range(*wanted.seeds):
-            written(wanted.output, measured(model, seed))
-            print(f"{model}, seed {seed}", flush=True)
+            with measured_rows.measuring(Session(effort=Effort(seed=seed))) as session:
+                found = measured(session, model, functools.partial(print, flush=True))
+            written(wanted.output, found)
 
 
 if __name__ == "__main__":
-    main()
+    with measured_rows.told():
+        main()

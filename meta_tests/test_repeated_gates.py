@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from converters.workers import WorkerCrashedError
+from meta_tests import measured_rows
 from meta_tests.miniature import FLOAT, cell, session_of
 from meta_tests.repeated_gates import (
     DATA,
@@ -113,17 +114,18 @@ def test_what_comes_near_is_told_before_it_is_an_alarm():
     assert "### Nearest to their bounds" in document(every)
 
 
-def test_an_interrupt_ends_the_workers(tmp_path, monkeypatch):
-    def interrupted(_):
-        raise KeyboardInterrupt
+def test_an_interrupt_ends_the_workers_in_one_line(tmp_path):
+    session = session_of(["honest"], tmp_path)
+    session.workers["torch"].call("os:getpid")
 
-    with session_of(["honest"], tmp_path) as session:
+    def interrupted():
+        with measured_rows.told(), measured_rows.measuring(session):
+            raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="stopped"):
+        interrupted()
+    with pytest.raises(WorkerCrashedError):
         session.workers["torch"].call("os:getpid")
-        monkeypatch.setattr(session, "prove", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            proofs(session, ["miniature"])
-        with pytest.raises(WorkerCrashedError):
-            session.workers["torch"].call("os:getpid")
 
 
 def test_twenty_proofs_of_which_the_first_is_the_gates_own():
