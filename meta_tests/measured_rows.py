@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import FileLock
+
 from modelparity.folders import write_whole
 from modelparity.session import Session
 
@@ -22,18 +24,24 @@ def read(path: Path, row: Callable[..., Row]) -> list[Row]:
     return [row(**json.loads(line)) for line in lines]
 
 
-def write(
+def add(
     path: Path,
-    rows: Sequence[Row],
+    found: Sequence[Row],
+    row: Callable[..., Row],
     key: Callable[[Row], tuple[Any, ...]],
     document: Callable[[list[Row]], str],
 ) -> list[Row]:
-    """Writes `path` and the table beside it, by `key`; a later row takes the place of an earlier one's."""
-    known = {key(row): row for row in rows}
-    every = [known[one] for one in sorted(known)]
+    """Adds rows to those of `path`, in the place of one of the same `key`, and writes the table beside it.
+
+    Returns all rows, by `key`. Runs that add to the same file wait for each other.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, "".join(json.dumps(asdict(row)) + "\n" for row in every))  # type: ignore[call-overload]
-    write_whole(path.with_suffix(".md"), document(every))
+    with FileLock(path.with_suffix(".lock")):
+        known = {key(one): one for one in (*read(path, row), *found)}
+        every = [known[one] for one in sorted(known)]
+        lines = [json.dumps(asdict(one)) + "\n" for one in every]  # type: ignore[call-overload]
+        write_whole(path, "".join(lines))
+        write_whole(path.with_suffix(".md"), document(every))
     return every
 
 

@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from fixtures.specs import MODELS
 from meta_tests import measured_rows
 from modelparity.session import Session
@@ -127,12 +125,7 @@ def _alarms(record: CellRecord) -> tuple[str, ...]:
 
 def written(folder: Path, found: Sequence[Proof]) -> list[Proof]:
     """Adds proofs to those in the folder, in the place of the same cell and seed, and writes both files."""
-    path = folder / DATA
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        return measured_rows.write(
-            path, [*measured_rows.read(path, _read), *found], lambda proof: (proof.cell, proof.seed), document
-        )
+    return measured_rows.add(folder / DATA, found, _read, lambda proof: (proof.cell, proof.seed), document)
 
 
 def _read(alarms: Sequence[str], **data: Any) -> Proof:

@@ -164,9 +164,10 @@ def read(folder: Path) -> list[Reached]:
 
 def written(folder: Path, found: Sequence[Reached]) -> None:
     """Adds rows to those in the folder, in the place of the same cell and seed, and writes both files."""
-    measured_rows.write(
+    measured_rows.add(
         folder / DATA,
-        [*read(folder), *found],
+        found,
+        Reached,
         lambda row: (row.cell, row.seed, row.claim, row.output),
         lambda rows: document(spreads(rows)),
     )
