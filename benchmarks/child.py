@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from converters.tasks import Feeds, Runner, load
+from modelparity.converters.engine.tasks import Feeds, Runner, load
 
 _LOADED: list[Runner] = []
 _FEED: list[Feeds] = []

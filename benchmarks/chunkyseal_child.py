@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import child
-from converters.tasks import Feeds
-from fixtures.specs import ModelSpec
+from modelparity.benchmarks import child
+from modelparity.converters.engine.tasks import Feeds
+from modelparity.fixtures.specs import ModelSpec
 
 
 def write_checkpoint(spec: ModelSpec, target: Path) -> None:
@@ -19,10 +19,10 @@ def write_checkpoint(spec: ModelSpec, target: Path) -> None:
     """
     import torch
 
-    from fixtures.checkpoints import golden_state_dict
+    from modelparity.fixtures.checkpoints.load import golden_state_dict
 
     weights = golden_state_dict(spec)
-    detector = {f"{spec.part}{key}": tensor for key, tensor in weights.items()}
+    detector = {f"{spec.checkpoint_prefix}{key}": tensor for key, tensor in weights.items()}
     embedder = {f"embedder.{key}": tensor.clone() for key, tensor in weights.items()}
     moments = {
         index: {"exp_avg": tensor.clone(), "exp_avg_sq": tensor.clone()}

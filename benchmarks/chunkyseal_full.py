@@ -1,4 +1,4 @@
-"""`python -m benchmarks.chunkyseal_full [--checkpoint PATH]`: what ChunkySeal costs at its full size.
+"""`python -m modelparity.benchmarks.chunkyseal_full [--checkpoint PATH]`: what ChunkySeal costs at its full size.
 
 Converts 773.7 M parameters from a checkpoint file through the project's own code, runs fp32 and
 int8 in turns, and writes `reports/chunkyseal-full.md` beside the figures that a published guide
@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.chunkyseal_report import Conversion, Latency, Measured, markdown
-from benchmarks.costs import THREADS
-from converters.artifact import Artifact
-from converters.store import Store
-from converters.workbench import Subject, Workbench
-from converters.workers import CONVERT_TIMEOUT_S, Worker, Workers
-from fixtures.specs import MODELS, ModelSpec
-from fixtures.streams import evaluation_stream
+from modelparity.benchmarks.chunkyseal_report import Conversion, Latency, Measured, markdown
+from modelparity.benchmarks.costs import THREADS
+from modelparity.converters.engine.store import Store
+from modelparity.converters.engine.workbench import ModelUnderTest, Workbench
+from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, Worker, Workers
+from modelparity.fixtures.inputs.evaluation_sets import evaluation_set
+from modelparity.fixtures.specs import MODELS, ModelSpec
+from modelparity.modelfiles.description import Artifact
 
 CELLS = (("tflite", "fp32"), ("tflite", "int8_dynamic"), ("onnx", "fp32"), ("onnx", "int8_dynamic"))
 IMAGES = 3
@@ -36,7 +36,7 @@ SIGMAS = 4  # a bit whose margin is beyond this many times the rms error must no
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.chunkyseal_full")
+    parser = argparse.ArgumentParser(prog="python -m modelparity.benchmarks.chunkyseal_full")
     parser.add_argument("--checkpoint", type=Path, help="the detector's weights; without, the goldens'")
     parser.add_argument("--folder", type=Path, help="for the files made on the way")
     parser.add_argument("--output", type=Path, default=Path("reports/chunkyseal-full.md"))
@@ -56,7 +56,7 @@ def measure(scratch: Path, checkpoint: Path | None) -> Measured:
             source, checkpoint = "a checkpoint of the goldens' weights", scratch / "detector.pth"
             conversions.append(_extracted(workers, spec, scratch / "training.pth", checkpoint))
         bench = Workbench(Store(scratch / "store"), workers)
-        subject = Subject.of(spec, checkpoint)
+        subject = ModelUnderTest.of(spec, checkpoint)
         converted: dict[tuple[str, str], Artifact] = {}
         for format, quantization in CELLS:
             _said(f"{format} {quantization}")
@@ -66,7 +66,7 @@ def measure(scratch: Path, checkpoint: Path | None) -> Measured:
             conversions.append(_conversion(format, quantization, artifact, meta, time.monotonic() - start))
         exported = bench.exported(subject)
         conversions.insert(-len(CELLS), _conversion("torch.export", "", None, exported.meta, None))
-        feeds = [{"image": sample.image[None]} for sample in evaluation_stream(spec, 256, IMAGES)]
+        feeds = [{"image": sample.image[None]} for sample in evaluation_set(spec, 256, IMAGES)]
         latencies = [_compared(bench, format, converted, feeds) for format in ("tflite", "onnx")]
         size = checkpoint.stat().st_size
     machine = f"{os.cpu_count()} cores, {_processor()}, {_memory_gib():.0f} GiB"
@@ -78,15 +78,24 @@ def _extracted(workers: Workers, spec: ModelSpec, training: Path, target: Path) 
     """The detector out of a training's checkpoint, which is written first and removed."""
     _said("writing a training's checkpoint")
     child = workers["torch"]
-    child.call("benchmarks.chunkyseal_child:write_checkpoint", spec, training, timeout=CONVERT_TIMEOUT_S)
+    child.call(
+        "modelparity.benchmarks.chunkyseal_child:write_checkpoint", spec, training, timeout=CONVERT_TIMEOUT_S
+    )
     child.close()
     size = training.stat().st_size
     _said(f"extract from {size / 1e9:.1f} GB")
     start = time.monotonic()
-    read = child.call("converters.extract:read_part", training, spec, timeout=CONVERT_TIMEOUT_S)
+    read = child.call(
+        "modelparity.converters.pretrained.extract:read_part", training, spec, timeout=CONVERT_TIMEOUT_S
+    )
     partial = target.with_suffix(".partial")
     written = child.call(
-        "converters.extract:write_part", training, spec, target, partial, timeout=CONVERT_TIMEOUT_S
+        "modelparity.converters.pretrained.extract:write_part",
+        training,
+        spec,
+        target,
+        partial,
+        timeout=CONVERT_TIMEOUT_S,
     )
     wall = time.monotonic() - start
     child.close()
@@ -128,20 +137,27 @@ def _compared(
             worker = Worker(f"benchmark-{format}-{quantization}")
             path = converted[format, quantization].path
             worker.call(
-                "benchmarks.child:prepare", module, path, feeds[0], THREADS, timeout=CONVERT_TIMEOUT_S
+                "modelparity.benchmarks.child:prepare",
+                module,
+                path,
+                feeds[0],
+                THREADS,
+                timeout=CONVERT_TIMEOUT_S,
             )
             opened[quantization] = worker
         times: dict[str, list[float]] = {quantization: [] for quantization in opened}
         peaks = dict.fromkeys(opened, 0)
         for _ in range(ROUNDS):
             for quantization, worker in opened.items():
-                reply = worker.call("benchmarks.child:once", timeout=CONVERT_TIMEOUT_S)
+                reply = worker.call("modelparity.benchmarks.child:once", timeout=CONVERT_TIMEOUT_S)
                 times[quantization] += reply.value
                 peaks[quantization] = max(peaks[quantization], reply.peak_bytes)
         outputs = {
             quantization: np.concatenate(
                 [
-                    worker.call("benchmarks.chunkyseal_child:preds", feed, timeout=CONVERT_TIMEOUT_S).value
+                    worker.call(
+                        "modelparity.benchmarks.chunkyseal_child:preds", feed, timeout=CONVERT_TIMEOUT_S
+                    ).value
                     for feed in feeds
                 ]
             )

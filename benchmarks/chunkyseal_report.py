@@ -51,7 +51,7 @@ The detector for 1024 bits: 773,715,209 parameters, 1,229 GFLOP an image. Conver
 
 Machine: {machine}. Repeat it with
 
-    python -m benchmarks.chunkyseal_full [--checkpoint chunkyseal_detector_only.pth]
+    python -m modelparity.benchmarks.chunkyseal_full [--checkpoint chunkyseal_detector_only.pth]
 
 ## Conversion
 

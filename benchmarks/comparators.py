@@ -1,6 +1,6 @@
-"""Throughput of `parity.metrics.compare` beside other comparators, on the same arrays in one run.
+"""Throughput of `modelparity.parity.metrics.errors.compare` beside other comparators, on the same arrays in one run.
 
-    python -m benchmarks.comparators [--rounds 7] [--markdown]
+    python -m modelparity.benchmarks.comparators [--rounds 7] [--markdown]
 
 Each comparator is handed the same two arrays, finds them close (tolerances are loose enough for all
 to pass, which spares the others their messages), and what it returns is thrown away. They take turns, so that
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from parity.metrics import compare
+from modelparity.parity.metrics.errors import compare
 
 SIZES = (10_000, 1_000_000, 30_000_000)
 CLOSE = 1e-5  # relative and absolute; float32 rounding of the arrays below is 100 times less

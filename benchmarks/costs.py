@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
-from converters.store import Key, digest_of_files
-from converters.workbench import Workbench
-from parity.results import CellRecord, Cost, cost_from_json
+from modelparity.converters.engine.source_digest import source_digest
+from modelparity.converters.engine.store import Key
+from modelparity.converters.engine.workbench import Workbench
+from modelparity.parity.results import CellRecord, Cost, cost_from_json
 
 THREADS = 2
 _FILE = "costs.json"
-_HERE = Path(__file__).parent
 BASE = "fp32"
+# What opens a session and names its cells decides no timing; files are named by their sha256.
+_APART = ("modelparity.parity", "modelparity.fixtures", "modelparity.converters", "modelparity.modelfiles")
 
 
 def groups(records: Iterable[CellRecord]) -> list[list[CellRecord]]:
@@ -36,7 +38,9 @@ def key_of(group: Sequence[CellRecord]) -> Key:
     first = group[0]
     parts = {
         "artifacts": json.dumps(sorted((cell.id, cell.artifact.sha256) for cell in group if cell.artifact)),
-        "harness": digest_of_files([_HERE / name for name in ("child.py", "costs.py", "test_latency.py")]),
+        "harness": source_digest(
+            "modelparity.benchmarks.child", "modelparity.benchmarks.test_latency", apart=_APART
+        ),
         "machine": f"{platform.machine()} {platform.processor()} {platform.node()}",
     }
     return Key(f"{first.model} {first.format} costs", parts)

@@ -1,8 +1,8 @@
 """Which float32 variants of a network, and which ways to run its ONNX file, move the error against float64.
 
-    python -m benchmarks.noise_floors [MODEL...]
+    python -m modelparity.benchmarks.noise_floors [MODEL...]
 
-The floor that cells are judged by (`parity.reference`) is made of the first two lines of a model's table; the
+The floor that cells are judged by (`modelparity.parity.reference`) is made of the first two lines of a model's table; the
 others are why it is made of no more. Errors are the root mean square of the worst image of the evaluation
 stream, by output.
 """
@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from converters.store import Store
-from converters.workbench import Outputs, Subject, Workbench
-from converters.workers import Workers
-from fixtures.specs import MODELS
-from fixtures.streams import evaluation_stream
-from parity.detections import COMPARED, paired
-from parity.metrics import difference
-from parity.reference import feeds_of
+from modelparity.converters.engine.store import Store
+from modelparity.converters.engine.workbench import ModelUnderTest, Outputs, Workbench
+from modelparity.converters.engine.workers import Workers
+from modelparity.fixtures.inputs.evaluation_sets import evaluation_set
+from modelparity.fixtures.specs import MODELS
+from modelparity.parity.metrics.detection_matching import COMPARED, paired
+from modelparity.parity.metrics.errors import difference
+from modelparity.parity.reference import feeds_of
 
 IMAGES = 12
 DEFAULT = ("tiny_ladeda", "objectformer", "fasterrcnn")
@@ -46,11 +46,11 @@ LEVELS = ("DISABLE_ALL", "ENABLE_BASIC", "ENABLE_EXTENDED", "ENABLE_ALL")
 Array = np.ndarray[Any, Any]
 
 
-def network_runs(subject: Subject, images: Sequence[Array]) -> Iterator[tuple[str, list[Outputs]]]:
+def network_runs(subject: ModelUnderTest, images: Sequence[Array]) -> Iterator[tuple[str, list[Outputs]]]:
     """Float64 first, then each variant."""
     import torch
 
-    from fixtures.checkpoints import weighted
+    from modelparity.fixtures.checkpoints.load import weighted
 
     names = subject.signature.output_names
     module = weighted(subject.spec, subject.checkpoint)
@@ -98,8 +98,8 @@ def file_runs(path: Path, images: Sequence[Array]) -> Iterator[tuple[str, list[O
 
 def rows_of(bench: Workbench, model: str) -> list[list[str]]:
     """A model's table: a line a variant, the outputs' errors, and each in floors."""
-    subject = Subject.of(MODELS[model])
-    images = [feed["image"] for feed in feeds_of(evaluation_stream(subject.spec, subject.input_size, IMAGES))]
+    subject = ModelUnderTest.of(MODELS[model])
+    images = [feed["image"] for feed in feeds_of(evaluation_set(subject.spec, subject.input_size, IMAGES))]
     path = bench.artifact(subject, "onnx", "fp32")[0].path
     names = COMPARED if subject.spec.task == "detection" else subject.signature.output_names
     runs = network_runs(subject, images)

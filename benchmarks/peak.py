@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peak COMMAND...`: how long a command takes and its peak memory, children included.
+"""`python -m modelparity.benchmarks.peak COMMAND...`: how long a command takes and its peak memory, children included.
 
 Memory is the proportional set size (pages shared between processes count once), summed over the
 process tree every 0.3 s; resident set size where the system does not tell.

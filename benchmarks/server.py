@@ -1,4 +1,4 @@
-"""What the server costs and withstands: `python -m benchmarks.server ARTIFACT [--markdown PATH]`.
+"""What the server costs and withstands: `python -m modelparity.benchmarks.server ARTIFACT [--markdown PATH]`.
 
 The server is `modelparity serve`, its clients a second process, the bare runtime a third; all on the loopback
 of this machine. Times are of this run and mean something beside one another alone.
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.server_report import Row, markdown, table
+from modelparity.benchmarks.server_report import Row, markdown, table
 
 MIB = 1 << 20
 # Seconds or requests of each phase, short ones by default.
@@ -70,7 +70,7 @@ class Served:
     def clients(self, phase: str, **plan: Any) -> dict[str, Any]:
         """What the client process saw of one phase."""
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.server_client"],
+            [sys.executable, "-m", "modelparity.benchmarks.server_client"],
             input=json.dumps({"phase": phase, "port": self.port, **plan}),
             stdout=subprocess.PIPE,
             text=True,
@@ -99,9 +99,9 @@ def served(artifact: Path, *options: str) -> Iterator[Served]:
 BARE = """
 import json, sys, time, numpy as np
 from pathlib import Path
-from converters.card import card_of
-from converters.onnx_runner import OnnxRunner
-from converters.tflite_runner import TfliteRunner
+from modelparity.modelfiles.model_card import card_of
+from modelparity.converters.onnx.runner import OnnxRunner
+from modelparity.converters.tflite.runner import TfliteRunner
 path = Path(sys.argv[1])
 card = card_of(path)
 image = np.random.default_rng(0).normal(size=(1, 3, *card.input_size)).astype(np.float32)
@@ -261,25 +261,27 @@ def _sigterm(server: Served, body: Path) -> list[Row]:
     return [Row("SIGTERM under load", text, "every accepted request answered", whole)]
 
 
-def measure(artifact: Path, effort: Mapping[str, Any], p50_ms: float, phases: Sequence[str]) -> list[Row]:
+def measure(
+    artifact: Path, check_budget: Mapping[str, Any], p50_ms: float, phases: Sequence[str]
+) -> list[Row]:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="modelparity-") as folder:
         body = photograph(Path(folder))
         if "latency" in phases:
-            rows += latency(artifact, body, effort["latency"], p50_ms)
+            rows += latency(artifact, body, check_budget["latency"], p50_ms)
         if "clients" in phases:
-            rows += three_clients(artifact, body, effort["latency"], 500)
+            rows += three_clients(artifact, body, check_budget["latency"], 500)
         if "sigterm" in phases:
             rows += sigterm(artifact, body)
         if not {"overload", "hostile", "soak"} & set(phases):
             return rows
         with served(artifact) as server:
             if "overload" in phases:
-                rows += overload(server, body, effort["overload_s"])
+                rows += overload(server, body, check_budget["overload_s"])
             if "hostile" in phases:
-                rows += hostile(server, body, effort["hostile"])
+                rows += hostile(server, body, check_budget["hostile"])
             if "soak" in phases:
-                rows += soak(server, body, effort["soak_s"])
+                rows += soak(server, body, check_budget["soak_s"])
     return rows
 
 
@@ -287,20 +289,20 @@ ALL = ("latency", "clients", "overload", "sigterm", "hostile", "soak")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.server", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m modelparity.benchmarks.server", description=__doc__)
     parser.add_argument("artifact", type=Path, help="an ONNX or TFLite file of this project")
-    parser.add_argument("--effort", choices=("quick", "short", "full"), default="short")
+    parser.add_argument("--check_budget", choices=("quick", "short", "full"), default="short")
     parser.add_argument("--p50", type=float, default=130, metavar="MS", help="the bound of one client's p50")
     parser.add_argument("--only", default=",".join(ALL), metavar="A,B", help=f"of {', '.join(ALL)}")
     parser.add_argument("--markdown", type=Path, metavar="PATH", help="write the table there too")
     args = parser.parse_args()
-    effort = {"quick": QUICK, "short": SHORT, "full": FULL}[args.effort]
+    check_budget = {"quick": QUICK, "short": SHORT, "full": FULL}[args.check_budget]
     os.environ["NO_PROXY"] = "127.0.0.1"
     load = os.getloadavg()[0]
-    rows = measure(args.artifact, effort, args.p50, args.only.split(","))
+    rows = measure(args.artifact, check_budget, args.p50, args.only.split(","))
     print(table(rows))
     if args.markdown:
-        args.markdown.write_text(markdown(args.artifact, args.effort, rows, load), encoding="utf-8")
+        args.markdown.write_text(markdown(args.artifact, args.check_budget, rows, load), encoding="utf-8")
 
 
 if __name__ == "__main__":

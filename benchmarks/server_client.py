@@ -132,7 +132,7 @@ async def open_loop(seen: Seen, port: int, body: bytes, rate: float, seconds: fl
 
 async def hostile(seen: Seen, port: int, seed: int, count: int) -> None:
     """One hostile upload after another, each on a connection of its own."""
-    from fixtures.hostile_uploads import hostile_uploads
+    from modelparity.fixtures.hostile_uploads import hostile_uploads
 
     for number, upload in enumerate(hostile_uploads(seed, count)):
         client = Client(port)

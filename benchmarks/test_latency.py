@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.costs import BASE, THREADS, rounds_for
+from modelparity.benchmarks.costs import BASE, THREADS, rounds_for
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from modelparity.session import Session
-    from parity.cells import Cell
+    from modelparity.parity.cells import Cell
+    from modelparity.parity.session import Session
 
 _elapsed = 0.0
 
@@ -30,7 +30,7 @@ def child_clock() -> float:
 
 @pytest.mark.benchmark(timer=child_clock)
 def test_latency(cell: Cell, session: Session, benchmark: BenchmarkFixture) -> None:
-    from converters.workers import Worker
+    from modelparity.converters.engine.workers import Worker
 
     subject = session.subject(cell.model)
     artifact, _ = session.bench.artifact(
@@ -42,18 +42,20 @@ def test_latency(cell: Cell, session: Session, benchmark: BenchmarkFixture) -> N
 
     def once() -> float:
         global _elapsed
-        mine, *base = worker.call("benchmarks.child:once").value
+        mine, *base = worker.call("modelparity.benchmarks.child:once").value
         ratios.extend(mine / other for other in base)
         _elapsed += mine
         return float(mine)
 
     try:
         module = session.bench.converters[cell.format].module
-        worker.call("benchmarks.child:prepare", module, artifact.path, feed, THREADS)
-        alone = worker.call("benchmarks.child:once")  # memory is read before another file is loaded
+        worker.call("modelparity.benchmarks.child:prepare", module, artifact.path, feed, THREADS)
+        alone = worker.call(
+            "modelparity.benchmarks.child:once"
+        )  # memory is read before another file is loaded
         if cell.quantization != BASE:
             float_file, _ = session.bench.artifact(subject, cell.format, BASE)
-            worker.call("benchmarks.child:beside", module, float_file.path, THREADS)
+            worker.call("modelparity.benchmarks.child:beside", module, float_file.path, THREADS)
         # Both are warm: each ran as it was loaded.
         benchmark.pedantic(once, rounds=rounds_for(alone.value[0]))  # type: ignore[no-untyped-call]
     finally:

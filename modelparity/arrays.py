@@ -12,9 +12,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from fixtures.file_kinds import HEAD_BYTES, kind_of
 from modelparity.errors import BadInputError
-from modelparity.faults import os_words
+from modelparity.exit_codes import os_words
+from modelparity.fixtures.file_kinds import HEAD_BYTES, kind_of
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 

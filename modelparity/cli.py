@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from modelparity import terminal
-from reports.words import one_line
+from modelparity.reports.words import one_line
 
 # Missing arguments, unknown options and commands: what the parser itself refuses.
 _USAGE: type[Exception] = typer.BadParameter.__mro__[1]
@@ -26,7 +26,7 @@ class _Commands(TyperGroup):
         try:
             code = super().main(*args, **{**extra, "standalone_mode": False})
         except _USAGE as error:
-            from modelparity.faults import BAD_INPUT
+            from modelparity.exit_codes import BAD_INPUT
 
             terminal.fail(error.format_message())  # type: ignore[attr-defined]
             code = BAD_INPUT
@@ -40,13 +40,13 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            from modelparity.faults import StoppedError
+            from modelparity.exit_codes import StoppedError
 
             raise StoppedError("stopped; nothing was written") from None
 
 
 def _failed(error: Exception) -> int:
-    from modelparity.faults import DEBUG, INTERNAL, STOPPED, explained, worker_traceback
+    from modelparity.exit_codes import DEBUG, INTERNAL, STOPPED, explained, worker_traceback
 
     words, code = explained(error)
     if os.environ.get(DEBUG):
@@ -113,7 +113,7 @@ def _root(
 @app.command("list")
 def list_(as_json: Json = False) -> None:
     """Models, what goes in and out, and what each of their cells must reach."""
-    from modelparity.commands_list import list_models
+    from modelparity.commands.list import list_models
 
     list_models(as_json)
 
@@ -186,9 +186,10 @@ def convert(
 ) -> None:
     """Make one artifact, or clean weights from a training checkpoint; prove it, and write it to PATH."""
     if run_dir is not None:
-        from modelparity import commands_run_directory, run_request
+        from modelparity.run_directory import convert as commands_run_directory
+        from modelparity.run_directory import request
 
-        run_request.refuse(
+        request.refuse(
             size=size != "reduced",
             input_size=input_size,
             outputs=outputs,
@@ -196,7 +197,7 @@ def convert(
             set=settings,
             mixed=mixed,
         )
-        whole = run_request.request(
+        whole = request.request(
             model,
             run_dir,
             format,
@@ -213,7 +214,7 @@ def convert(
         if not commands_run_directory.convert(whole, as_json):
             raise typer.Exit(1)
         return
-    from modelparity import commands_convert
+    from modelparity.commands import convert as commands_convert
     from modelparity.errors import BadInputError
 
     alone = {
@@ -263,7 +264,7 @@ def run(
     raw: Annotated[bool, typer.Option("--raw", help="The published network's own outputs.")] = False,
 ) -> None:
     """Run a network or an artifact: arrays by name in, arrays by name out."""
-    from modelparity import commands_run
+    from modelparity.commands import run as commands_run
 
     commands_run.run(target, input, output, model, checkpoint, size, raw, settings or ())
 
@@ -283,7 +284,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Judge a file as the gate would. Exit 1 if it fails, 2 if it is no model at all."""
-    from modelparity.commands_verify import verify_file
+    from modelparity.commands.verify import verify_file
 
     if not verify_file(
         artifact, model, checkpoint, size, input_size, outputs, as_json, image, settings or ()
@@ -311,7 +312,7 @@ def gate(
     as_json: Json = False,
 ) -> None:
     """Convert, prove, measure and report. Exit 0 only if everything may be released."""
-    from modelparity import commands_gate
+    from modelparity.commands import gate as commands_gate
 
     if not commands_gate.gate(expression, checkpoint or [], size, output, as_json, dataset or []):
         raise typer.Exit(1)
@@ -335,7 +336,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Say what a network or a file is worth on labelled images: accuracy, F1, AUC, ECE, masks, AP, bits."""
-    from modelparity import commands_evaluate
+    from modelparity.commands import evaluate as commands_evaluate
 
     commands_evaluate.evaluate(
         target, dataset, against, checkpoint, size, input_size, settings or (), as_json
@@ -358,7 +359,7 @@ def show(
     ] = None,
 ) -> None:
     """Draw the answer of a file on a photograph: mask, heat map, boxes or bits."""
-    from modelparity import commands_show
+    from modelparity.commands import show as commands_show
 
     commands_show.show(artifact, image, mask, against, output)
 
@@ -371,7 +372,7 @@ def dataset(
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another seed, other images.")] = 0,
 ) -> None:
     """Make labelled images of real photographs: masks, boxes or messages, the same ones for the same seed."""
-    from modelparity import commands_dataset
+    from modelparity.commands import dataset as commands_dataset
 
     commands_dataset.dataset(kind, count, seed, output)
 
@@ -393,7 +394,7 @@ def mutate(
     as_json: Json = False,
 ) -> None:
     """Plant faults in the real files. Exit 0 only if the judge notices every one that can be seen."""
-    from modelparity import commands_mutate
+    from modelparity.commands import mutate as commands_mutate
 
     if not commands_mutate.mutate(model, format, fault, output, as_json):
         raise typer.Exit(1)
@@ -413,7 +414,7 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Say which layer of a file diverges, and what each stage adds. Exit 1 if a layer is named."""
-    from modelparity import commands_explain
+    from modelparity.explain import command as commands_explain
 
     wanted = commands_explain.request(target, model, checkpoint, output)
     if not commands_explain.explain_target(wanted, as_json):
@@ -435,8 +436,8 @@ def search(
     store: Annotated[bool, typer.Option(" /--no-store", help="Keep no input for the gate to replay.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Climb towards the input on which a cell errs most; the gate replays it. Exit 1 if a bound breaks."""
-    from modelparity import commands_search
+    """Search towards the input on which a cell errs most; the gate replays it. Exit 1 if a bound breaks."""
+    from modelparity.commands import search as commands_search
 
     if not commands_search.search(cells, seconds, checkpoint or [], store, as_json):
         raise typer.Exit(1)
@@ -465,7 +466,7 @@ def package(
     ] = False,
 ) -> None:
     """Prove a model's files and write a release folder: files, wrapper, benchmarks, documents."""
-    from modelparity import commands_package
+    from modelparity.commands import package as commands_package
 
     wanted = commands_package.plan(model, output, checkpoint, formats, quantizations, include_failed)
     if not commands_package.make(wanted, size, input_size):
@@ -479,7 +480,7 @@ def extract(
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The part: .pth or .safetensors.")],
 ) -> None:
     """Write one network's part of a large checkpoint to a file of its own, without loading the rest."""
-    from modelparity import commands_extract
+    from modelparity.commands import extract as commands_extract
 
     commands_extract.extract(model, checkpoint, output)
 
@@ -503,7 +504,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Answer one photograph with a released file. Needs no PyTorch."""
-    from modelparity import commands_predict
+    from modelparity.commands import predict as commands_predict
 
     commands_predict.predict(artifact, image, model, threshold, expected, output, as_json)
 
@@ -530,7 +531,7 @@ def serve(
     ] = False,
 ) -> None:
     """Serve a released file over HTTP. $MODELPARITY_API_KEY, if set, is asked of clients."""
-    from modelparity import commands_serve
+    from modelparity.commands import serve as commands_serve
 
     commands_serve.serve(artifact, host, port, threads, copies, queue, rate, release)
 
@@ -544,7 +545,7 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a recorded run again. Exit 0 once it is written, whatever its verdict."""
-    from modelparity import commands_report
+    from modelparity.commands import report as commands_report
 
     commands_report.report(folder, output)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from converters.store import sync
+from modelparity.converters.engine.store import sync
 from modelparity.errors import BadInputError
-from modelparity.faults import os_words
+from modelparity.exit_codes import os_words
 
 
 @contextmanager

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import importlib.metadata
 import os
 import platform
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
-from benchmarks import costs
-from converters import CONVERTERS
-from converters.workers import WorkerCrashedError, WorkerFailedError
-from fixtures.labelled import Labelled
 from modelparity import terminal
+from modelparity.benchmarks import costs
+from modelparity.converters.formats import CONVERTERS
+from modelparity.evaluate.cells import task_records
+from modelparity.fixtures.datasets.labelled import Labelled
 from modelparity.measure import measure
-from modelparity.session import Session
-from modelparity.task_records import task_records
-from modelparity.version import own_version
-from modelparity.worst_pictures import with_picture
-from parity.cells import Cell, columns
-from parity.evidence import harness_digest
-from parity.results import (
+from modelparity.parity.cells import Cell, columns
+from modelparity.parity.proof_cache import harness_digest
+from modelparity.parity.prove_cells import Listener, prove_all
+from modelparity.parity.results import (
     CellRecord,
     Run,
     RunHeader,
@@ -38,12 +32,12 @@ from parity.results import (
     header_line,
     read_run,
 )
-from reports import RECORD, render
+from modelparity.parity.session import Session
+from modelparity.pictures.worst_sample import with_picture
+from modelparity.reports import RECORD, render
+from modelparity.version import own_version
 
 _VERSIONS = ("torch", *(name for entry in CONVERTERS.values() for name in entry.toolchain), "numpy")
-
-# Told as cells finish: the record, how many are done, how many there are.
-Listener = Callable[[CellRecord, int, int], None]
 
 
 def run_gate(
@@ -81,65 +75,6 @@ def run_gate(
     on_stage("writing the report")
     render(output / RECORD, output)
     return read_run(output / RECORD)
-
-
-def prove_all(
-    session: Session, cells: Sequence[Cell], record_file: Path, on_cell: Listener
-) -> list[CellRecord]:
-    """The record of every cell, appended to `record_file` as it is made: a lane a toolchain, side by side."""
-    done: list[CellRecord] = []
-    lock = threading.Lock()
-    stopped = threading.Event()
-
-    def finished(record: CellRecord) -> None:
-        with lock:
-            done.append(record)
-            append(record_file, cell_line(record))
-            on_cell(record, len(done), len(cells))
-
-    fresh: dict[str, list[Cell]] = {}
-    for cell in cells:
-        if (record := session.cached(cell)) is not None:
-            finished(record)
-        else:
-            fresh.setdefault(cell.format, []).append(cell)
-
-    def lane(format: str) -> None:
-        """All cells are converted, then judged by a process that has converted none of them."""
-        for cell in fresh[format]:
-            # What fails here fails again as the cell is proven, and is recorded there.
-            with contextlib.suppress(WorkerFailedError, WorkerCrashedError):
-                session.convert(cell)
-        session.workers.close(format)
-        for cell in fresh[format]:
-            record = session.prove(cell)
-            if stopped.is_set():  # what the record says came of the stop
-                return
-            finished(record)
-
-    def prepare(models: Sequence[str]) -> None:
-        with contextlib.suppress(WorkerFailedError, WorkerCrashedError):
-            for model in models:
-                session.bench.exported(session.subject(model))
-            for model in models:
-                session.truth(model)
-
-    # A lane a toolchain; a third prepares what both will ask for.
-    models = list(dict.fromkeys(cell.model for of_format in fresh.values() for cell in of_format))
-    with ThreadPoolExecutor(max_workers=len(fresh) + 1) as pool:
-        futures = [pool.submit(lane, format) for format in fresh]
-        if models:
-            futures.append(pool.submit(prepare, models))
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            # An interrupt, say: the pool waits for its threads, and they for their children.
-            stopped.set()
-            session.workers.kill()
-            raise
-    session.workers.close()
-    return done
 
 
 def _looked_at(

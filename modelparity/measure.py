@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-import benchmarks.test_latency
-from benchmarks.costs import read_benchmark
 from modelparity import plugin
-from modelparity.session import Session
-from parity.results import CellRecord, Cost
+from modelparity.benchmarks import test_latency
+from modelparity.benchmarks.costs import read_benchmark
+from modelparity.parity.results import CellRecord, Cost
+from modelparity.parity.session import Session
 
 
 class _Outer:
@@ -29,7 +29,7 @@ class _Outer:
 
 def measure(session: Session, cells: Sequence[CellRecord]) -> dict[str, Cost]:
     """Costs by cell id; a cell whose measurement came to grief has none."""
-    suite = Path(benchmarks.test_latency.__file__)
+    suite = Path(test_latency.__file__)
     with tempfile.TemporaryDirectory(prefix="modelparity-") as folder:
         results = Path(folder) / "benchmark.json"
         arguments = [

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from modelparity.session import Session
-    from parity.cells import Cell
-    from parity.results import CellRecord
+    from modelparity.parity.cells import Cell
+    from modelparity.parity.results import CellRecord
+    from modelparity.parity.session import Session
 
 # A session that outlives this pytest run: the gate's, when the gate runs the benchmarks.
 OUTER: pytest.StashKey[Session] = pytest.StashKey()
@@ -23,7 +23,7 @@ OUTER: pytest.StashKey[Session] = pytest.StashKey()
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test with a `cell` argument runs once for every cell, under the cell's id."""
     if "cell" in metafunc.fixturenames:
-        from parity.cells import all_cells
+        from modelparity.parity.cells import all_cells
 
         cells = all_cells()
         metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells], scope="session")
@@ -36,7 +36,7 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
     if outer is not None:
         yield outer
         return
-    from modelparity.session import Session
+    from modelparity.parity.session import Session
 
     with Session() as own:
         yield own
@@ -45,8 +45,8 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
 @pytest.fixture(scope="session")
 def records(request: pytest.FixtureRequest, session: Session) -> Mapping[str, CellRecord]:
     """The records of all cells that this run asks for, proven as the gate proves them."""
-    from modelparity.gate import prove_all
-    from parity.cells import all_cells
+    from modelparity.parity.cells import all_cells
+    from modelparity.parity.prove_cells import prove_all
 
     asked = {
         item.callspec.params["cell"]
@@ -67,8 +67,8 @@ def record(cell: Cell, records: Mapping[str, CellRecord]) -> CellRecord:
 @pytest.fixture
 def assert_green() -> Callable[[CellRecord], None]:
     """Fails in the words of the report: which claim, how much, and how to see it again."""
-    from reports.failures import failure_text
-    from reports.view import Entry
+    from modelparity.reports.failures import failure_text
+    from modelparity.reports.view import Entry
 
     def check(record: CellRecord) -> None:
         __tracebackhide__ = True

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from reports.words import one_line
+from modelparity.reports.words import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from converters import CONVERTERS
-from converters.quantization import QUANTIZATIONS
-from fixtures.specs import MODELS
+from modelparity.converters.formats import CONVERTERS
+from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.fixtures.specs import MODELS
 
 
 @dataclass(frozen=True)

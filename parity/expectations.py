@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from parity.cells import Cell
-from parity.tolerances import Expectation, FloatTolerance, Limitation, QuantizedTolerance
+from modelparity.parity.cells import Cell
+from modelparity.parity.tolerances import Expectation, FloatTolerance, Limitation, QuantizedTolerance
 
 _FLOAT = FloatTolerance(
     floors=8,
-    drawn_floors=60,
+    generated_floors=60,
     because=(
         "a right conversion sits at 1 to 3 floors (27 on constant images, where a runtime's systematic "
         "errors add up instead of averaging out), the smallest planted fault (2 % on one row) at 150"
@@ -175,12 +175,12 @@ EXPECTATIONS: dict[Cell, Expectation] = {
     **{
         Cell("fasterrcnn", format, "fp32"): FloatTolerance(
             floors=8,
-            drawn_floors=60,
+            generated_floors=60,
             because=(
                 "a right conversion sits at 1 to 3 floors, and of 3,000 detections at most one comes out "
                 "otherwise, by a tie of proposals; 99 detections for 100 are twelve of 1,200"
             ),
-            drawn_matched=0.9,
+            generated_matched=0.9,
         )
         for format in ("onnx", "tflite")
     },

@@ -1,4 +1,4 @@
-"""Judges one file as one cell: the claims, in the order in which the design asks them."""
+"""Judges one file as one cell: the basic, in the order in which the design asks them."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ from typing import Any
 
 import numpy as np
 
-from converters.artifact import Description
-from converters.card import card_of
-from converters.lineage import Ranges
-from converters.quantization import QUANTIZATIONS
-from converters.workbench import PROGRAM, Calibration, Outputs, Subject, Workbench
-from converters.workers import CONVERT_TIMEOUT_S, WorkerFailedError
-from fixtures import worst_inputs
-from fixtures.strategies import DrawnImage
-from parity import claims, constant, kernels, lineage, metamorphic, preprocessing, simulated, worst
-from parity.cells import Cell
-from parity.decisions import decisions
-from parity.detections import paired
-from parity.drawn import falsify
-from parity.metrics import Array, OutputError
-from parity.reference import DrawnReference, Reference
-from parity.results import Claim, SampleRecord, WorstRecord
-from parity.tolerances import FloatTolerance, QuantizedTolerance
+from modelparity.converters.engine.workbench import PROGRAM, Calibration, Outputs, Workbench
+from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, WorkerFailedError
+from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.fixtures.inputs import worst_inputs
+from modelparity.fixtures.inputs.strategies import GeneratedImage
+from modelparity.modelfiles.description import Description
+from modelparity.modelfiles.graph import Ranges
+from modelparity.modelfiles.model_card import card_of
+from modelparity.parity.cells import Cell
+from modelparity.parity.claims import basic, constant_image, kernels, lineage, metamorphic, preprocessing
+from modelparity.parity.claims.decisions import decisions
+from modelparity.parity.claims.generated_inputs import falsify
+from modelparity.parity.metrics.detection_matching import paired
+from modelparity.parity.metrics.errors import Array, OutputError
+from modelparity.parity.reference import Reference, ReferenceData
+from modelparity.parity.results import Claim, SampleRecord, WorstRecord
+from modelparity.parity.search import worst_inputs as worst
+from modelparity.parity.simulation import claim as simulated
+from modelparity.parity.tolerances import FloatTolerance, QuantizedTolerance
 
 RUN_THREADS = 1  # toolchains are proven side by side, a core each
 
 
 @dataclass(frozen=True)
-class Effort:
+class CheckBudget:
     """How hard a cell is looked at: stream length, drawn and found inputs, batches, a second conversion.
 
     Another `seed` is another stream and other draws; `threads` are those that the file runs on.
@@ -46,41 +48,31 @@ class Effort:
     threads: int = RUN_THREADS
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What a subject's cells are judged by; shared by all of them."""
-
-    subject: Subject
-    reference: Reference
-    drawn: DrawnReference
-    elements: Mapping[str, int]  # "weights" and "elements" of the network, as exported
-
-
 class Judge:
     """Judges one file as one cell. `claims`, `samples` and `outputs` grow as it goes, and outlive a crash.
 
-    `calibration` is what a static recipe saw. A `foreign` file may be anybody's, made from other images.
+    `calibration` is what a static recipe saw. A `third_party` file may be anybody's, made from other images.
     """
 
     def __init__(
         self,
         bench: Workbench,
-        truth: Truth,
+        truth: ReferenceData,
         cell: Cell,
         path: Path,
         tolerance: FloatTolerance | QuantizedTolerance,
-        effort: Effort,
+        check_budget: CheckBudget,
         calibration: Calibration,
-        foreign: bool = False,
+        third_party: bool = False,
     ) -> None:
         self._bench = bench
         self._truth = truth
         self._cell = cell
         self._path = path
         self._tolerance = tolerance
-        self._effort = effort
+        self._effort = check_budget
         self._calibration = calibration
-        self._foreign = foreign
+        self._third_party = third_party
         self._dynamic = bench.converters[cell.format].dynamic_batch
         self._free_size = truth.subject.spec.free_size
         self.stage = "load"
@@ -105,14 +97,14 @@ class Judge:
         self.outputs = outputs = self._run(reference.feeds, fresh=True)
         runs = list(zip(reference.names, outputs, strict=True))
         signature = self._truth.subject.signature
-        declared = claims.outputs_as_declared(runs, signature)
+        declared = basic.outputs_as_declared(runs, signature)
         self.claims.append(declared)
-        self.claims.append(claims.finite(runs))
+        self.claims.append(basic.finite(runs))
         if not declared.passed:
             return  # nothing left can be compared like with like
-        self.claims += claims.in_range(runs, signature)
+        self.claims += basic.in_range(runs, signature)
         if reference.task == "detection":
-            self.claims.append(claims.ordered_corners(runs))
+            self.claims.append(basic.ordered_corners(runs))
         self._parity(outputs)
         if self._cell.quantization != "fp32":
             self._simulated(outputs)
@@ -125,7 +117,7 @@ class Judge:
         self._drawn()
         if self._effort.replay:
             self._replayed()
-        made, left = constant.image(self._run, self._truth, self._tolerance)
+        made, left = constant_image.image(self._run, self._truth, self._tolerance)
         self.claims += made
         self.not_asked |= left
         made, why = metamorphic.padding(self._run, reference, self._truth.drawn.of, outputs, self._tolerance)
@@ -151,19 +143,19 @@ class Judge:
         recipe = QUANTIZATIONS[self._cell.quantization]
         counts = self._truth.elements
         self.claims += [
-            claims.interface(
+            basic.interface(
                 description, self._truth.subject.signature, self._dynamic, self._dynamic and self._free_size
             ),
-            claims.precision(description, self._cell.quantization),
-            claims.weight_count(description, counts["weights"], counts["elements"]),
+            basic.precision(description, self._cell.quantization),
+            basic.weight_count(description, counts["weights"], counts["elements"]),
         ]
-        if (share := claims.weight_share(description, recipe)) is not None:
+        if (share := basic.weight_share(description, recipe)) is not None:
             self.claims.append(share)
 
     def _prepared(self) -> None:
         """What the file says of itself, and what photographs become by it."""
         found = card_of(self._path)
-        if found is None and self._foreign:
+        if found is None and self._third_party:
             for name in ("card", "preprocessing"):
                 self.not_asked[name] = "the file says nothing of its preparation: others made it"
             return
@@ -186,12 +178,12 @@ class Judge:
         def observe(names: list[str]) -> Ranges:
             return self._bench.observed_ranges(made_from, self._calibration, names)
 
-        found = call("converters.lineage:lineage", self._path, source)
-        if not self._foreign:
+        found = call("modelparity.modelfiles.lineage:lineage", self._path, source)
+        if not self._third_party:
             self.claims += lineage.claims(found, observe)
             return
-        made, left = lineage.of_a_file_from_anywhere(
-            found, observe, lambda: call("parity.lineage:matched", self._path, source)
+        made, left = lineage.of_third_party_file(
+            found, observe, lambda: call("modelparity.parity.claims.lineage:matched", self._path, source)
         )
         self.claims += made
         self.not_asked |= left
@@ -200,15 +192,15 @@ class Judge:
         reference = self._truth.reference
         pairs = reference.paired(outputs)
         errors = reference.errors(pairs)
-        self.claims += claims.alive(reference, errors)
+        self.claims += basic.alive(reference, errors)
         if reference.task == "detection":
-            self.claims += claims.detections(reference, pairs, self._tolerance)
+            self.claims += basic.detections(reference, pairs, self._tolerance)
         for error in errors:
             self.samples += _sample_records(reference, error)
             if isinstance(self._tolerance, FloatTolerance):
-                self.claims.append(claims.float_parity(reference, error, self._tolerance))
+                self.claims.append(basic.float_parity(reference, error, self._tolerance))
             else:
-                self.claims += claims.quantized_parity(reference, error, self._tolerance)
+                self.claims += basic.quantized_parity(reference, error, self._tolerance)
         self.claims += decisions(reference, outputs, self._tolerance, self._truth.subject.spec)
         self.headline = self._headline(errors)
 
@@ -224,18 +216,18 @@ class Judge:
             arguments = (program, subject.spec, subject.checkpoint, self._path, feeds)
             worker = self._bench.workers["torch"]
             return worker.call(
-                f"converters.simulated:{function}", *arguments, timeout=CONVERT_TIMEOUT_S
+                f"modelparity.parity.simulation.network:{function}", *arguments, timeout=CONVERT_TIMEOUT_S
             ).value
 
         try:
             found = call("simulate", reference.feeds[: simulated.IMAGES])
         except WorkerFailedError as error:
-            if not self._foreign:
+            if not self._third_party:
                 raise
             self.not_asked["simulated"] = f"this file's graph cannot be followed: {error}"
             return
         made, reason = simulated.agree(reference, outputs, found)
-        if reason and (found.unmatched or found.elsewhere) and not self._foreign:
+        if reason and (found.unmatched or found.elsewhere) and not self._third_party:
             made = [simulated.undecided(reason)]
         elif reason:
             self.not_asked["simulated"] = reason
@@ -262,7 +254,7 @@ class Judge:
         loops = self._cell.format != "onnx"  # whose plain run is the same kernels, not fused
         return kernels.agree(reference, outputs, plain, self._tolerance, loops)
 
-    def _trouble(self, drawn: DrawnImage) -> str:
+    def _trouble(self, drawn: GeneratedImage) -> str:
         """What is wrong on an image; "" if they are finite, in range and, in float, right."""
         signature = self._truth.subject.signature
         try:
@@ -271,9 +263,9 @@ class Judge:
             return f"does not run: {error}"
         runs = [(drawn.description, outputs)]
         found = [
-            claims.outputs_as_declared(runs, signature, len(drawn.array)),
-            claims.finite(runs),
-            *claims.in_range(runs, signature),
+            basic.outputs_as_declared(runs, signature, len(drawn.array)),
+            basic.finite(runs),
+            *basic.in_range(runs, signature),
         ]
         for claim in found:
             if not claim.passed:
@@ -291,11 +283,11 @@ class Judge:
         image = self._truth.reference.feeds[0]["image"]
         height, width = image.shape[2] * 3 // 4, image.shape[3] * 7 // 8
         trouble = self._trouble(
-            DrawnImage(f"{height} x {width} pixels of a photograph", image[:, :, :height, :width].copy())
+            GeneratedImage(f"{height} x {width} pixels of a photograph", image[:, :, :height, :width].copy())
         )
         return Claim(
             "any_size",
-            claims.verdict(not trouble),
+            basic.verdict(not trouble),
             trouble or "holds",
             f"holds at {height} x {width} pixels",
             "the network takes images of any size; exporters freeze the traced one silently",
@@ -307,8 +299,8 @@ class Judge:
         because = "a network meets more than photographs: black, white, noise, edges, values out of range"
         self.claims.append(
             Claim(
-                "drawn_inputs",
-                claims.verdict(falsified is None),
+                "generated_inputs",
+                basic.verdict(falsified is None),
                 "all hold" if falsified is None else falsified.drawn.description,
                 f"{self._effort.draws} drawn inputs hold",
                 because,
@@ -338,22 +330,20 @@ class Judge:
         assert isinstance(self._tolerance, FloatTolerance)
         truth, floors = self._truth.drawn.of(feed)
         pair = paired(self._truth.reference.task, outputs, truth)
-        share = claims.share_alike(self._truth.reference, pair, floors, self._tolerance)
-        if share < self._tolerance.drawn_matched:
-            return f"{share:.3g} of the detections match, but should be {self._tolerance.drawn_matched:g}"
+        share = basic.share_alike(self._truth.reference, pair, floors, self._tolerance)
+        if share < self._tolerance.generated_matched:
+            return f"{share:.3g} of the detections match, but should be {self._tolerance.generated_matched:g}"
         for name in floors:
             floor = max(floors[name], self._truth.reference.floors[name])
             ratio = pair.rms(name) / floor
-            if not ratio <= self._tolerance.drawn_floors:
-                return (
-                    f"{name} is {ratio:.3g} floors off, but should be within {self._tolerance.drawn_floors:g}"
-                )
+            if not ratio <= self._tolerance.generated_floors:
+                return f"{name} is {ratio:.3g} floors off, but should be within {self._tolerance.generated_floors:g}"
         return ""
 
 
 def _sample_records(reference: Reference, error: OutputError) -> list[SampleRecord]:
     def finite(value: float, digits: int) -> float | None:
-        rounded = claims.number(value, digits)
+        rounded = basic.number(value, digits)
         return None if isinstance(rounded, str) else float(rounded)
 
     return [

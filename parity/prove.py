@@ -7,13 +7,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from converters.artifact import UNKNOWN, Artifact, BrokenModelError, Description, NotAModelError
-from converters.workbench import Calibration, Subject, Workbench, kept_float
-from converters.workers import WorkerCrashedError, WorkerFailedError
-from parity import claims
-from parity.cells import Cell
-from parity.judge import Effort, Judge, Truth
-from parity.results import (
+from modelparity.converters.engine.workbench import Calibration, ModelUnderTest, Workbench, kept_float
+from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
+from modelparity.modelfiles.description import (
+    UNKNOWN,
+    Artifact,
+    BrokenModelError,
+    Description,
+    NotAModelError,
+)
+from modelparity.parity.cells import Cell
+from modelparity.parity.claims import basic
+from modelparity.parity.judge import CheckBudget, Judge
+from modelparity.parity.reference import ReferenceData
+from modelparity.parity.results import (
     ArtifactRecord,
     CellRecord,
     Claim,
@@ -26,17 +33,17 @@ from parity.results import (
     Unsupported,
     outcome_of,
 )
-from parity.tolerances import Expectation, FloatTolerance, Limitation, QuantizedTolerance
+from modelparity.parity.tolerances import Expectation, FloatTolerance, Limitation, QuantizedTolerance
 
 
 def prove(
     bench: Workbench,
-    subject: Subject,
-    truth_of: Callable[[], Truth],
+    subject: ModelUnderTest,
+    truth_of: Callable[[], ReferenceData],
     cell: Cell,
     expectation: Expectation,
     calibration: Calibration,
-    effort: Effort,
+    check_budget: CheckBudget,
 ) -> CellRecord:
     """Converts a cell and judges what came of it. Never raises for what the cell did."""
     limitation = expectation if isinstance(expectation, Limitation) else None
@@ -44,7 +51,9 @@ def prove(
     record = blank_record(cell, subject)
     outcome: Outcome | None = None
     for step in (_converted, _converted_again, _judged):
-        record, outcome = step(_Case(bench, subject, truth_of, cell, calibration, tolerance, effort), record)
+        record, outcome = step(
+            _Case(bench, subject, truth_of, cell, calibration, tolerance, check_budget), record
+        )
         if outcome is not None:
             break
     record = replace(record, outcome=outcome or outcome_of(record.claims))
@@ -56,12 +65,12 @@ class _Case:
     """What the steps of a proof share."""
 
     bench: Workbench
-    subject: Subject
-    truth_of: Callable[[], Truth]
+    subject: ModelUnderTest
+    truth_of: Callable[[], ReferenceData]
     cell: Cell
     calibration: Calibration
     tolerance: FloatTolerance | QuantizedTolerance
-    effort: Effort
+    check_budget: CheckBudget
 
     def artifact(self, again: bool = False) -> tuple[Artifact, Mapping[str, Any]]:
         cell = self.cell
@@ -85,17 +94,19 @@ def _judged(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None
     if caught.outcome:
         return record, caught.outcome
     artifact, _ = case.artifact()
-    judge = Judge(case.bench, truth, case.cell, artifact.path, case.tolerance, case.effort, case.calibration)
+    judge = Judge(
+        case.bench, truth, case.cell, artifact.path, case.tolerance, case.check_budget, case.calibration
+    )
     return judged(record, judge)
 
 
 def _converted_again(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None]:
-    if not case.effort.convert_again:
+    if not case.check_budget.convert_again:
         return record, None
     with _as_outcome("convert again") as caught:
         first, _ = case.artifact()
         second, _ = case.artifact(again=True)
-        record = replace(record, claims=(*record.claims, claims.reproducible(first.sha256, second.sha256)))
+        record = replace(record, claims=(*record.claims, basic.reproducible(first.sha256, second.sha256)))
     return record, caught.outcome
 
 
@@ -116,7 +127,7 @@ def judged(record: CellRecord, judge: Judge) -> tuple[CellRecord, Outcome | None
     return record, caught.outcome
 
 
-def blank_record(cell: Cell, subject: Subject) -> CellRecord:
+def blank_record(cell: Cell, subject: ModelUnderTest) -> CellRecord:
     return CellRecord(
         cell.id,
         cell.model,

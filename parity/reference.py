@@ -12,7 +12,7 @@ one of six by a fifth, which is nothing beside the bound (reports/noise-floors.m
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,15 +20,23 @@ from typing import Any
 
 import numpy as np
 
-from converters.store import Key, digest_of_files
-from converters.workbench import Feeds, Outputs, Subject, Workbench, network_digest, versions_text
-from fixtures.specs import Task
-from fixtures.streams import Stream
-from parity.detections import COMPARED, Pair, paired
-from parity.metrics import Array, OutputError, compare
+from modelparity.converters.engine.source_digest import source_digest
+from modelparity.converters.engine.store import Key
+from modelparity.converters.engine.workbench import (
+    NETWORKS,
+    Feeds,
+    ModelUnderTest,
+    Outputs,
+    Workbench,
+    network_digest,
+    versions_text,
+)
+from modelparity.fixtures.inputs.evaluation_sets import EvaluationSet
+from modelparity.fixtures.specs import Task
+from modelparity.parity.metrics.detection_matching import Pair, paired
+from modelparity.parity.metrics.errors import Array, OutputError, compare
+from modelparity.parity.noise_floor import float32_runs, noise_floors
 
-# Float32 variants whose spread makes the floor; one thread each, for toolchains work beside them.
-SUMMATION_ORDERS: tuple[dict[str, Any], ...] = ({"fused_kernels": True}, {"fused_kernels": False})
 _FILE = "reference.npz"
 
 
@@ -76,61 +84,28 @@ class Reference:
         }
 
 
-def feeds_of(stream: Stream) -> tuple[Feeds, ...]:
+def feeds_of(stream: EvaluationSet) -> tuple[Feeds, ...]:
     """One feed a sample, at batch 1."""
     return tuple({"image": sample.image[None]} for sample in stream.samples)
 
 
-def float32_runs(
-    run: Callable[..., list[Outputs]], feeds: Sequence[Feeds], repeat: bool = True
-) -> list[list[Outputs]]:
-    """What the network in float32 returns, by `run(feeds, **order)`: once an order, twice where it varies."""
-    runs = []
-    for order in SUMMATION_ORDERS:
-        runs.append(run(feeds, **order))
-        if repeat:
-            (again,) = run(feeds[:1], **order)
-            if any(again[name].tobytes() != value.tobytes() for name, value in runs[-1][0].items()):
-                runs.append(run(feeds, **order))
-    return runs
-
-
-def noise_floors(
-    task: Task, truth: Sequence[Outputs], variants: Sequence[Sequence[Outputs]]
-) -> dict[str, float]:
-    """By output, the worst rms error of the float32 variants; at least half a unit in its last place."""
-    pairs = [
-        paired(task, got, expected)
-        for variant in variants
-        for got, expected in zip(variant, truth, strict=True)
-    ]
-    floors = {}
-    for name in COMPARED if task == "detection" else truth[0]:
-        worst = max(pair.rms(name) for pair in pairs)
-        magnitude = max(float(np.max(np.abs(expected[name]))) for expected in truth)
-        floors[name] = max(worst, float(np.spacing(np.float32(magnitude))) / 2)
-    return floors
-
-
-def reference_key(subject: Subject, stream: Stream) -> Key:
+def reference_key(subject: ModelUnderTest, stream: EvaluationSet) -> Key:
     parts = {
         "checkpoint": subject.weights_digest,
         "network": network_digest(subject.spec),
         "definition": subject.definition,
         "stream": stream.digest,
-        "harness": digest_of_files(
-            [
-                Path(__file__),
-                Path(__file__).with_name("detections.py"),
-                Path(__file__).parents[1] / "converters" / "reference.py",
-            ]
+        "harness": source_digest(
+            "modelparity.converters.engine.network",
+            "modelparity.parity.noise_floor",
+            apart=[NETWORKS],
         ),
         "toolchain": versions_text(("torch",)),
     }
     return Key(f"{subject.label} reference", parts)
 
 
-def reference_of(bench: Workbench, subject: Subject, stream: Stream) -> Reference:
+def reference_of(bench: Workbench, subject: ModelUnderTest, stream: EvaluationSet) -> Reference:
     """Computed once for a subject and a stream, then read from the store."""
     feeds = feeds_of(stream)
     names = subject.signature.output_names
@@ -149,13 +124,13 @@ def reference_of(bench: Workbench, subject: Subject, stream: Stream) -> Referenc
     return Reference(tuple(s.name for s in stream.samples), feeds, outputs, floors, subject.spec.task)
 
 
-class DrawnReference:
+class GeneratedReference:
     """References of single drawn feeds, kept while a run lasts: every cell of a model draws the same.
 
     Of two cells that ask for the same one at a time, the second waits for the first.
     """
 
-    def __init__(self, bench: Workbench, subject: Subject) -> None:
+    def __init__(self, bench: Workbench, subject: ModelUnderTest) -> None:
         self._bench = bench
         self._subject = subject
         self._known: dict[bytes, tuple[Outputs, dict[str, float]]] = {}
@@ -171,3 +146,13 @@ class DrawnReference:
                 variants = float32_runs(run, [feed], repeat=False)  # the stream has shown whether it varies
                 self._known[key] = (truth[0], noise_floors(self._subject.spec.task, truth, variants))
             return self._known[key]
+
+
+@dataclass(frozen=True)
+class ReferenceData:
+    """What a subject's cells are judged by; shared by all of them."""
+
+    subject: ModelUnderTest
+    reference: Reference
+    drawn: GeneratedReference
+    elements: Mapping[str, int]  # "weights" and "elements" of the network, as exported

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from parity.cells import Cell
-from parity.results import CellRecord
+from modelparity.parity.cells import Cell
+from modelparity.parity.results import CellRecord
 
 
 def test_cell(cell: Cell, record: CellRecord, assert_green: Callable[[CellRecord], None]) -> None:

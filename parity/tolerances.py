@@ -1,4 +1,4 @@
-"""The words in which a cell's bounds are told; `parity.expectations` has the numbers."""
+"""The words in which a cell's bounds are told; `modelparity.parity.expectations` has the numbers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ FALSE_ALARMS = 1e-3  # of a claim about a right file: what chance alone may brin
 class FloatTolerance:
     """A float cell: error against float64 within `floors` times the network's own float32 error.
 
-    `apart` has the bounds of outputs that have another. `drawn_floors` is the same for drawn images, on which
-    rounding errors line up. `drawn_matched` is the least share of detections that come out alike there, where
-    patterns repeat, so that more tie than `parity.detections.ties` allows a stream.
+    `apart` has the bounds of outputs that have another. `generated_floors` is the same for drawn images, on which
+    rounding errors line up. `generated_matched` is the least share of detections that come out alike there, where
+    patterns repeat, so that more tie than `modelparity.parity.metrics.detection_matching.ties` allows a stream.
     """
 
     floors: float
-    drawn_floors: float
+    generated_floors: float
     because: str
-    drawn_matched: float = 1.0
+    generated_matched: float = 1.0
     apart: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, output: str) -> float:

@@ -1,8 +1,8 @@
 """What people read: report.md, report.html, junit.xml and report.json of one recorded run.
 
-Arrives: the JSON lines of a run, read by `parity.results`.
+Arrives: the JSON lines of a run, read by `modelparity.parity.results`.
 Leaves: four files that say the same thing, and `verdict_rows`, the matrix for a terminal.
-Imports: the standard library, jinja2, tabulate and `parity.results`; nothing else of the project.
+Imports: the standard library, jinja2, tabulate and `modelparity.parity.results`; nothing else of the project.
 A verdict is read from the record and never computed anew; equal records give equal bytes.
 """
 
@@ -11,13 +11,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from parity.results import Run, read_run
-from reports.catches import catches
-from reports.junit import junit
-from reports.machine import machine_readable
-from reports.markdown import markdown
-from reports.page import page
-from reports.view import Matrix, Slot, counts_line, verdict_line, verdict_rows, weights_lines
+from modelparity.parity.results import Run, read_run
+from modelparity.reports.catches import catches
+from modelparity.reports.junit import junit
+from modelparity.reports.machine import machine_readable
+from modelparity.reports.markdown import markdown
+from modelparity.reports.page import page
+from modelparity.reports.view import Matrix, Slot, counts_line, verdict_line, verdict_rows, weights_lines
+
+if __name__ != "modelparity.reports":
+    raise ImportError("this package is modelparity.reports: import it under that name")
 
 __all__ = [
     "RECORD",

@@ -1,6 +1,6 @@
 """What this gate catches: the faults that were planted in these very files, and which claim noticed each.
 
-A kill table is JSON lines, a cell a line (`parity.results.ScoredCell`). It speaks for files, by their
+A kill table is JSON lines, a cell a line (`modelparity.parity.results.ScoredCell`). It speaks for files, by their
 sha256, and for the harness that judged them: a run's report shows no cell of it whose file is another.
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from parity.results import FaultRecord, Number, Run, ScoredCell, read_scored
-from reports.words import NONE, one_line, value
+from modelparity.parity.results import FaultRecord, Number, Run, ScoredCell, read_scored
+from modelparity.reports.words import NONE, one_line, value
 
 TABLE = "what-it-catches.jsonl"
 HEADER = (

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from html import escape
 from itertools import groupby
 
-from parity.results import CellRecord, SampleRecord
-from reports.evidence import CANNOT_TELL, greatest_error, samples_by_output, speed
-from reports.view import Entry
-from reports.words import anchor, number, one_line
+from modelparity.parity.results import CellRecord, SampleRecord
+from modelparity.reports.evidence import CANNOT_TELL, greatest_error, samples_by_output, speed
+from modelparity.reports.view import Entry
+from modelparity.reports.words import anchor, number, one_line
 
 WIDTH = 560
 LABEL, VALUE = 120, 90  # columns left and right of the bars

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from parity.results import CellRecord, Claim, Cost, Number, Run, SampleRecord
-from reports.view import Entry
-from reports.words import NONE, megabytes, milliseconds, number, one_line, shares, value, visible
+from modelparity.parity.results import CellRecord, Claim, Cost, Number, Run, SampleRecord
+from modelparity.reports.view import Entry
+from modelparity.reports.words import NONE, megabytes, milliseconds, number, one_line, shares, value, visible
 
 CACHED = "cached evidence: taken from an earlier run whose inputs were all the same"
 COST_HEADER = (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from parity.results import CellRecord, Claim, Crashed, Errored, Inconclusive, Unsupported
-from reports.evidence import claim_words
-from reports.view import Entry
-from reports.words import last_lines, one_line, trim, visible
+from modelparity.parity.results import CellRecord, Claim, Crashed, Errored, Inconclusive, Unsupported
+from modelparity.reports.evidence import claim_words
+from modelparity.reports.view import Entry
+from modelparity.reports.words import last_lines, one_line, trim, visible
 
 NO_LIMIT = 1_000_000
 

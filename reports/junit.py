@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from xml.etree import ElementTree as ET
 
-from parity.results import Claim, Run
-from reports.evidence import CACHED
-from reports.failures import failure_line, failure_text, outcome_line
-from reports.view import Entry, entries, verdict_line, weights_lines
-from reports.words import visible
+from modelparity.parity.results import Claim, Run
+from modelparity.reports.evidence import CACHED
+from modelparity.reports.failures import failure_line, failure_text, outcome_line
+from modelparity.reports.view import Entry, entries, verdict_line, weights_lines
+from modelparity.reports.words import visible
 
 OUTCOME = "outcome"  # the case that stands for what no claim of the cell says
 COUNTED = {"failures": "failure", "errors": "error", "skipped": "skipped"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from parity.results import FaultRecord, ScoredCell
-from reports.catches import HEADER, NOTE, rows
-from reports.markdown import inline, table
-from reports.words import NONE, value
+from modelparity.parity.results import FaultRecord, ScoredCell
+from modelparity.reports.catches import HEADER, NOTE, rows
+from modelparity.reports.markdown import inline, table
+from modelparity.reports.words import NONE, value
 
 
 def kill_table(cells: Sequence[ScoredCell]) -> str:

@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from parity.results import SCHEMA, Run
-from reports.catches import Catches
-from reports.view import Entry, counts, entries
+from modelparity.parity.results import SCHEMA, Run
+from modelparity.reports.catches import Catches
+from modelparity.reports.view import Entry, counts, entries
 
 
 def machine_readable(run: Run, caught: Catches) -> str:

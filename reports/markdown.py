@@ -14,12 +14,20 @@ from urllib.parse import quote
 
 from tabulate import tabulate
 
-from parity.results import CellRecord, Claim, Run
-from reports import evidence, tasks
-from reports.catches import HEADER, NOTE, Catches, rows
-from reports.failures import failure_text, outcome_line
-from reports.view import Entry, Slot, counts_line, entries, verdict_line, verdict_rows, weights_lines
-from reports.words import GLYPHS, NONE, one_line, pairs, trim, visible
+from modelparity.parity.results import CellRecord, Claim, Run
+from modelparity.reports import evidence, tasks
+from modelparity.reports.catches import HEADER, NOTE, Catches, rows
+from modelparity.reports.failures import failure_text, outcome_line
+from modelparity.reports.view import (
+    Entry,
+    Slot,
+    counts_line,
+    entries,
+    verdict_line,
+    verdict_rows,
+    weights_lines,
+)
+from modelparity.reports.words import GLYPHS, NONE, one_line, pairs, trim, visible
 
 LIMIT = 60_000
 CLAIM_HEADER = ("claim", "output", "observed", "bound", "status", "because")

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from parity.results import Run
-from reports import charts, evidence, tasks, words
-from reports.catches import HEADER, NOTE, Catches, rows
-from reports.failures import failure_text, log_of, outcome_line
-from reports.view import counts, counts_line, entries, verdict_line, verdict_rows, weights_lines
+from modelparity.parity.results import Run
+from modelparity.reports import charts, evidence, tasks, words
+from modelparity.reports.catches import HEADER, NOTE, Catches, rows
+from modelparity.reports.failures import failure_text, log_of, outcome_line
+from modelparity.reports.view import counts, counts_line, entries, verdict_line, verdict_rows, weights_lines
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def page(run: Run, caught: Catches) -> str:
-    """The whole page; foreign text is escaped by the template engine, charts escape their own."""
+    """The whole page; third_party text is escaped by the template engine, charts escape their own."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

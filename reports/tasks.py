@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from parity.results import Run, TaskMetric, TaskRecord
-from reports.words import NONE, one_line
+from modelparity.parity.results import Run, TaskMetric, TaskRecord
+from modelparity.reports.words import NONE, one_line
 
 METRIC_HEADER = ("metric", "reference", "observed", "difference", "95 %", "so it is")
 NOTE = (

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from parity.results import (
+from modelparity.parity.results import (
     CellRecord,
     CellStatus,
     Crashed,
@@ -19,7 +19,7 @@ from parity.results import (
     Run,
     Unsupported,
 )
-from reports.words import GLYPHS, NONE, duration, one_line, trim
+from modelparity.reports.words import GLYPHS, NONE, duration, one_line, trim
 
 Status: TypeAlias = CellStatus | Literal["missing"]
 STATUSES: tuple[Status, ...] = (

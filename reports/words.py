@@ -1,11 +1,11 @@
-"""Values to words: how a number, a status or a foreign text is written in every format."""
+"""Values to words: how a number, a status or a third_party text is written in every format."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-from parity.results import Number
+from modelparity.parity.results import Number
 
 NONE = "–"
 # A shape beside each colour, so that no status is told by colour alone.

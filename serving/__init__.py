@@ -8,13 +8,16 @@ mean, and photographs. Leaves: answers of a type for each task. May import the r
         print(predictor.predict("photograph.jpg").as_dict())
 """
 
-from converters.card import Card
-from fixtures.images import ImageError, decode
-from serving.predictor import ModelFileError, Predictor, load
-from serving.results import Deepfake, Detections, Result, Tampering, Watermark
+from modelparity.fixtures.images import ImageError, decode
+from modelparity.modelfiles.model_card import ModelCard
+from modelparity.serving.predictor import ModelFileError, Predictor, load
+from modelparity.serving.results import Deepfake, Detections, Result, Tampering, Watermark
+
+if __name__ != "modelparity.serving":
+    raise ImportError("this package is modelparity.serving: import it under that name")
 
 __all__ = [
-    "Card",
+    "ModelCard",
     "Deepfake",
     "Detections",
     "ImageError",

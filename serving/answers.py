@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from converters.card import Card
-from fixtures.specs import TensorSpec
-from serving.results import Deepfake, Detections, Result, Tampering, Watermark
+from modelparity.fixtures.specs import TensorSpec
+from modelparity.modelfiles.model_card import ModelCard
+from modelparity.serving.results import Deepfake, Detections, Result, Tampering, Watermark
 
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
@@ -19,14 +19,14 @@ THRESHOLD = 0.5  # where nobody names another
 
 
 def answer(
-    card: Card, outputs: Outputs, size: tuple[int, int], index: int = 0, threshold: float | None = None
+    card: ModelCard, outputs: Outputs, size: tuple[int, int], index: int = 0, threshold: float | None = None
 ) -> Result:
     """The answer for photograph `index` of the batch, `size` being its height and width."""
     own = {name: np.asarray(value)[index] for name, value in outputs.items()}
-    return _ANSWERS[card.answer](card, own, size, THRESHOLD if threshold is None else threshold)
+    return _ANSWERS[card.output_kind](card, own, size, THRESHOLD if threshold is None else threshold)
 
 
-def _tampering(card: Card, outputs: Outputs, size: tuple[int, int], threshold: float) -> Tampering:
+def _tampering(card: ModelCard, outputs: Outputs, size: tuple[int, int], threshold: float) -> Tampering:
     probability, mask = _probabilities(card, outputs)
     if mask is not None:
         picture = Image.fromarray(mask).resize(size[::-1], Image.Resampling.BILINEAR)
@@ -42,7 +42,7 @@ def _tampering(card: Card, outputs: Outputs, size: tuple[int, int], threshold: f
     )
 
 
-def _deepfake(card: Card, outputs: Outputs, size: tuple[int, int], threshold: float) -> Deepfake:
+def _deepfake(card: ModelCard, outputs: Outputs, size: tuple[int, int], threshold: float) -> Deepfake:
     probability, patches = _probabilities(card, outputs)
     return Deepfake(
         model=card.model,
@@ -54,7 +54,7 @@ def _deepfake(card: Card, outputs: Outputs, size: tuple[int, int], threshold: fl
     )
 
 
-def _detections(card: Card, outputs: Outputs, size: tuple[int, int], threshold: float) -> Detections:
+def _detections(card: ModelCard, outputs: Outputs, size: tuple[int, int], threshold: float) -> Detections:
     height, width = size
     found = np.flatnonzero(outputs["score"] >= threshold)
     found = found[np.argsort(-outputs["score"][found], kind="stable")]
@@ -70,7 +70,7 @@ def _detections(card: Card, outputs: Outputs, size: tuple[int, int], threshold: 
     )
 
 
-def _watermark(card: Card, outputs: Outputs, size: tuple[int, int], threshold: float) -> Watermark:
+def _watermark(card: ModelCard, outputs: Outputs, size: tuple[int, int], threshold: float) -> Watermark:
     logits = np.asarray(outputs[card.outputs[0].name], np.float64)
     confidence = float(sigmoid(logits[0]))
     return Watermark(
@@ -83,7 +83,7 @@ def _watermark(card: Card, outputs: Outputs, size: tuple[int, int], threshold: f
     )
 
 
-_ANSWERS: dict[str, Callable[[Card, Outputs, tuple[int, int], float], Result]] = {
+_ANSWERS: dict[str, Callable[[ModelCard, Outputs, tuple[int, int], float], Result]] = {
     "tampering": _tampering,
     "deepfake": _deepfake,
     "detections": _detections,
@@ -91,7 +91,7 @@ _ANSWERS: dict[str, Callable[[Card, Outputs, tuple[int, int], float], Result]] =
 }
 
 
-def _probabilities(card: Card, outputs: Outputs) -> tuple[float, NDArray[np.float32] | None]:
+def _probabilities(card: ModelCard, outputs: Outputs) -> tuple[float, NDArray[np.float32] | None]:
     """The image's, and those of its pixels or patches [h, w]; NaN or None for what the file leaves out."""
     image, places = float("nan"), None
     for port in card.outputs:

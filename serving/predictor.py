@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from converters.artifact import BrokenModelError, NotAModelError, whole
-from converters.card import Card, card_for, card_of
-from converters.census import sniff
-from converters.onnx_runner import OnnxRunner
-from converters.tflite_runner import TfliteRunner
-from fixtures.images import Pixels, decode, preprocess
-from fixtures.specs import MODELS
-from serving.answers import Outputs, answer
-from serving.results import Result
+from modelparity.converters.onnx.runner import OnnxRunner
+from modelparity.converters.tflite.runner import TfliteRunner
+from modelparity.fixtures.images import Pixels, decode, preprocess
+from modelparity.fixtures.specs import MODELS
+from modelparity.modelfiles.description import BrokenModelError, NotAModelError, whole
+from modelparity.modelfiles.formats import sniff
+from modelparity.modelfiles.model_card import ModelCard, card_for, card_of
+from modelparity.serving.answers import Outputs, answer
+from modelparity.serving.results import Result
 
 Batch = NDArray[np.float32]
 
@@ -67,7 +67,7 @@ def load(path: Path | str, threads: int = 2, model: str | None = None) -> Predic
     if card is None:
         assert model is not None
         try:
-            card = _foreign(path, format, model, runner)
+            card = _third_party(path, format, model, runner)
         except BaseException:
             runner.__exit__(None, None, None)
             raise
@@ -77,7 +77,7 @@ def load(path: Path | str, threads: int = 2, model: str | None = None) -> Predic
 class Predictor:
     """One loaded file. One thread at a time may use it. A context manager; `close` unloads it."""
 
-    def __init__(self, card: Card, runner: OnnxRunner | TfliteRunner) -> None:
+    def __init__(self, card: ModelCard, runner: OnnxRunner | TfliteRunner) -> None:
         self.card = card
         self._runner: OnnxRunner | TfliteRunner | None = runner
 
@@ -158,7 +158,7 @@ class Predictor:
         self.close()
 
 
-def _foreign(path: Path, format: str, model: str, runner: OnnxRunner | TfliteRunner) -> Card:
+def _third_party(path: Path, format: str, model: str, runner: OnnxRunner | TfliteRunner) -> ModelCard:
     """A card for a file without one, from what the model is by default and what the runtime says of it."""
     if model not in MODELS:
         raise ModelFileError(f"model {model!r}: known are {', '.join(MODELS)}")

@@ -1,0 +1,68 @@
+"""An exported program on disk, with its weights or, where they are large, without.
+
+Weights above `APART_BYTES` stay in the checkpoint: the program is stored with their shapes alone,
+which for the 3.1 GB of ChunkySeal saves writing, syncing and hashing a second copy. Who loads it
+maps them from there, so that converting never holds a copy either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelparity.fixtures.specs import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.export import ExportedProgram
+
+APART_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A stored program, and where its weights are if they are not in it (None: the goldens')."""
+
+    path: Path
+    spec: ModelSpec | None = None
+    checkpoint: Path | None = None
+
+    def load(self) -> ExportedProgram:
+        import torch
+
+        program = torch.export.load(self.path)
+        if any(map(_is_apart, program.state_dict.values())):
+            from modelparity.fixtures.checkpoints.load import weighted
+
+            assert self.spec is not None
+            held = tensors_of(weighted(self.spec, self.checkpoint))
+            program.state_dict.update({name: held[name] for name in program.state_dict})
+        return program
+
+
+def save(program: ExportedProgram, target: Path) -> None:
+    """Writes the program; leaves it without its weights if these are large."""
+    import torch
+    from torch import nn
+
+    if weight_bytes(program.state_dict.values()) > APART_BYTES:
+        for name, tensor in list(program.state_dict.items()):
+            shape = torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+            if isinstance(tensor, nn.Parameter):
+                shape = nn.Parameter(shape, requires_grad=tensor.requires_grad)
+            program.state_dict[name] = shape
+    torch.export.save(program, target)
+
+
+def weight_bytes(tensors: object) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)  # type: ignore[attr-defined]
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _is_apart(tensor: Tensor) -> bool:
+    """One number, spread over the shape."""
+    return tensor.numel() > 1 and not any(tensor.stride())

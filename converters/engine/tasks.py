@@ -1,0 +1,99 @@
+"""What workers are asked to do with a format's module, by the module's name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from modelparity.converters.engine.exported_program import Exported
+
+Feeds = Mapping[str, np.ndarray[Any, Any]]
+Outputs = dict[str, np.ndarray[Any, Any]]
+
+
+class Runner(Protocol):
+    """An artifact, loaded: arrays by name in, arrays by name out. A context manager."""
+
+    def run(self, feeds: Feeds) -> Outputs: ...
+
+    def __enter__(self) -> Runner: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class FormatModule(Protocol):
+    """What a format's module offers."""
+
+    def convert_float(
+        self, exported: Exported, target: Path, inputs: Sequence[str], outputs: Sequence[str]
+    ) -> None: ...
+
+    def quantize(
+        self,
+        source: Path,
+        target: Path,
+        quantization: str,
+        keep_float: Sequence[Any],
+        calibration: Sequence[Feeds],
+    ) -> None: ...
+
+    def kept_float(self, source: Path, keep_float: Sequence[Any]) -> list[tuple[Any, int]]: ...
+
+    def open_runner(self, path: Path, threads: int, **kernels: str) -> Runner: ...
+
+
+def load(module: str) -> FormatModule:
+    return cast(FormatModule, importlib.import_module(module))
+
+
+def convert_float(
+    module: str, exported: Exported, target: Path, inputs: Sequence[str], outputs: Sequence[str]
+) -> None:
+    load(module).convert_float(exported, target, inputs, outputs)
+
+
+def quantize(
+    module: str,
+    source: Path,
+    target: Path,
+    quantization: str,
+    keep_float: Sequence[Any],
+    calibration: Sequence[Feeds],
+) -> list[int]:
+    """Returns how many operators each entry of `keep_float` left in float."""
+    load(module).quantize(source, target, quantization, keep_float, calibration)
+    return [count for _, count in load(module).kept_float(source, keep_float)] if keep_float else []
+
+
+# The runner in use: loading 130 MB anew for every image would cost more than running it.
+_OPEN: dict[tuple[str, Path, int, int, str], Runner] = {}
+
+
+def run(
+    module: str,
+    path: Path,
+    feeds: Sequence[Feeds],
+    threads: int = 1,
+    fresh: bool = False,
+    kernels: str = "",
+) -> list[Outputs]:
+    """Outputs by name, one dictionary a feed. `fresh` loads the file anew even if it is open.
+
+    `kernels` "" is what users run; another word is the format's own.
+    """
+    key = (module, path, path.stat().st_mtime_ns, threads, kernels)
+    if fresh or key not in _OPEN:
+        close()
+        options = {"kernels": kernels} if kernels else {}
+        _OPEN[key] = load(module).open_runner(path, threads, **options).__enter__()
+    return [_OPEN[key].run(feed) for feed in feeds]
+
+
+def close() -> None:
+    """Unloads the open file."""
+    while _OPEN:
+        _OPEN.popitem()[1].__exit__(None, None, None)

@@ -1,0 +1,393 @@
+"""From a model with its weights to artifacts: what is made, from what, in which process, under which key."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelparity.converters.converter import Converter
+from modelparity.converters.engine.child import Reply
+from modelparity.converters.engine.exported_program import Exported
+from modelparity.converters.engine.source_digest import source_digest
+from modelparity.converters.engine.store import Entry, Key, Store, sha256_of
+from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, RUN_TIMEOUT_S, Workers
+from modelparity.converters.formats import CONVERTERS
+from modelparity.converters.keep_float import KEEP_FLOAT
+from modelparity.converters.onnx2tf.graph import Source
+from modelparity.converters.recipes import QUANTIZATIONS, KeepFloat
+from modelparity.fixtures.specs import ModelSpec, Signature, TensorSpec
+from modelparity.modelfiles.description import Artifact, Description, whole
+from modelparity.modelfiles.model_card import ModelCard, card_for
+
+Feeds = Mapping[str, np.ndarray[Any, Any]]
+Outputs = dict[str, np.ndarray[Any, Any]]
+
+PROGRAM = "program.pt2"
+_LARGE_BYTES = 2 << 30
+# Networks and their declarations: a key names those that it depends on by `network_digest` and by their settings.
+NETWORKS = "modelparity.fixtures.networks"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Feeds that show a static recipe the range of each activation; `digest` names them in keys."""
+
+    feeds: Sequence[Feeds]
+    digest: str
+
+
+@dataclass(frozen=True)
+class ModelUnderTest:
+    """A model with its weights at one input size. `checkpoint` None: the goldens' weights."""
+
+    spec: ModelSpec
+    input_size: int
+    checkpoint: Path | None = None
+    weights_digest: str = ""
+
+    @staticmethod
+    def of(
+        spec: ModelSpec, checkpoint: Path | None = None, input_size: int | None = None, size: str = "reduced"
+    ) -> ModelUnderTest:
+        """Without a checkpoint, `size` says which definition of the network it is; a checkpoint tells."""
+        if checkpoint is None:
+            spec = spec.at(size)
+            digest = "golden:" + source_digest("modelparity.fixtures.goldens.weights")
+        else:
+            checkpoint = checkpoint.resolve()
+            digest = sha256_of(checkpoint)
+        return ModelUnderTest(spec, input_size or spec.default_input_size, checkpoint, digest)
+
+    @property
+    def signature(self) -> Signature:
+        return self.spec.signature(self.input_size)
+
+    @property
+    def size(self) -> str:
+        return self.spec.size
+
+    @property
+    def definition(self) -> str:
+        """Every setting and its value, and the outputs where they were selected, for keys."""
+        outputs = {"outputs": self.spec.selected} if self.spec.selected else {}
+        return json.dumps({**self.spec.values, **outputs}, sort_keys=True)
+
+    @property
+    def label(self) -> str:
+        return f"{self.spec.name}@{self.input_size}"
+
+
+class Workbench:
+    """Makes, describes and runs artifacts in the workers, and keeps them in the store."""
+
+    def __init__(
+        self,
+        store: Store,
+        workers: Workers,
+        converters: Mapping[str, Converter] | None = None,
+        run_timeout_s: float = RUN_TIMEOUT_S,
+    ) -> None:
+        self._run_timeout_s = run_timeout_s
+        self.store = store
+        self.workers = workers
+        self.converters = CONVERTERS if converters is None else converters
+        self._observed: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+
+    def exported_key(self, subject: ModelUnderTest) -> Key:
+        parts = {
+            "checkpoint": subject.weights_digest,
+            "network": network_digest(subject.spec),
+            "input size": str(subject.input_size),
+            "definition": subject.definition,
+            "converter": source_digest("modelparity.converters.engine.network", apart=[NETWORKS]),
+            "toolchain": versions_text(("torch",)),
+        }
+        return Key(f"{subject.label} exported", parts)
+
+    def exported(self, subject: ModelUnderTest) -> Entry:
+        """The exported program, once for all formats."""
+
+        def make(folder: Path) -> dict[str, Any]:
+            reply = self.workers["torch"].call(
+                "modelparity.converters.engine.network:export",
+                subject.spec,
+                subject.checkpoint,
+                subject.input_size,
+                folder / PROGRAM,
+                timeout=CONVERT_TIMEOUT_S,
+            )
+            return {**reply.value, **_cost(reply)}
+
+        return self.store.get(self.exported_key(subject), make)
+
+    def artifact_key(
+        self,
+        subject: ModelUnderTest,
+        format: str,
+        quantization: str,
+        calibration: Calibration | None = None,
+        again: bool = False,
+        mixed: tuple[KeepFloat, ...] | None = None,
+    ) -> Key:
+        """Names what the artifact depends on; nothing is made to know it."""
+        converter = self._maker(format, quantization)
+        keep = kept_float(subject.spec.name, converter.format, quantization) if mixed is None else mixed
+        if quantization != "fp32":
+            source = self.artifact_key(subject, format, "fp32")
+        elif converter.source:
+            source = self.artifact_key(subject, converter.source, "fp32")
+        else:
+            source = self.exported_key(subject)
+        parts = {
+            "source": source.digest,
+            "converter": _format_digest(converter),
+            "recipe": json.dumps([quantization, [asdict(entry) for entry in keep]]),
+            "calibration": _calibration_for(quantization, calibration).digest,
+            "toolchain": versions_text(converter.toolchain),
+            "card": hashlib.sha256(self.card(subject, format, quantization).text().encode()).hexdigest()[:16],
+        }
+        if again:
+            parts["again"] = "by another process"
+        return Key(f"{subject.label} {format} {quantization}", parts)
+
+    def artifact(
+        self,
+        subject: ModelUnderTest,
+        format: str,
+        quantization: str,
+        calibration: Calibration | None = None,
+        again: bool = False,
+        mixed: tuple[KeepFloat, ...] | None = None,
+    ) -> tuple[Artifact, Mapping[str, Any]]:
+        """The artifact; what making it cost (`convert_s`, `convert_peak_bytes`), and how many operators
+        each of the recipe's exceptions left in float (`kept_float`).
+
+        A quantized artifact is made from the float one. `again` is a second conversion of the same
+        thing by a process that did not make the first, to compare the two. `mixed` are exceptions to
+        take instead of the recipe's own.
+        """
+        converter = self._maker(format, quantization)
+        name = f"{subject.spec.name}{converter.suffix}"
+
+        def make(folder: Path) -> dict[str, Any]:
+            arguments: tuple[Any, ...]
+            if quantization == "fp32":
+                function = "convert_float"
+                inputs = [spec.name for spec in subject.signature.inputs]
+                made_from: Exported | Source
+                if converter.source:
+                    ports = subject.signature
+                    path = self.artifact(subject, converter.source, "fp32")[0].path
+                    made_from = Source(path, _single(ports.inputs), _single(ports.outputs))
+                else:
+                    program = self.exported(subject).path(PROGRAM)
+                    made_from = Exported(program, subject.spec, subject.checkpoint)
+                arguments = (made_from, folder / name, inputs, subject.signature.output_names)
+            else:
+                function = "quantize"
+                source, _ = self.artifact(subject, format, "fp32")
+                keep = kept_float(subject.spec.name, converter.format, quantization)
+                keep = keep if mixed is None else mixed
+                feeds = _calibration_for(quantization, calibration).feeds
+                arguments = (source.path, folder / name, quantization, keep, feeds)
+            worker = self.workers[format if quantization == "fp32" else converter.format]
+            if again:
+                _, first = self.artifact(subject, format, quantization, calibration, mixed=mixed)
+                if worker.pid == first["pid"]:
+                    worker.close()
+            reply = worker.call(
+                f"modelparity.converters.engine.tasks:{function}",
+                converter.module,
+                *arguments,
+                timeout=CONVERT_TIMEOUT_S,
+            )
+            text = self.card(subject, format, quantization).text()
+            worker.call(
+                "modelparity.modelfiles.model_card:write_metadata",
+                folder / name,
+                text,
+                timeout=CONVERT_TIMEOUT_S,
+            )
+            made = {"kept_float": reply.value or [], "pid": worker.pid, **_cost(reply)}
+            if reply.peak_bytes > _LARGE_BYTES:
+                worker.close()  # toolchains keep what they had, beside what comes next
+            return made
+
+        key = self.artifact_key(subject, format, quantization, calibration, again, mixed)
+        entry = self.store.get(key, make)
+        sha256, size = whole(entry.files)
+        return Artifact(entry.path(name), sha256, size, entry.key, format, quantization), entry.meta
+
+    def card(self, subject: ModelUnderTest, format: str, quantization: str) -> ModelCard:
+        """What the file says of itself."""
+        converter = self._maker(format, quantization)
+        versions = {name: importlib.metadata.version(name) for name in converter.toolchain}
+        return card_for(
+            subject.spec,
+            subject.signature,
+            converter.format,
+            quantization,
+            subject.weights_digest,
+            versions,
+            converter.dynamic_batch,
+        )
+
+    def _maker(self, format: str, quantization: str) -> Converter:
+        """Who makes it: a second route makes float files, which its format's own converter quantizes."""
+        converter = self.converters[format]
+        return converter if quantization == "fp32" else self.converters.get(converter.format, converter)
+
+    def at_opset(self, artifact: Artifact, opset: int) -> Artifact:
+        """An ONNX artifact written again at an older opset."""
+        name = artifact.path.name
+        parts = {
+            "source": artifact.key,
+            "opset": str(opset),
+            "converter": source_digest("modelparity.converters.onnx.opset"),
+            "toolchain": versions_text(("onnx",)),
+        }
+
+        def make(folder: Path) -> dict[str, Any]:
+            function = "modelparity.converters.onnx.opset:lower"
+            reply = self.workers["onnx"].call(
+                function, artifact.path, folder / name, opset, timeout=CONVERT_TIMEOUT_S
+            )
+            return _cost(reply)
+
+        entry = self.store.get(Key(f"{name} {artifact.quantization} opset {opset}", parts), make)
+        sha256, size = entry.files[name]
+        return replace(artifact, path=entry.path(name), sha256=sha256, bytes=size, key=entry.key)
+
+    def describe(self, path: Path) -> Description:
+        """What the file says of itself; raises as `census.describe` does."""
+        from modelparity.modelfiles.describe import describe
+
+        return describe(path)
+
+    def observed_ranges(
+        self, artifact: Artifact, calibration: Calibration, names: Sequence[str]
+    ) -> dict[str, tuple[float, float]]:
+        """Least and greatest value of a float artifact's activations over the calibration feeds, by name.
+
+        Kept while the workbench lasts: of one float file many quantized ones may be judged.
+        """
+        known = self._observed.setdefault((artifact.sha256, calibration.digest), {})
+        if missing := [name for name in names if name not in known]:
+            reply = self.workers[artifact.format].call(
+                "modelparity.modelfiles.lineage:observed_ranges",
+                artifact.path,
+                calibration.feeds,
+                missing,
+                timeout=CONVERT_TIMEOUT_S,
+            )
+            known |= reply.value
+        return {name: known[name] for name in names if name in known}
+
+    def run(
+        self,
+        format: str,
+        path: Path,
+        feeds: Sequence[Feeds],
+        threads: int = 1,
+        fresh: bool = False,
+        kernels: str = "",
+    ) -> list[Outputs]:
+        """Runs an artifact in the format's worker, one dictionary of outputs a feed.
+
+        `kernels` "reference" are the runtime's plain ones, where it has them.
+        """
+        reply = self.workers[format].call(
+            "modelparity.converters.engine.tasks:run",
+            self.converters[format].module,
+            path,
+            feeds,
+            threads,
+            fresh,
+            kernels,
+            timeout=self._run_timeout_s * len(feeds),
+        )
+        return reply.value
+
+    def training_feeds(
+        self, subject: ModelUnderTest, jpegs: Sequence[bytes], input_size: tuple[int, int], resized: str
+    ) -> list[np.ndarray[Any, Any]]:
+        """JPEGs as the training code feeds them (`modelparity.converters.engine.training_transforms.prepared`)."""
+        reply = self.workers["torch"].call(
+            "modelparity.converters.engine.training_transforms:prepared",
+            jpegs,
+            subject.spec.preprocessing,
+            input_size,
+            resized,
+            timeout=CONVERT_TIMEOUT_S,
+        )
+        return list(reply.value)
+
+    def reference(self, subject: ModelUnderTest, feeds: Sequence[Feeds], **options: Any) -> list[Outputs]:
+        """Runs the network itself (`modelparity.converters.engine.network.run`)."""
+        reply = self.workers["torch"].call(
+            "modelparity.converters.engine.network:run",
+            subject.spec,
+            subject.checkpoint,
+            feeds,
+            timeout=CONVERT_TIMEOUT_S,
+            **options,
+        )
+        return reply.value
+
+
+def _single(ports: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:
+    """Shapes at batch 1."""
+    return {port.name: tuple(1 if isinstance(n, str) else n for n in port.shape) for port in ports}
+
+
+def _cost(reply: Reply) -> dict[str, Any]:
+    return {
+        "convert_s": round(reply.seconds, 3),
+        "convert_cpu_s": round(reply.cpu_seconds, 3),
+        "convert_peak_bytes": reply.peak_bytes,
+    }
+
+
+def _calibration_for(quantization: str, calibration: Calibration | None) -> Calibration:
+    """The calibration as far as the recipe uses it."""
+    if not QUANTIZATIONS[quantization].needs_calibration:
+        return Calibration((), "")
+    if calibration is None:
+        raise ValueError(f"{quantization} needs calibration images")
+    return calibration
+
+
+def kept_float(model: str, format: str, quantization: str) -> tuple[KeepFloat, ...]:
+    """The recipe's exceptions for one model; none unless declared."""
+    return next((keep for key, keep in KEEP_FLOAT.items() if key == (model, format, quantization)), ())
+
+
+def network_digest(spec: ModelSpec) -> str:
+    """One hash over the sources that define the network."""
+    return source_digest(*sorted({path.partition(":")[0] for path in (spec.deployed, spec.published)}))
+
+
+def _format_digest(converter: Converter) -> str:
+    """One hash over the sources that make and quantize files of a format."""
+    return source_digest(converter.module, "modelparity.converters.engine.tasks", apart=[NETWORKS])
+
+
+def versions_text(distributions: Sequence[str]) -> str:
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in distributions)
+
+
+def digest_of_arrays(feeds: Sequence[Feeds]) -> str:
+    digest = hashlib.sha256()
+    for feed in feeds:
+        for name in sorted(feed):
+            digest.update(
+                name.encode() + str(feed[name].shape).encode() + np.ascontiguousarray(feed[name]).tobytes()
+            )
+    return digest.hexdigest()[:32]

@@ -1,0 +1,78 @@
+"""ONNX: an exported program to a file, and a runner for such files.
+
+The float file comes from the dynamo exporter, whose batch stays dynamic; quantized files are
+made from it (`onnx_quantization`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from modelparity.converters.engine.exported_program import APART_BYTES, Exported, weight_bytes
+from modelparity.converters.onnx.quantize import kept_float, quantize
+from modelparity.converters.onnx.runner import OnnxRunner
+
+__all__ = ["OPSET", "OnnxRunner", "convert_float", "kept_float", "open_runner", "quantize"]
+
+# The exporter's own: it writes this natively, and LayerNormalization (17) and Gelu (20) stay one node.
+OPSET = 20
+_AXES = ("batch", "channels", "height", "width")
+
+
+def convert_float(exported: Exported, target: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """An exported program to `.onnx` in float32, with inputs, outputs and dynamic axes named."""
+    import onnx
+    import torch
+
+    program = exported.load()
+    large = weight_bytes(program.state_dict.values()) > APART_BYTES
+    converted = torch.onnx.export(
+        program,
+        dynamo=True,
+        input_names=list(inputs),
+        output_names=list(outputs),
+        opset_version=OPSET,
+        verbose=False,
+    )
+    assert converted is not None
+    if large:
+        _write_weights(converted.model, target)
+    model = converted.model_proto
+    for value in [*model.graph.input, *model.graph.output]:
+        for axis, name in zip(value.type.tensor_type.shape.dim, _AXES, strict=False):
+            if axis.dim_param:
+                _rename_dimension(model, axis.dim_param, name)
+    _strip_paths(model)
+    onnx.save_model(model, target)
+
+
+def _write_weights(model: Any, target: Path) -> None:
+    """Writes the weights beside `target`, one after another, and leaves references to them in the model."""
+    import onnx_ir
+
+    data = f"{target.name}.data"
+    onnx_ir.external_data.unload_from_model(model, target.parent, data, size_threshold_bytes=1024)
+
+
+def _rename_dimension(model: Any, old: str, new: str) -> None:
+    graph = model.graph
+    for value in [*graph.input, *graph.output, *graph.value_info]:
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param == old:
+                dimension.dim_param = new
+
+
+def _strip_paths(model: Any) -> None:
+    """Drops the exporter's stack traces: they hold this machine's paths and would change the sha256."""
+    for node in model.graph.node:
+        kept = [prop for prop in node.metadata_props if prop.key == "pkg.torch.onnx.name_scopes"]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+        node.doc_string = ""
+    model.graph.doc_string = ""
+
+
+def open_runner(path: Path, threads: int, kernels: str = "fused") -> OnnxRunner:
+    return OnnxRunner(path, threads, kernels)

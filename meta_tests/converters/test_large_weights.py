@@ -1,0 +1,134 @@
+"""Large networks: programs without their weights, folds done by hand, weights beside an ONNX file."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modelparity.fixtures.goldens.weights import golden_image
+from modelparity.fixtures.specs import MODELS
+
+SPEC = MODELS["chunkyseal"].configured({"bits": 2})
+IMAGE = golden_image((1, 3, 256, 256))
+
+
+@pytest.fixture(scope="module")
+def network():
+    from modelparity.fixtures.checkpoints.load import weighted
+
+    return weighted(SPEC)
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Everything counts as large."""
+    from modelparity.converters.engine import exported_program
+    from modelparity.converters.onnx import convert as onnx
+    from modelparity.converters.tflite import convert as tflite
+
+    for module in (exported_program, onnx, tflite):
+        monkeypatch.setattr(module, "APART_BYTES", 0)
+
+
+@pytest.fixture(scope="module")
+def program(network):
+    import torch
+
+    axes = {"image": {0: torch.export.Dim("batch", min=1)}}
+    with torch.no_grad():
+        return torch.export.export(network, (torch.zeros(2, 3, 256, 256),), dynamic_shapes=axes)
+
+
+@pytest.fixture
+def exported(large, exported_program, tmp_path):
+    """The program stored without weights."""
+    from copy import copy
+
+    from modelparity.converters.engine.exported_program import Exported, save
+
+    apart = copy(program)
+    apart._state_dict = dict(exported_program.state_dict)
+    save(apart, tmp_path / "program.pt2")
+    return Exported(tmp_path / "program.pt2", SPEC)
+
+
+def output_of(module):
+    import torch
+
+    with torch.no_grad():
+        return module(torch.from_numpy(IMAGE))[0].numpy()
+
+
+def test_a_program_without_weights_is_small_and_comes_back_whole(network, exported):
+    weights = sum(parameter.nbytes for parameter in network.parameters())
+    assert exported.path.stat().st_size < weights / 2
+    assert np.array_equal(output_of(exported.load().module()), output_of(network))
+
+
+def test_folding_keeps_the_outputs(network, exported, monkeypatch):
+    from modelparity.converters.tflite import workaround_large_weights
+
+    monkeypatch.setattr(workaround_large_weights, "_FOLDED_BYTES", 0)
+    module = exported.load().module()
+    # 36 norms with a linear layer behind them; 4 kernels between stages, 36 by channel, 1 of the decoder.
+    assert workaround_large_weights.fold_constants(module) == 36 + 4 + 36 + 1
+    expected = output_of(network)
+    assert np.abs(output_of(module) - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("recipe", ["fp32", "fp16", "int8_dynamic", "int8_static"])
+def test_onnx_weights_beside_the_file_give_the_same_numbers(exported_program, exported, tmp_path, recipe):
+    """A float file with external data, and what is quantized from it, against the file that holds all."""
+    import torch
+
+    from modelparity.converters.engine.exported_program import Exported
+    from modelparity.converters.onnx import convert as onnx
+
+    whole, apart = tmp_path / "whole", tmp_path / "apart"
+    for folder, source in ((whole, None), (apart, exported)):
+        folder.mkdir()
+        if source is None:
+            torch.export.save(exported_program, folder / "program.pt2")
+            source = Exported(folder / "program.pt2")
+            with pytest.MonkeyPatch.context() as small:
+                small.setattr(onnx, "APART_BYTES", 1 << 40)
+                onnx.convert_float(source, folder / "fp32.onnx", ["image"], ["preds"])
+        else:
+            onnx.convert_float(source, folder / "fp32.onnx", ["image"], ["preds"])
+        if recipe != "fp32":
+            onnx.quantize(folder / "fp32.onnx", folder / f"{recipe}.onnx", recipe, (), [{"image": IMAGE}])
+    assert (apart / "fp32.onnx.data").stat().st_size > 10 * (apart / "fp32.onnx").stat().st_size
+    outputs = [run(folder / f"{recipe}.onnx") for folder in (whole, apart)]
+    assert np.array_equal(*outputs)
+
+
+def run(path: Path) -> np.ndarray:
+    from modelparity.converters.onnx.convert import OnnxRunner
+
+    with OnnxRunner(path) as opened:
+        return opened.run({"image": IMAGE})["preds"]
+
+
+def test_several_files_are_identified_together():
+    from modelparity.modelfiles.description import whole
+
+    one = {"a.onnx": ("1" * 64, 10)}
+    two = {**one, "a.onnx.data": ("2" * 64, 100)}
+    assert whole(one) == ("1" * 64, 10)
+    assert whole(two)[1] == 110
+    assert whole(two)[0] not in ("1" * 64, "2" * 64)
+    assert whole(two) != whole({**one, "a.onnx.data": ("3" * 64, 100)})
+
+
+def test_the_checkpoint_is_where_weights_come_from(exported, network, tmp_path):
+    """Not the goldens' weights, where a checkpoint is named."""
+    import torch
+
+    state = {key: 2 * tensor for key, tensor in network.network.state_dict().items()}
+    torch.save(state, tmp_path / "doubled.pth")
+    doubled = dataclasses.replace(exported, checkpoint=tmp_path / "doubled.pth").load().state_dict
+    key = "network.pixel_decoder.linear.bias"
+    assert torch.equal(doubled[key], 2 * network.network.state_dict()["pixel_decoder.linear.bias"])

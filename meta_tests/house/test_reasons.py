@@ -1,0 +1,114 @@
+"""No bound stands without its reason: not in a table, and not in a line of source."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from meta_tests.house.test_rooms import ROOMS
+from meta_tests.miniatures.miniature import session_of
+from modelparity.converters.keep_float import KEEP_FLOAT
+from modelparity.converters.recipes import KeepFloat
+from modelparity.parity.claims.margins import Bound
+from modelparity.parity.expectations import EXPECTATIONS
+from modelparity.parity.results import Claim, KeptFloat
+from modelparity.parity.tolerances import FloatTolerance, Limitation, QuantizedTolerance
+
+ROOT = Path(__file__).parents[2]
+# Whatever holds a number to be reached, or an exception from one.
+BOUNDS = {
+    kind.__name__: [field.name for field in dataclasses.fields(kind)].index("because")
+    for kind in (Claim, FloatTolerance, QuantizedTolerance, Limitation, KeepFloat, KeptFloat, Bound)
+}
+LEAST = 12  # characters: "measured" is no reason
+
+
+def unreasoned(tree: ast.AST) -> list[int]:
+    """Lines that make a bound without a `because`, or with one that says nothing."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in BOUNDS
+        and not _says_why(node, BOUNDS[node.func.id])
+    ]
+
+
+def _says_why(call: ast.Call, position: int) -> bool:
+    if any(isinstance(argument, ast.Starred) for argument in call.args) or any(
+        k.arg is None for k in call.keywords
+    ):
+        return True  # values made elsewhere, which are looked at there
+    named = {keyword.arg: keyword.value for keyword in call.keywords}
+    reason = named.get("because", call.args[position] if len(call.args) > position else None)
+    if reason is None:
+        return False
+    return not isinstance(reason, ast.Constant) or (
+        isinstance(reason.value, str) and len(reason.value.strip()) >= LEAST
+    )
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS - {"meta_tests"}))
+def test_every_bound_in_the_source_has_its_reason(room):
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sorted((ROOT / room).rglob("*.py"))
+        for line in unreasoned(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert not found, "a bound without a reason"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'Claim("threads", "passed", 1.2, 8, "")',
+        'Claim("threads", "passed", 1.2, 8, because="   ", output="score")',
+        'Claim("threads", "passed", 1.2, 8, because="measured")',
+        "FloatTolerance(floors=8, generated_floors=60)",
+        'FloatTolerance(8, 60, "")',
+        "QuantizedTolerance({}, {}, because=None)",
+        'Limitation("sqnr", "int8 is too coarse", because="", tolerance=tolerance)',
+        'KeepFloat("Softmax", "")',
+        'Bound(0.1, because="")',
+    ],
+)
+def test_a_bound_without_one_is_refused(line):
+    assert unreasoned(ast.parse(f"x = 1\n{line}")) == [2]
+
+
+def test_every_table_says_why():
+    reasons = {
+        **{f"expectation of {cell.id}": expectation.because for cell, expectation in EXPECTATIONS.items()},
+        **{
+            f"tolerance behind the limitation of {cell.id}": limitation.tolerance.because
+            for cell, limitation in EXPECTATIONS.items()
+            if isinstance(limitation, Limitation)
+        },
+        **{
+            f"{key}: {entry.operator}": entry.because
+            for key, entries in KEEP_FLOAT.items()
+            for entry in entries
+        },
+    }
+    assert len(reasons) > 50
+    assert not [name for name, because in reasons.items() if len(because.strip()) < LEAST]
+
+
+def test_every_claim_of_a_cell_says_why(tmp_path):
+    """Reasons that are put together while a cell is judged, too."""
+    from meta_tests.miniatures.miniature import cell
+
+    with session_of(["honest"], tmp_path) as session:
+        record = session.prove(cell("honest"))
+    assert len(record.claims) > 15
+    assert not [claim.name for claim in record.claims if len(claim.because.strip()) < LEAST]
+    parity = [claim for claim in record.claims if claim.name == "float_parity"]
+    for claim in parity:
+        figures = claim.figures
+        assert figures["error"] == pytest.approx(claim.observed * figures["floor"], rel=1e-3)
+        assert figures["headroom"] == pytest.approx(claim.bound / claim.observed, rel=1e-3)
+    assert len(parity) == 3

@@ -1,0 +1,65 @@
+"""Rows of a measurement that goes on from run to run: JSON lines in a folder, and the table made of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock
+
+from modelparity.folders import write_whole
+from modelparity.parity.session import Session
+
+Row = TypeVar("Row")
+
+
+def read(path: Path, row: Callable[..., Row]) -> list[Row]:
+    """The rows of a file; none where there is no file."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [row(**json.loads(line)) for line in lines]
+
+
+def add(
+    path: Path,
+    found: Sequence[Row],
+    row: Callable[..., Row],
+    key: Callable[[Row], tuple[Any, ...]],
+    document: Callable[[list[Row]], str],
+) -> list[Row]:
+    """Adds rows to those of `path`, in the place of one of the same `key`, and writes the table beside it.
+
+    Returns all rows, by `key`. Runs that add to the same file wait for each other.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        known = {key(one): one for one in (*read(path, row), *found)}
+        every = [known[one] for one in sorted(known)]
+        lines = [json.dumps(asdict(one)) + "\n" for one in every]  # type: ignore[call-overload]
+        write_whole(path, "".join(lines))
+        write_whole(path.with_suffix(".md"), document(every))
+    return every
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """An interrupt ends a measurement in one line."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit("stopped; what was measured is kept")
+
+
+@contextmanager
+def measuring(session: Session) -> Iterator[Session]:
+    """A session whose workers end at once if something goes wrong: closing waits for what they are at."""
+    with session:
+        try:
+            yield session
+        except BaseException:
+            session.workers.kill()
+            raise

@@ -1,0 +1,78 @@
+"""A network of a few hundred weights, and the spec it goes by: what liars are judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from modelparity.converters.converter import Converter
+from modelparity.converters.formats import CONVERTERS
+from modelparity.fixtures.specs import ModelSpec, Preprocessing, TensorSpec
+from modelparity.parity.cells import Cell
+from modelparity.parity.tolerances import Expectation, FloatTolerance, QuantizedTolerance
+
+SCORE = TensorSpec("score", ("batch", 1), "probability of one thing", (0.0, 1.0))
+SPEC = ModelSpec(
+    name="miniature",
+    title="Miniature",
+    deployed="meta_tests.miniatures.miniature_network:Deployed",
+    published="meta_tests.miniatures.miniature_network:Deployed",
+    published_outputs=("score", "doubt", "mask"),
+    golden=str(Path(__file__).with_name("miniature")),  # absolute: it lies beside this file
+    preprocessing=Preprocessing("bilinear"),
+    input_sizes=(32,),
+    default_input_size=32,
+    outputs=(
+        SCORE,
+        replace(SCORE, name="doubt", meaning="probability of another"),
+        TensorSpec("mask", ("batch", 1, "H", "W"), "probability of a pixel", (0.0, 1.0)),
+    ),
+)
+FREE_SIZE = replace(
+    SPEC,
+    deployed="meta_tests.miniatures.miniature_network:AnySize",
+    free_size=True,
+    outputs=(*SPEC.outputs[:2], replace(SPEC.outputs[2], shape=("batch", 1, 32, 32))),
+)
+OUTPUTS = [spec.name for spec in SPEC.outputs]
+FLOAT = FloatTolerance(floors=8, generated_floors=60, because="as the real cells")
+INT8 = QuantizedTolerance(
+    sqnr_db=dict.fromkeys(OUTPUTS, 28.0),
+    worst_sqnr_db=dict.fromkeys(OUTPUTS, 24.0),
+    because="right int8 rounding reaches 30 dB, weights one step off 19 dB",
+)
+
+
+def converter(name: str) -> Converter:
+    """A format as it is, a liar, or "honest": the real ONNX module under another name; TFLite's where
+    kernels are told apart.
+    """
+    if name in CONVERTERS:
+        return CONVERTERS[name]
+    format = CONVERTERS["tflite" if name.endswith("kernels") else "onnx"]
+    module = format.module if name.startswith("honest") else f"meta_tests.liars.{name}"
+    return replace(format, format=name, module=module)
+
+
+def session_of(
+    names: Sequence[str], store: Path, quantization: str = "fp32", spec: ModelSpec = SPEC, **options: Any
+) -> Any:
+    """A session whose formats are `names`, each with one cell of the miniature."""
+    from modelparity.parity.judge import CheckBudget
+    from modelparity.parity.session import Session
+
+    tolerance: Expectation = FLOAT if quantization == "fp32" else INT8
+    options.setdefault("check_budget", CheckBudget(stream=6, draws=3, convert_again=False))
+    return Session(
+        store=store,
+        models={"miniature": spec},
+        converters={name: converter(name) for name in names},
+        expectations={cell(name, quantization): tolerance for name in names},
+        **options,
+    )
+
+
+def cell(name: str, quantization: str = "fp32") -> Cell:
+    return Cell("miniature", name, quantization)

@@ -1,0 +1,138 @@
+"""Every rule has a miniature that breaks it, and is turned red by the claim that should see it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from meta_tests.miniatures.miniature import FREE_SIZE, cell, session_of
+from meta_tests.miniatures.triangles import MINIATURE
+from modelparity.parity.judge import CheckBudget
+from modelparity.parity.results import Cost, Crashed
+
+# liar -> the claims (or crash) that must see it.
+SEEN_BY = {
+    "always_wrong": {"float_parity"},
+    "drops_an_output": {"interface", "outputs"},
+    "returns_nan": {"finite", "float_parity"},
+    "swaps_outputs": {"float_parity"},
+    "constant_output": {"float_parity"},
+    "stale_artifact": {"float_parity"},
+    "fixed_batch": {"interface", "batch"},
+    "minds_threads": {"threads"},
+    "greys_out": {"constant_image"},
+    "looks_around": {"padding"},
+}
+CRASHES = {"segfaults": "SIGSEGV", "hangs": "timeout"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def session(store):
+    with session_of(["honest", *SEEN_BY], store) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def int8_session(store):
+    names = ["honest", "off_by_one_lsb", "greys_out", "truncates"]
+    with session_of(names, store, "int8_static") as session:
+        yield session
+
+
+def failed(record) -> set[str]:
+    return {claim.name for claim in record.claims if claim.status == "failed"}
+
+
+def test_the_honest_one_is_green(session):
+    record = session.prove(cell("honest"))
+    assert record.status == "passed", failed(record)
+    assert {"interface", "float_parity", "batch", "repeatable", "constant_image", "padding"} <= {
+        c.name for c in record.claims
+    }
+
+
+@pytest.mark.parametrize("liar", SEEN_BY)
+def test_a_liar_is_red(session, liar):
+    record = session.prove(cell(liar))
+    assert record.status == "mismatched"
+    assert failed(record) >= SEEN_BY[liar]
+
+
+def test_a_frozen_image_size_is_red_where_any_size_is_promised(tmp_path):
+    with session_of(["honest", "frozen_size"], tmp_path, spec=FREE_SIZE) as session:
+        honest, liar = (session.prove(cell(name)) for name in ("honest", "frozen_size"))
+    assert honest.status == "passed", failed(honest)
+    assert "any_size" in {claim.name for claim in honest.claims}
+    assert failed(liar) == {"any_size"}
+
+
+def test_a_detector_that_finds_nothing_must_say_so(tmp_path):
+    """Its threshold is such that it finds nothing in a grey image, and nothing in two of six photographs."""
+    spec = MINIATURE.configured({"score_threshold": 0.83})
+    spec = replace(spec, outputs=(*spec.outputs[:2], replace(spec.outputs[2], dtype="int64")))
+    # Without suppression equal scores come in any order: only black, the first drawn image, is looked at.
+    check_budget = CheckBudget(stream=6, draws=1, convert_again=False)
+    liars = ["sees_ghosts", "pads_oddly"]
+    with session_of(["honest", *liars], tmp_path, spec=spec, check_budget=check_budget) as session:
+        scores = session.truth("miniature").reference.outputs["score"]
+        honest, ghosts, odd = (session.prove(cell(name)) for name in ("honest", *liars))
+    assert sorted(bool(score.any()) for score in scores) == [False] * 2 + [True] * 4
+    assert failed(honest) == set()
+    asked = {claim.name: claim for claim in honest.claims}
+    assert asked["no_object"].passed
+    assert asked["float_parity"].figures["error"] > 0
+    assert "no_object" in failed(ghosts)
+    assert failed(odd) == {"no_object"}
+
+
+def test_int8_that_is_one_step_off_is_red_where_right_int8_is_green(int8_session):
+    honest = int8_session.prove(cell("honest", "int8_static"))
+    liar = int8_session.prove(cell("off_by_one_lsb", "int8_static"))
+    assert honest.status == "passed", failed(honest)
+    assert liar.status == "mismatched"
+    assert "sqnr" in failed(liar)
+
+
+def test_int8_that_is_right_on_photographs_alone_is_red(int8_session):
+    """Nothing else asks an int8 file for its numbers on an image that is no photograph."""
+    liar = int8_session.prove(cell("greys_out", "int8_static"))
+    assert failed(liar) == {"constant_image"}
+
+
+def test_a_runtime_that_truncates_is_seen_by_the_simulated_rounding_alone(int8_session):
+    """Within every budget, with a right file, and the same on fast and plain kernels."""
+    assert failed(int8_session.prove(cell("truncates", "int8_static"))) == {"simulated"}
+
+
+def test_a_crashed_or_hung_neighbour_changes_no_other_cell(store, session, tmp_path):
+    """The same cells with and without the two, side by side in the gate's own lanes."""
+    from modelparity.parity.prove_cells import prove_all
+
+    quiet = session.prove(cell("honest"))
+    lanes = ["segfaults", "honest", "hangs", "honest_too"]
+    seen = []
+    with session_of(lanes, tmp_path, run_timeout_s=1.5) as crowded:
+        cells = [cell(name) for name in lanes]
+        record_file = tmp_path / "run.jsonl"
+        prove_all(crowded, cells, record_file, lambda record, *_: seen.append(record.id))
+        records = {
+            record.format: record for record in prove_all(crowded, cells, record_file, lambda *_: None)
+        }
+    assert len(seen) == len(lanes)
+    for name, signal in CRASHES.items():
+        outcome = records[name].outcome
+        assert isinstance(outcome, Crashed)
+        assert (outcome.stage, outcome.signal) == ("run", signal)
+    assert comparable(records["honest"]) == comparable(quiet)
+    assert records["honest_too"].claims == quiet.claims
+
+
+def comparable(record):
+    """The record apart from what it cost and whether it was stored."""
+    return replace(record, cost=Cost(), cached=False)

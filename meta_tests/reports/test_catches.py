@@ -1,0 +1,95 @@
+"""What a report says it catches is what was scored on these very files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from meta_tests.miniatures.sample_run import HEADER, green_run, record
+from modelparity.parity.results import FaultRecord, Run, ScoredCell, read_scored, scored_line
+from modelparity.reports import render
+from modelparity.reports.catches import TABLE, catches, rows
+from modelparity.reports.kill_table import kill_table
+
+PLACE = ("tiny_ladeda", "onnx", "int8_static")
+KILLED = FaultRecord(
+    "int8_step",
+    *PLACE,
+    "one weight | one step",
+    visible=True,
+    killed=True,
+    claim="lineage_weights",
+    names=("conv1.weight",),
+    named=True,
+    of_own_error=0.03,
+    detail="conv1.weight is 0.7 steps off",
+)
+HIDDEN = replace(KILLED, name="wrong_mean", visible=False, killed=False, claim="", observed=1e-7, names=())
+SURVIVED = replace(
+    KILLED, name="softmax_axis", killed=False, claim="", observed=900.0, strength=1.02, names=()
+)
+MISSING = replace(KILLED, name="epsilon", visible=False, killed=False, claim="", missing="no normalisation")
+
+
+def scored(run: Run, *faults: FaultRecord, place: int = 0) -> ScoredCell:
+    cell = run.cells[place]
+    return ScoredCell(cell.id, cell.artifact.sha256, "abc", "onnx 1", faults=faults)
+
+
+def test_a_table_is_read_as_it_was_written(tmp_path):
+    cells = [scored(green_run(), KILLED, HIDDEN, SURVIVED, MISSING), scored(green_run(), place=1)]
+    (tmp_path / TABLE).write_text("".join(map(scored_line, [replace(cells[0], faults=()), *cells])))
+    assert read_scored(tmp_path / TABLE) == tuple(cells)
+
+
+@pytest.mark.parametrize("line", ["{}", "nothing", '{"kind": "cell", "schema": 1}', "[]"])
+def test_a_file_that_is_no_table_is_named_with_its_line(tmp_path, line):
+    path = tmp_path / TABLE
+    path.write_text(scored_line(scored(green_run(), KILLED)) + line + "\n")
+    with pytest.raises(ValueError, match=r"what-it-catches\.jsonl:2: not a line of a kill table"):
+        read_scored(path)
+
+
+def test_only_files_of_the_run_are_spoken_for(tmp_path):
+    run = green_run()
+    mine, other = scored(run, KILLED), replace(scored(run, KILLED, place=1), sha256="another file")
+    (tmp_path / TABLE).write_text(scored_line(mine) + scored_line(other))
+    found = catches(run, tmp_path)
+    assert found.cells == (mine,)
+    assert found.line.startswith(f"Faults were planted in 1 of the {len(run.cells)} files of this run")
+    assert "another state of the harness (abc)" in found.line
+    same = replace(run, header=replace(HEADER, versions={**HEADER.versions, "harness": "abc"}))
+    assert "another state" not in catches(same, tmp_path).line
+
+
+def test_the_report_has_the_table_of_its_own_folder(tmp_path):
+    run = green_run()
+    record(run, tmp_path / "run.jsonl")
+    without = {name: path.read_text() for name, path in render(tmp_path / "run.jsonl", tmp_path).items()}
+    (tmp_path / TABLE).write_text(scored_line(scored(run, KILLED, SURVIVED, HIDDEN)))
+    texts = {name: path.read_text() for name, path in render(tmp_path / "run.jsonl", tmp_path).items()}
+    for name in ("report.md", "report.html"):
+        assert "No file of this run has been scored" in without[name]
+        assert "1 of 2 visible ones were noticed, 1 more are below the noise floor" in texts[name]
+        assert "lineage_weights 1" in texts[name].replace("\\_", "_")
+    assert [cell["id"] for cell in json.loads(texts["report.json"])["catches"]] == [run.cells[0].id]
+    assert texts["junit.xml"] == without["junit.xml"]
+
+
+def test_a_row_says_by_whom_how_weak_and_how_deep_in_the_rounding():
+    weaker = replace(KILLED, of_own_error=0.5, named=False, strength=1.002)
+    (row,) = rows([KILLED, weaker, MISSING])
+    assert row[2:] == ("2 of 2", "lineage_weights 2", "1.002", "0.03 to 0.5", "1 of 2", "–")
+    (hidden,) = rows([HIDDEN])
+    assert hidden[2:] == ("–", "–", "–", "–", "–", "1e-07")
+
+
+def test_the_document_lists_survivors_first():
+    run = green_run()
+    text = kill_table([scored(run, KILLED, SURVIVED, HIDDEN, MISSING)])
+    assert text.startswith("# What this gate catches\n\n1 of 2 visible faults noticed in 1 files, 1 more")
+    assert "softmax_axis at 1.02 moves an output by 900 floors" in text
+    assert text.index("## Survived") < text.index("## Files")
+    assert "epsilon" not in text

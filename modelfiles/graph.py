@@ -1,0 +1,57 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelparity.modelfiles.constants import Array, Constant
+
+Feeds = Mapping[str, Array]
+
+
+Ranges = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizationParams:
+    """An activation stored as integers `low`..`high` per tensor. `fixed`: scale and zero point that
+    the format sets for the operator that made it."""
+
+    scale: float
+    zero_point: int
+    low: int
+    high: int
+    fixed: tuple[float, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """`names` are those of its outputs. A graph's input is an operator, too, of the kind "input"."""
+
+    kind: str
+    attributes: Mapping[str, Any]
+    inputs: tuple[Edge | None, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Edge:
+    """What is read: a constant or one output of an operator, past roundings."""
+
+    source: Constant | Operator
+    place: int = 0
+    roundings: tuple[QuantizationParams, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.source.name if isinstance(self.source, Constant) else self.source.names[self.place]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a file computes. `shared` are roundings that the format wants to be of one scale."""
+
+    outputs: tuple[tuple[str, Edge], ...]
+    shared: tuple[tuple[QuantizationParams, QuantizationParams], ...] = ()

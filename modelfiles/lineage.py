@@ -1,0 +1,186 @@
+"""A quantized file beside the float file it was made from: the same graph, number by number.
+
+Readers (`lineage_onnx`, `lineage_tflite`) turn a file into a `Graph` of float operators, in which a
+quantized layer is the float layer that it stands for: quantize and dequantize steps become `QuantizationParams`s
+of what an operator reads, and scales stay with their constants. Two such graphs are then walked from
+the outputs back at once, by structure: names are the float file's and serve messages only.
+
+A stored integer q stands for (q - zero point) * scale (Jacob et al., arXiv:1712.05877, equation 1).
+What is found is described here and judged elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from modelparity.modelfiles.constants import Compared, Constant, measured
+from modelparity.modelfiles.description import BrokenModelError, NotAModelError
+from modelparity.modelfiles.formats import format_of
+from modelparity.modelfiles.graph import Edge, Feeds, Graph, Operator, QuantizationParams, Ranges
+
+# Where operators that own weights have these, and the axis of their output channels.
+CHANNELS = {
+    **{("Conv", 1): 0, ("MatMul", 1): -1},
+    **{("CONV_2D", 1): 0, ("DEPTHWISE_CONV_2D", 1): 3, ("FULLY_CONNECTED", 1): 0, ("TRANSPOSE_CONV", 1): 0},
+}
+# What readers raise on a damaged file.
+_DAMAGE = (DecodeError, struct.error, ValueError, LookupError, TypeError, AttributeError, OverflowError)
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A rounding, and the float file's names of all the activations that it has one scale with."""
+
+    names: tuple[str, ...]
+    rounding: QuantizationParams
+
+
+@dataclass
+class Lineage:
+    """Where the graphs differ, what became of the constants, and which activations are rounded."""
+
+    differences: list[str] = field(default_factory=list)
+    constants: list[Compared] = field(default_factory=list)
+    rounded: list[Rounded] = field(default_factory=list)
+
+
+def lineage(path: Path, source: Path) -> Lineage:
+    """What `path` made of `source`, a float file of the same format.
+
+    Raises NotAModelError and BrokenModelError.
+    """
+    with _reading(path):
+        return compare(graph_of(path), graph_of(source))
+
+
+def graph_of(path: Path) -> Graph:
+    """Raises NotAModelError and BrokenModelError."""
+    format = format_of(path)
+    with _reading(path):
+        graph: Graph = format.call("graph", path)
+        return graph
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    from modelparity.modelfiles.kinds import broken
+
+    try:
+        yield
+    except (NotAModelError, BrokenModelError):
+        raise
+    except _DAMAGE as error:
+        raise broken(path, f"{error} ({type(error).__name__})") from error
+
+
+def constants_of(graph: Graph) -> list[Constant]:
+    """Every constant that the outputs depend on, once."""
+    found: dict[Constant, None] = {}
+    seen: set[Operator] = set()
+    left = [edge for _, edge in graph.outputs]
+    while left:
+        made = left.pop().source
+        if isinstance(made, Constant):
+            found[made] = None
+        elif made not in seen:
+            seen.add(made)
+            left += [edge for edge in made.inputs if edge is not None]
+    return list(found)
+
+
+def observed_ranges(path: Path, feeds: Sequence[Feeds], names: Sequence[str]) -> Ranges:
+    """Least and greatest value that a float file's activations take over the feeds, by its names."""
+    ranges: Ranges = format_of(path).call("observed_ranges", path, feeds, names)
+    return ranges
+
+
+def compare(graph: Graph, source: Graph) -> Lineage:
+    """Walks both graphs from their outputs back."""
+    walk = _Walk()
+    names, wanted = ([name for name, _ in g.outputs] for g in (graph, source))
+    if names != wanted:
+        walk.found.differences.append(f"outputs are {', '.join(names)}, but should be {', '.join(wanted)}")
+    pairs = zip(graph.outputs, source.outputs, strict=False)
+    walk.run([(edge, origin, f"output {name}", None) for (_, edge), (name, origin) in pairs], graph.shared)
+    return walk.found
+
+
+_Pair = tuple[Edge | None, Edge | None, str, "int | None"]  # of the files, who reads them, channel axis
+
+
+class _Walk:
+    """The operators paired so far. A pair is one to one, so that a edge to a wrong operator is seen."""
+
+    def __init__(self) -> None:
+        self.found = Lineage()
+        self._paired: dict[Operator, Operator] = {}  # the float file's -> the other's
+        self._origins: dict[Operator, Operator] = {}  # and back
+        self._seen: set[tuple[Constant, Constant]] = set()
+        self._named: dict[QuantizationParams, str] = {}
+
+    def run(
+        self, pairs: list[_Pair], shared: Sequence[tuple[QuantizationParams, QuantizationParams]]
+    ) -> None:
+        while pairs:
+            pairs += self._pair(*pairs.pop())
+        group = {rounding: {rounding} for pair in shared for rounding in pair}
+        for one, other in shared:
+            group[one] |= group[other]
+            group.update((member, group[one]) for member in group[one])
+        for rounding, name in self._named.items():
+            members = {self._named[member] for member in group.get(rounding, ()) if member in self._named}
+            self.found.rounded.append(Rounded(tuple(sorted(members | {name})), rounding))
+
+    def _pair(self, edge: Edge | None, origin: Edge | None, reader: str, axis: int | None) -> Iterator[_Pair]:
+        """What is to be paired next; notes what differs here."""
+        if edge is None or origin is None:
+            if edge is not origin:
+                self._differ(reader, edge, origin)
+            return
+        made, due = edge.source, origin.source
+        if isinstance(due, Constant) or isinstance(made, Constant):
+            if not isinstance(due, Constant) or not isinstance(made, Constant) or edge.roundings:
+                self._differ(reader, edge, origin)
+            elif (made, due) not in self._seen:
+                self._seen.add((made, due))
+                self.found.constants.append(measured(made, due, axis))
+            return
+        if made.kind != due.kind or edge.place != origin.place:
+            self._differ(reader, edge, origin)
+            return
+        for rounding in edge.roundings:
+            self._named.setdefault(rounding, origin.name)
+        if self._paired.get(due) is made:
+            return
+        if due in self._paired or made in self._origins:
+            known = self._origins.get(made)
+            other = f"what is {known.names[edge.place]} there" if known else f"another {made.kind}"
+            self.found.differences.append(f"{reader} reads {other}, but should read {origin.name}")
+            return
+        self._paired[due], self._origins[made] = made, due
+        this = f"the {due.kind} that makes {due.names[0]}"
+        for key in sorted({*made.attributes, *due.attributes}):
+            has, should = (operator.attributes.get(key) for operator in (made, due))
+            if has != should:
+                self.found.differences.append(f"{this} has {key} {has}, but should have {should}")
+        for place, (read, wanted) in enumerate(zip_longest(made.inputs, due.inputs)):
+            yield read, wanted, this, CHANNELS.get((due.kind, place))
+
+    def _differ(self, reader: str, edge: Edge | None, origin: Edge | None) -> None:
+        self.found.differences.append(f"{reader} reads {_words(edge)}, but should read {_words(origin)}")
+
+
+def _words(edge: Edge | None) -> str:
+    if edge is None:
+        return "nothing"
+    if isinstance(edge.source, Constant):
+        return f"the constant {edge.name}" + (" rounded as it runs" if edge.roundings else "")
+    at = f" (output {edge.place})" if edge.place else ""
+    return f"{edge.name} made by {edge.source.kind}{at}"

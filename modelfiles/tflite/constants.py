@@ -1,0 +1,58 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from modelparity.modelfiles.constants import Array, Constant
+from modelparity.modelfiles.tflite.reader import Tensor, TfliteFile
+
+
+class File(TfliteFile):
+    """A file whose constants can be read."""
+
+    @cached_property
+    def labels(self) -> list[list[str]]:
+        """The tensors' names a subgraph, made unique: the format does not ask for that."""
+        labels = []
+        for graph in self.subgraphs:
+            counts = Counter(tensor.name for tensor in graph.tensors)
+            indexed = enumerate(graph.tensors)
+            labels.append([f"{t.name} ({i})" if counts[t.name] > 1 else t.name for i, t in indexed])
+        return labels
+
+    def constant(self, graph: int, index: int) -> Constant:
+        tensor = self.subgraphs[graph].tensors[index]
+        name = self.labels[graph][index]
+        constant = Constant(name, tensor.dtype, tensor.shape, lambda: self._read(tensor))
+        step = self.quantization(graph, index)
+        if step is None:
+            return constant
+        scale, zero_point, axis = step
+        shape = [1] * len(tensor.shape)
+        if scale.size > 1:
+            shape[axis] = scale.size
+        zero_point = np.broadcast_to(zero_point, scale.shape)
+        return replace(constant, scale=scale.reshape(shape), zero_point=zero_point.reshape(shape))
+
+    def quantization(self, graph: int, index: int) -> tuple[Array, Array, int] | None:
+        """Scales, zero points and the axis they go along; None for a tensor of floats."""
+        table = self._model.Subgraphs(graph).Tensors(index).Quantization()
+        if table is None or not table.ScaleLength():
+            return None
+        return table.ScaleAsNumpy(), table.ZeroPointAsNumpy(), table.QuantizedDimension()
+
+    def _read(self, tensor: Tensor) -> Array:
+        where, number = tensor.constant or ("", 0)
+        if where != "buffer":
+            raise ValueError(f"{tensor.name!r} has its numbers outside the file")
+        buffer = self._model.Buffers(number)
+        if buffer.Offset() > 1:
+            data = self._model._tab.Bytes[buffer.Offset() : buffer.Offset() + buffer.Size()]
+        else:
+            data = buffer.DataAsNumpy()
+        return np.frombuffer(data, tensor.dtype).reshape(tensor.shape)

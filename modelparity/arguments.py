@@ -1,0 +1,159 @@
+"""What the user names on the command line, looked up; what nobody knows by that name is bad input."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from modelparity.converters.formats import CONVERTERS
+from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.errors import BadInputError, nearest
+from modelparity.fixtures.specs import MODELS, ModelSpec
+
+PRETRAINED = "pretrained"
+FORMATS = (*CONVERTERS, PRETRAINED)
+SUFFIXES = {
+    **{format: (converter.suffix,) for format, converter in CONVERTERS.items()},
+    PRETRAINED: (".pth", ".safetensors"),
+}
+OPSETS = range(
+    12, 21
+)  # modelparity.converters.onnx.opset.OLDEST to modelparity.converters.onnx.convert.OPSET
+SIZES = ("reduced", "full")
+# Other tools' words for the same recipes. "int8" is none of them: it may mean either.
+ALIASES = {"dynamic_range": "int8_dynamic", "full_int8": "int8_static", "float32": "fp32", "float16": "fp16"}
+GOLDEN_WORDS = "deterministic weights of the goldens (no checkpoint given)"
+
+
+def model_named(name: str) -> ModelSpec:
+    """The model's spec."""
+    return MODELS[known_as("model", name, MODELS)]
+
+
+def with_settings(spec: ModelSpec, pairs: Iterable[str]) -> ModelSpec:
+    """The spec with settings given as `NAME=VALUE` texts."""
+    known = {setting.name: setting for setting in spec.settings}
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not (equals and text):
+            raise BadInputError(f"--set {pair!r}, but should be NAME=VALUE")
+        if name not in known:
+            hint = nearest(name, known) if known else "; it has none"
+            raise BadInputError(f"--set {name}: no such setting of {spec.name}{hint}")
+        try:
+            values[name] = known[name].parsed(text)
+        except ValueError as error:
+            raise BadInputError(f"--set {error}") from error
+    return spec.configured(values)
+
+
+def format_named(name: str) -> str:
+    """A converter's format, or "pretrained"."""
+    return known_as("format", name, FORMATS)
+
+
+def quantization_named(name: str) -> str:
+    """A quantization that recipes exist for, by its own name or another tool's."""
+    return known_as("quantization", ALIASES.get(name, name), QUANTIZATIONS)
+
+
+def format_of(output: Path) -> str:
+    """The format that a file's suffix stands for."""
+    for format, suffixes in SUFFIXES.items():
+        if output.suffix in suffixes:
+            return format
+    known = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+    raise BadInputError(f"{output.name or output}: say what to make with --format, or by a suffix: {known}")
+
+
+def checked_opset(opset: int | None, format: str) -> None:
+    """Raises unless `opset` can be asked for."""
+    if opset is None:
+        return
+    if format != "onnx":
+        raise BadInputError(f"--opset {opset}: {format} has no opsets; they are ONNX's")
+    if opset not in OPSETS:
+        raise BadInputError(f"--opset {opset}, but should be {OPSETS[0]} to {OPSETS[-1]}")
+
+
+def with_outputs(spec: ModelSpec, names: str | None) -> ModelSpec:
+    """The model with the outputs of a comma-separated list alone; all of them without one."""
+    if names is None:
+        return spec
+    try:
+        return spec.with_outputs([name.strip() for name in names.split(",")])
+    except ValueError as error:
+        raise BadInputError(f"--outputs {names}: {error}") from error
+
+
+def size_named(name: str) -> str:
+    """ "reduced" or "full"."""
+    return known_as("size", name, SIZES)
+
+
+def known_as(kind: str, name: str, known: Iterable[str]) -> str:
+    """The name, if it is known; else bad input with the nearest that is."""
+    known = list(known)
+    if name not in known:
+        raise BadInputError(f"no such {kind}: {name!r}{nearest(name, known)}")
+    return name
+
+
+def input_size_of(spec: ModelSpec, asked: int | None) -> int:
+    """The input size asked for, or the model's default."""
+    if asked is None:
+        return spec.default_input_size
+    if asked not in spec.input_sizes:
+        sizes = ", ".join(map(str, spec.input_sizes))
+        raise BadInputError(f"--input-size {asked}: {spec.name} takes {sizes}")
+    return asked
+
+
+def checkpoint_pairs(pairs: Iterable[str]) -> dict[str, Path]:
+    """`MODEL=PATH` texts as absolute paths by model."""
+    return model_paths("--checkpoint", pairs, "PATH")
+
+
+def model_paths(option: str, pairs: Iterable[str], metavar: str) -> dict[str, Path]:
+    """The same, of any option."""
+    found: dict[str, Path] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not (equals and path):
+            raise BadInputError(f"{option} {pair!r}, but should be MODEL={metavar}")
+        if model_named(name).name in found:
+            raise BadInputError(f"{option} names {name} twice")
+        found[name] = Path(path).absolute()
+    return found
+
+
+def output_path(path: Path, name: str) -> Path:
+    """Where a file goes: `path`, or `name` inside it if it is a folder or ends in a slash."""
+    return path.absolute() / name if path.is_dir() else path.absolute()
+
+
+def checked_output(path: Path, *sources: Path | None) -> Path:
+    """`path`, if a file can be put there and it is none of `sources`; nothing is created yet."""
+    if path.is_dir():
+        raise BadInputError(f"{path}: a directory, not a file to write")
+    if path.exists() and not path.is_file():
+        raise BadInputError(f"{path}: not a regular file; it is left alone")
+    for source in sources:
+        if source is not None and path.exists() and source.exists() and path.samefile(source):
+            raise BadInputError(f"{path}: is the file that is read; choose another output")
+    writable_folder(path.parent)
+    return path
+
+
+def writable_folder(folder: Path) -> Path:
+    """`folder`, if files can be put there, or it can be made; nothing is created yet."""
+    standing = folder
+    while not standing.exists() and standing != standing.parent:
+        standing = standing.parent
+    if not standing.is_dir():
+        raise BadInputError(f"{folder}: {standing} is a file, not a directory")
+    if not os.access(standing, os.W_OK | os.X_OK):
+        raise BadInputError(f"{folder}: no permission to write there")
+    return folder

@@ -1,0 +1,114 @@
+"""`modelparity gate`: the selected cells proven, as they finish, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from modelparity import arguments, terminal
+from modelparity.commands.convert import weights_words
+from modelparity.commands.report import print_run
+from modelparity.errors import BadInputError
+from modelparity.evaluate import predictors
+from modelparity.evaluate.evaluate import check_measures
+from modelparity.exit_codes import StoppedError, os_words
+from modelparity.fixtures.datasets.labelled import Labelled, open_dataset
+from modelparity.gate import run_gate
+from modelparity.parity.cells import Cell, select
+from modelparity.parity.expectations import expectation_of
+from modelparity.parity.results import CellRecord, Run
+from modelparity.parity.session import Session
+from modelparity.reports import RECORD
+from modelparity.reports.view import Entry
+from modelparity.reports.words import GLYPHS
+
+STOPPED = "stopped; finished cells are kept, run again to go on"
+
+
+def gate(
+    expression: str,
+    checkpoints: Iterable[str],
+    size: str,
+    output: Path,
+    as_json: bool,
+    datasets: Iterable[str] = (),
+) -> bool:
+    """Runs the gate and prints the verdict; returns whether it is a pass."""
+    cells = selected(expression)
+    labelled = {
+        model: open_dataset(path)
+        for model, path in arguments.model_paths("--dataset", datasets, "DIR").items()
+    }
+    paths = arguments.checkpoint_pairs(checkpoints)
+    size = arguments.size_named(size)
+    output = arguments.writable_folder(output.absolute())
+    models = list(dict.fromkeys(cell.model for cell in cells))
+    for model in labelled.keys() - models:
+        terminal.warn(f"-k {expression!r} selects no cell of {model}; its dataset is not used")
+    for model in paths.keys() - models:
+        terminal.warn(f"-k {expression!r} selects no cell of {model}; its checkpoint is not used")
+    try:
+        run = _run(cells, models, paths, size, output, expression, labelled)
+    except KeyboardInterrupt:
+        raise StoppedError(STOPPED) from None
+    except OSError as error:
+        # A write that fails does not say where; the record is what is written all along.
+        raise BadInputError(os_words(error, None if error.filename else output / RECORD)) from error
+    if as_json:
+        terminal.say((output / "report.json").read_text(encoding="utf-8").rstrip("\n"))
+    else:
+        print_run(run)
+        terminal.say(f"report: {output / 'report.md'} (and .html, .json, junit.xml)")
+    return run.verdict == "pass"
+
+
+def selected(expression: str) -> tuple[Cell, ...]:
+    """The cells that a `-k` expression selects, at least one, each with a declared expectation."""
+    try:
+        cells = select(expression)
+    except ValueError as error:
+        raise BadInputError(str(error)) from error
+    if not cells:
+        raise BadInputError(f"-k {expression!r} selects no cell; `modelparity list` names them")
+    for cell in cells:
+        try:
+            expectation_of(cell)
+        except KeyError as error:
+            raise BadInputError(str(error.args[0])) from error
+    return cells
+
+
+def _run(
+    cells: tuple[Cell, ...],
+    models: list[str],
+    checkpoints: dict[str, Path],
+    size: str,
+    output: Path,
+    expression: str,
+    labelled: Mapping[str, Labelled],
+) -> Run:
+    width = max(len(cell.id) for cell in cells)
+    with terminal.progress("proving", total=len(cells)) as progress:
+
+        def on_cell(record: CellRecord, done: int, total: int) -> None:
+            words = Entry(record.id, record.model, record.format, record.quantization, record).headline
+            cached = " (cached)" if record.cached else ""
+            count = f"{done:{len(str(total))}}/{total}"
+            progress.line(
+                f"{count} {GLYPHS[record.status]} {record.id:{width}} {record.status} {words}{cached}"
+            )
+            progress.advance()
+
+        def on_miss(label: str, _: str) -> None:
+            if not label.endswith("evidence"):  # stored once a cell is done, which is told anyway
+                progress.hint(f"making {label}")
+
+        with Session(checkpoints=checkpoints, size=size, on_miss=on_miss) as session:
+            weights = {
+                model: weights_words(session, arguments.model_named(model), checkpoints.get(model))
+                for model in models
+            }
+            for model, examples in labelled.items():
+                if model in models:  # before hours are spent
+                    check_measures(predictors.of_network(session, model), examples)
+            return run_gate(session, cells, output, weights, expression, on_cell, progress.stage, labelled)

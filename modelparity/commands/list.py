@@ -1,0 +1,100 @@
+"""`modelparity list`: the models, what goes in and out, and what each cell must reach."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from modelparity import terminal
+from modelparity.converters.formats import CONVERTERS
+from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.fixtures.specs import MODELS, ModelSpec, TensorSpec, Value
+from modelparity.parity.cells import Cell, columns
+from modelparity.parity.expectations import EXPECTATIONS
+from modelparity.parity.tolerances import Expectation, FloatTolerance, Limitation
+
+
+def list_models(as_json: bool) -> None:
+    """Prints every model; nothing heavy is imported."""
+    if as_json:
+        terminal.say(json.dumps({"models": [_as_data(spec) for spec in MODELS.values()]}, indent=1))
+        return
+    for spec in MODELS.values():
+        _print(spec)
+
+
+def expectation_words(expectation: Expectation | None) -> str:
+    """What a cell must reach, in a few words."""
+    match expectation:
+        case None:
+            return "nothing declared"
+        case Limitation(stage=stage, reason=reason):
+            return f"limitation in {stage}: {reason}"
+        case FloatTolerance(floors=floors, apart=apart):
+            own = f" ({', '.join(f'{name} {bound:g}' for name, bound in apart.items())})" if apart else ""
+            return f"error <= {floors:g} × floor{own}"
+    return ", ".join(f"{name} >= {bound:g} dB" for name, bound in expectation.sqnr_db.items())
+
+
+def _cells(spec: ModelSpec) -> list[Cell]:
+    return [Cell(spec.name, *column) for column in columns()]
+
+
+def _as_data(spec: ModelSpec) -> dict[str, Any]:
+    signature = spec.signature()
+    return {
+        "model": spec.name,
+        "title": spec.title,
+        "sizes": spec.sizes,
+        "input_sizes": spec.input_sizes,
+        "default_input_size": spec.default_input_size,
+        "free_size": spec.free_size,
+        "settings": [
+            {"name": s.name, "default": s.default, "choices": s.choices, "meaning": s.meaning}
+            for s in spec.settings
+        ],
+        "inputs": [_port(port) for port in signature.inputs],
+        "outputs": [_port(port) for port in signature.outputs],
+        "published_outputs": spec.published_outputs,
+        "cells": [
+            {
+                "id": cell.id,
+                "format": cell.format,
+                "quantization": cell.quantization,
+                "expectation": expectation_words(EXPECTATIONS.get(cell)),
+            }
+            for cell in _cells(spec)
+        ],
+    }
+
+
+def _text(value: Value) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _port(port: TensorSpec) -> dict[str, Any]:
+    return {"name": port.name, "shape": port.shape, "dtype": port.dtype, "meaning": port.meaning}
+
+
+def _print(spec: ModelSpec) -> None:
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    terminal.show(Text(f"{spec.name}: {spec.title}", style="bold"))
+    sizes = ", ".join(f"{n} (default)" if n == spec.default_input_size else str(n) for n in spec.input_sizes)
+    free = " (ONNX: any)" if spec.free_size else ""
+    terminal.say(f"  input sizes {sizes}{free}; definitions {', '.join(spec.sizes)}")
+    signature = spec.signature()
+    for way, ports in (("in ", signature.inputs), ("out", signature.outputs)):
+        for port in ports:
+            axes = ", ".join(map(str, port.shape))
+            terminal.say(f"  {way} {port.name} {port.dtype} [{axes}]: {port.meaning}")
+    for setting in spec.settings:
+        choices = f", of {', '.join(map(str, setting.choices))}" if setting.choices else ""
+        terminal.say(f"  --set {setting.name}={_text(setting.default)}: {setting.meaning}{choices}")
+    table = Table("quantization", *CONVERTERS, box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for name in QUANTIZATIONS:
+        cells = (Cell(spec.name, format, name) for format in CONVERTERS)
+        table.add_row(name, *(Text(expectation_words(EXPECTATIONS.get(cell))) for cell in cells))
+    terminal.show(Padding(table, (0, 0, 1, 2)))

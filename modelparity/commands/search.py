@@ -1,0 +1,194 @@
+"""`modelparity search`: the input on which a cell errs most, beside the stream's worst image."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from modelparity import arguments, terminal
+from modelparity.commands.gate import selected
+from modelparity.converters.engine.store import replace_with
+from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
+from modelparity.errors import BadInputError
+from modelparity.exit_codes import StoppedError, os_words
+from modelparity.fixtures.inputs import worst_inputs
+from modelparity.fixtures.inputs.worst_inputs import WorstInput
+from modelparity.parity.cells import Cell
+from modelparity.parity.expectations import expectation_of
+from modelparity.parity.results import Claim
+from modelparity.parity.search.search import Found, Search
+from modelparity.parity.search.worst_inputs import claim_of, error_words, shown, unit_of
+from modelparity.parity.session import Session
+from modelparity.parity.tolerances import FloatTolerance, Limitation, QuantizedTolerance
+from modelparity.reports.words import GLYPHS
+
+LEAST_SECONDS = 1.0
+STOPPED = "stopped; inputs of finished cells are kept, nothing of the cell at hand"
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What became of one cell; `kept` is the file that the input went to, None if it is there already."""
+
+    cell: Cell
+    tolerance: FloatTolerance | QuantizedTolerance
+    found: Found
+    claim: Claim
+    kept: Path | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.claim.passed
+
+
+def search(expression: str, seconds: float, checkpoints: list[str], keep: bool, as_json: bool) -> bool:
+    """Searches each selected cell and prints what was found; returns whether every bound holds."""
+    cells = selected(expression)
+    if not seconds >= LEAST_SECONDS:
+        raise BadInputError(f"--seconds {seconds:g}, but should be at least {LEAST_SECONDS:g}")
+    paths = arguments.checkpoint_pairs(checkpoints)
+    if keep:
+        arguments.writable_folder(worst_inputs.FOLDER)
+    results = []
+    with (
+        terminal.progress("searching", total=len(cells)) as progress,
+        Session(checkpoints=paths, on_miss=lambda label, _: progress.hint(f"making {label}")) as session,
+    ):
+        for cell in cells:
+            try:
+                result = searched(session, cell, seconds, keep, progress.stage)
+            except KeyboardInterrupt:
+                raise StoppedError(STOPPED) from None
+            results.append(result)
+            progress.line(lines(result)[0])
+            progress.advance()
+    if as_json:
+        terminal.say(json.dumps({"cells": [as_data(result) for result in results]}, indent=1))
+    else:
+        terminal.say("\n".join(line for result in results for line in lines(result)))
+    return all(result.passed for result in results)
+
+
+def searched(
+    session: Session,
+    cell: Cell,
+    seconds: float,
+    keep: bool,
+    on_stage: Callable[[str], None] = lambda _: None,
+) -> Searched:
+    """One cell searched; with `keep`, its input is stored if it beats the one that its weights have."""
+    on_stage(f"searching {cell.id} for {seconds:.0f} s")
+    expectation = expectation_of(cell, session.expectations)
+    tolerance = expectation.tolerance if isinstance(expectation, Limitation) else expectation
+    try:
+        artifact = session.artifact(cell.model, cell.format, cell.quantization)
+        climb = Search(
+            session.bench,
+            session.truth(cell.model),
+            cell,
+            artifact.path,
+            tolerance,
+            session.calibration(cell.model),
+            on_stage,
+        )
+        before = worst_inputs.stored(cell.id)
+        # What the other format's file errs on costs the gate no further truth.
+        others = [
+            replace(cell, format=format) for format in session.bench.converters if format != cell.format
+        ]
+        starts = [*before, *(entry for other in others for entry in worst_inputs.stored(other.id))]
+        found = climb.search(seconds, list(dict.fromkeys(entry.recipe for entry in starts)))
+    except (WorkerFailedError, WorkerCrashedError) as error:
+        raise BadInputError(f"{cell.id} cannot be searched: {error}") from error
+    claim = claim_of(tolerance, found.height, found.recipe.words)
+    result = Searched(cell, tolerance, found, claim)
+    weights = session.subject(cell.model).weights_digest
+    mine = [entry.recipe for entry in before if entry.weights == weights]
+    if not keep or any(climb.tried[recipe].share >= found.height.share for recipe in mine):
+        return result
+    return Searched(
+        cell, tolerance, found, claim, _stored(cell, WorstInput(found.recipe, weights, claim_text(claim)))
+    )
+
+
+def claim_text(claim: Claim) -> str:
+    return f"{claim.observed} on {claim.detail.partition(';')[0]}"
+
+
+def _stored(cell: Cell, entry: WorstInput) -> Path:
+    """Whole or not at all."""
+    target = worst_inputs.path_of(cell.id)
+    try:
+        with tempfile.TemporaryDirectory(prefix="modelparity-") as folder:
+            source = Path(folder) / target.name
+            source.write_text(worst_inputs.text_with(cell.id, entry), encoding="utf-8")
+            replace_with(target, source)
+    except OSError as error:
+        raise BadInputError(os_words(error, target)) from error
+    return target
+
+
+def lines(result: Searched) -> list[str]:
+    """The cell's result in plain lines."""
+    found, tolerance = result.found, result.tolerance
+    glyph = GLYPHS["passed" if result.passed else "failed"]
+    answer = "holds" if result.passed else "is broken"
+    bound = f"the bound ({result.claim.bound}) {answer} on the worst of {found.runs} inputs"
+    said = [f"{glyph} {result.cell.id}: {bound}"]
+
+    def errors(height: Any) -> str:
+        words = height.trouble or "; ".join(
+            f"{name} {error_words(tolerance, name, error)}" for name, error in height.errors.items()
+        )
+        return f"{words} ({height.share:.3g} x the {_budget(tolerance)})"
+
+    said.append(f"  worst of the stream  {errors(found.stream)}: {found.stream_words}")
+    said.append(f"  worst found          {errors(found.height)}: {found.recipe.words}")
+    if found.recipe != found.unshrunk:
+        said.append(f"  shrunk from          {found.unshrunk.words}, by {found.by}")
+    if result.kept:
+        said.append(f"  stored in            {result.kept}; the gate replays it")
+    if not result.passed:
+        said.append(f"  because              {result.claim.because}")
+    return said
+
+
+def _budget(tolerance: FloatTolerance | QuantizedTolerance) -> str:
+    return (
+        "bound" if isinstance(tolerance, FloatTolerance) else "error that the stream's worst image may have"
+    )
+
+
+def as_data(result: Searched) -> dict[str, Any]:
+    """A cell as `search --json` prints it."""
+    found, tolerance = result.found, result.tolerance
+
+    def data(height: Any) -> dict[str, Any]:
+        return {
+            "share": shown(height.share),
+            "errors": {
+                name: {"value": shown(error), "unit": unit_of(tolerance, name)}
+                for name, error in height.errors.items()
+            },
+            "trouble": height.trouble,
+        }
+
+    return {
+        "cell": result.cell.id,
+        "verdict": "pass" if result.passed else "fail",
+        "bound": result.claim.bound,
+        "because": result.claim.because,
+        "inputs": found.runs,
+        "stream": {**data(found.stream), "input": found.stream_words},
+        "found": {
+            **data(found.height),
+            "input": found.recipe.words,
+            "recipe": found.recipe.as_data(),
+            "by": found.by,
+        },
+        "stored": str(result.kept) if result.kept else None,
+    }

@@ -1,0 +1,229 @@
+"""`modelparity explain`: which layer of a file it is, in a line, and what can be done about it."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from modelparity import arguments as named
+from modelparity import terminal
+from modelparity.arrays import written
+from modelparity.converters.recipes import recipe_text
+from modelparity.errors import BadInputError, nearest
+from modelparity.exit_codes import os_words
+from modelparity.explain.reproduction import write_reproduction
+from modelparity.explain.text import layer_lines, mixed_lines, ranking_lines, verdict_line, waterfall_lines
+from modelparity.fixtures.specs import MODELS, ModelSpec
+from modelparity.parity.cells import Cell, all_cells
+from modelparity.parity.expectations import expectation_of
+from modelparity.parity.explain.error_by_stage import Stage, waterfall
+from modelparity.parity.explain.explain import Followed, explain, explain_quantized, followed
+from modelparity.parity.explain.mixed_precision import Mixed, smallest
+from modelparity.parity.session import Session
+from modelparity.parity.tolerances import Limitation, QuantizedTolerance
+from modelparity.verification.verify import declared_input_size
+
+RECIPE = "mixed.json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be explained: a cell, whose artifact is made if need be, or a file of a model."""
+
+    target: str
+    spec: ModelSpec
+    cell: Cell | None
+    path: Path | None
+    checkpoint: Path | None
+    output: Path | None
+
+    @property
+    def again(self) -> str:
+        """The line to paste."""
+        words = ["modelparity explain", self.target]
+        words += [] if self.cell else ["--model", self.spec.name]
+        words += ["--checkpoint", str(self.checkpoint)] if self.checkpoint else []
+        return " ".join(words)
+
+
+def request(target: str, model: str | None, checkpoint: Path | None, output: Path | None) -> Request:
+    """The arguments, checked as far as that costs nothing."""
+    cells = {cell.id: cell for cell in all_cells()}
+    weights = checkpoint.absolute() if checkpoint else None
+    folder = output.absolute() if output else None
+    if folder is not None:
+        if folder.exists() and not folder.is_dir():
+            raise BadInputError(f"{folder}: a file, not a folder to write the reproduction to")
+        named.writable_folder(folder.parent)
+    path = Path(target).absolute()
+    if target in cells and not path.exists():
+        cell = cells[target]
+        if model is not None and model != cell.model:
+            raise BadInputError(f"--model {model}, but {target} is a cell of {cell.model}")
+        return Request(target, MODELS[cell.model], cell, None, weights, folder)
+    if not path.exists():
+        raise BadInputError(f"{target}: no such cell or file{nearest(target, cells)}")
+    if model is None:
+        raise BadInputError(f"{target}: say which model the file claims to be with --model MODEL")
+    try:
+        with path.open("rb"):
+            pass
+    except IsADirectoryError:
+        raise BadInputError(f"{path}: a directory, not a file") from None
+    except OSError as error:
+        raise BadInputError(os_words(error, path)) from error
+    return Request(target, named.model_named(model), None, path, weights, folder)
+
+
+def explain_target(wanted: Request, as_json: bool) -> bool:
+    """Prints the explanation; returns whether no layer diverges."""
+    with terminal.progress(f"explaining {wanted.target}") as progress:
+        result = _explained(wanted, progress.stage)
+    found = result.followed.explanation
+    if as_json:
+        terminal.say(json.dumps(_as_data(result), indent=1))
+    else:
+        for line in _lines(wanted, result):
+            terminal.say(line)
+    return not found.diverging
+
+
+@dataclass(frozen=True)
+class _Result:
+    followed: Followed
+    stages: tuple[Stage, ...]
+    quantization: str
+    path: Path
+    output: Path | None = None
+    mixed: Mixed | None = None
+
+
+def _explained(wanted: Request, on_stage: Callable[[str], None]) -> _Result:
+    format, quantization, size, spec = _described(wanted)
+    checkpoints = {spec.name: wanted.checkpoint} if wanted.checkpoint else {}
+    with (
+        Session(
+            checkpoints=checkpoints,
+            input_size=size,
+            models={spec.name: spec},
+            on_miss=lambda label, _: on_stage(f"making {label}"),
+        ) as session,
+        tempfile.TemporaryDirectory(prefix="modelparity-") as scratch,
+    ):
+        subject = session.subject(spec.name)
+        feed = session.feeds(spec.name)[0]
+        path = wanted.path or session.artifact(spec.name, format, quantization).path
+        values = Path(scratch)
+        original: Path | None = None
+        if quantization == "fp32":
+            found = explain(session.bench, subject, format, path, feed, values, on_stage)
+        else:
+            original = session.artifact(spec.name, format, "fp32").path
+            found = explain_quantized(session.bench, subject, format, path, original, feed, values, on_stage)
+        output = None
+        if wanted.output and found.explanation.diverging and found.explanation.diverging[0].index >= 0:
+            layer = found.explanation.diverging[0]
+            on_stage(f"cutting out {layer.module}")
+            options = {"wanted": layer.step, "search": quantization == "fp32"}
+            followed(session.bench, subject, feed, values, found.tensors, found.taken, **options)
+            before = found.before(layer)
+            write_reproduction(session, wanted.output, format, path, layer, before, found.tensors, values)
+            output = wanted.output
+        mixed = None
+        if wanted.output and quantization.startswith("int8") and format == "onnx":
+            mixed = _mixed(session, Cell(spec.name, format, quantization), wanted.output, on_stage)
+        stages = waterfall(
+            session.bench, subject, format, path, quantization, feed, on_stage, float_path=original
+        )
+    return _Result(found, stages, quantization, path, output, mixed)
+
+
+def _mixed(session: Session, cell: Cell, folder: Path, on_stage: Callable[[str], None]) -> Mixed:
+    """The fewest layers to keep in float, as a recipe file in `folder`."""
+    expectation = expectation_of(cell, session.expectations)
+    tolerance = expectation.tolerance if isinstance(expectation, Limitation) else expectation
+    assert isinstance(tolerance, QuantizedTolerance)
+    truth, calibration = session.truth(cell.model), session.calibration(cell.model)
+    found = smallest(session.bench, truth, cell, tolerance, calibration, on_stage)
+    with written(folder / RECIPE) as file:
+        file.write(recipe_text(found.entries).encode())
+    return found
+
+
+def _described(wanted: Request) -> tuple[str, str, int | None, ModelSpec]:
+    """Format, quantization and input size of what is to be explained, and the model with its outputs."""
+    if wanted.cell is not None:
+        return wanted.cell.format, wanted.cell.quantization, None, wanted.spec
+    from modelparity.modelfiles.formats import sniff
+
+    assert wanted.path is not None
+    format = sniff(wanted.path)
+    with Session() as session:
+        description = (
+            session.workers[format].call("modelparity.modelfiles.describe:describe", wanted.path).value
+        )
+    if description.quantization not in ("fp32", "fp16", "int8_dynamic", "int8_static"):
+        raise BadInputError(f"{wanted.path}: quantized as no recipe here does: {description.quantization}")
+    names, spec = [port.name for port in description.outputs], wanted.spec
+    if not set(names) <= set(spec.signature().output_names):
+        ours = ", ".join(spec.signature().output_names)
+        raise BadInputError(
+            f"{wanted.path}: outputs are {', '.join(names)}, but those of {spec.name} are {ours}"
+        )
+    if names != list(spec.signature().output_names):
+        spec = spec.with_outputs(names)
+    return format, description.quantization, declared_input_size(description, spec), spec
+
+
+def _lines(wanted: Request, result: _Result) -> list[str]:
+    found = result.followed.explanation
+    quantized = result.quantization != "fp32"
+    lines = [verdict_line(found, quantized)]
+    if found.diverging:
+        lines += layer_lines(found, wanted.again, quantized)
+    lines += ["", f"{found.covered:,} of {found.steps:,} operators of {wanted.spec.name} are in the file"]
+    lines[-1] += f", {found.found:,} with a tensor of their own"
+    if quantized:
+        lines += ["", *ranking_lines(found)]
+    lines += ["", *waterfall_lines(result.stages)]
+    if result.output:
+        lines += ["", f"wrote {result.output}: python {result.output / 'reproduce.py'}"]
+    if result.mixed and wanted.output:
+        lines += ["", *mixed_lines(result.mixed)]
+        recipe = wanted.output / RECIPE
+        make = f"modelparity convert {wanted.spec.name} --quantization {result.quantization} --mixed {recipe}"
+        lines += [f"wrote {recipe}: {make} --output {wanted.spec.name}{result.path.suffix}"]
+    elif wanted.output and not result.output:
+        why = "its tensor could not be made out" if found.diverging else "no layer diverges"
+        lines += ["", f"wrote nothing to {wanted.output}: {why}"]
+    return lines
+
+
+def _as_data(result: _Result) -> dict[str, Any]:
+    found = result.followed.explanation
+    return {
+        "verdict": verdict_line(found, result.quantization != "fp32"),
+        "file": str(result.path),
+        "quantization": result.quantization,
+        "diverging": [_finite(asdict(layer)) for layer in found.diverging],
+        "layers": [_finite(asdict(layer)) for layer in found.layers],
+        "operators": {"all": found.steps, "covered": found.covered, "found": found.found},
+        "explained": found.explained,
+        "waterfall": [_finite(asdict(stage)) for stage in result.stages],
+        "mixed": _finite(asdict(result.mixed)) if result.mixed else None,
+        "reproduction": str(result.output) if result.output else None,
+    }
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity; numbers that are none become null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,128 @@
+"""The worst sample of each cell beside the reference, as a picture for the report.
+
+Drawn when the gate runs, once for a file, a sample and this code: a record carries it, and a report needs
+neither the network nor a library that draws.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from modelparity.converters.engine.source_digest import source_digest
+from modelparity.converters.engine.store import Key
+from modelparity.converters.engine.workbench import versions_text
+from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
+from modelparity.evaluate import predictors
+from modelparity.fixtures.images import Pixels
+from modelparity.fixtures.specs import Preprocessing
+from modelparity.modelfiles.model_card import ModelCard
+from modelparity.parity.cells import Cell
+from modelparity.parity.reference import reference_key
+from modelparity.parity.results import CellRecord, Picture, SampleRecord
+from modelparity.parity.session import Session
+
+NAME = "picture"
+_FILE = "worst.webp"
+# The file and the reference are named by other parts of the key.
+_APART = ("modelparity.fixtures.networks", "modelparity.converters", "modelparity.parity")
+_FEW = 8  # boxes that can still be told apart
+
+
+def with_picture(session: Session, cell: Cell, record: CellRecord) -> CellRecord:
+    """The record with its worst sample's picture; without one, and the reason, where it cannot be drawn."""
+    if record.artifact is None or not record.samples:
+        return record
+    try:
+        return replace(record, picture=_picture(session, cell, record))
+    except (WorkerFailedError, WorkerCrashedError) as error:
+        return replace(record, not_asked={**record.not_asked, NAME: f"the file does not run again: {error}"})
+
+
+def worst(samples: tuple[SampleRecord, ...]) -> SampleRecord:
+    """What is not finite first, then the lowest SQNR, then the greatest error."""
+
+    def rank(sample: SampleRecord) -> tuple[bool, float, float]:
+        error = sample.max_abs_error
+        quality = np.inf if sample.sqnr_db is None else sample.sqnr_db
+        return error is not None, quality, -(error or 0.0)
+
+    return min(samples, key=rank)
+
+
+def _picture(session: Session, cell: Cell, record: CellRecord) -> Picture:
+    assert record.artifact is not None
+    subject, stream = session.subject(cell.model), session.stream(cell.model)
+    sample = worst(record.samples)
+    card = predictors.card_of(subject)
+    parts = {
+        "artifact": record.artifact.sha256,
+        "reference": reference_key(subject, stream).digest,
+        "sample": f"{sample.sample} {sample.output}",
+        "drawing": source_digest("modelparity.pictures.worst_sample", apart=_APART),
+        "toolchain": versions_text(("matplotlib", "pillow")),
+    }
+
+    def make(folder: Path) -> dict[str, Any]:
+        data = _drawn(session, cell, sample, card)
+        (folder / _FILE).write_bytes(data)
+        return {}
+
+    entry = session.bench.store.get(Key(f"{subject.label} {cell.id} picture", parts), make)
+    data = entry.path(_FILE).read_bytes()
+    with Image.open(io.BytesIO(data)) as image:
+        width, height = image.size
+    words = (
+        f"{sample.sample}: the float64 reference and {cell.format} {cell.quantization}; {_quality(sample)}"
+    )
+    return Picture(sample.sample, words, width, height, base64.b64encode(data).decode())
+
+
+def _drawn(session: Session, cell: Cell, sample: SampleRecord, card: ModelCard) -> bytes:
+    from modelparity.pictures import compose
+
+    stream = session.stream(cell.model)
+    index = [one.name for one in stream].index(sample.sample)
+    feed = stream.samples[index].image
+    reference = session.truth(cell.model).reference
+    expected = {name: values[index] for name, values in reference.outputs.items()}
+    artifact, _ = session.bench.artifact(
+        session.subject(cell.model), cell.format, cell.quantization, session.calibration(cell.model)
+    )
+    side = predictors.of_artifact(session, cell.model, cell.format, artifact.path, cell.id)
+    (got,) = side.run([feed[None]])
+    pixels = photograph_of(feed, card.preprocessing)
+    threshold = _threshold(card, expected)
+    results = side.answer(expected, pixels, threshold), side.answer(got, pixels, threshold)
+    title = f"{card.title}, worst sample: {sample.sample}"
+    return compose.as_webp(
+        compose.compared(title, pixels, results, ("float64 reference", f"{cell.format} {cell.quantization}"))
+    )
+
+
+def photograph_of(feed: np.ndarray[Any, Any], preprocessing: Preprocessing) -> Pixels:
+    """What a network was fed, [3, N, N], as RGB uint8 [N, N, 3]."""
+    unit = feed.transpose(1, 2, 0) * np.array(preprocessing.std) + np.array(preprocessing.mean)
+    return np.clip(np.rint(unit * 255), 0, 255).astype(np.uint8)
+
+
+def _threshold(card: ModelCard, expected: Mapping[str, np.ndarray[Any, Any]]) -> float | None:
+    """For objects: one half, or lower where the reference is sure of none, so that some are seen."""
+    if card.output_kind != "detections":
+        return None
+    scores = np.sort(expected["score"].ravel())[::-1]
+    return 0.5 if scores[0] >= 0.5 else max(float(scores[:_FEW][-1]), 1e-6)
+
+
+def _quality(sample: SampleRecord) -> str:
+    if sample.max_abs_error is None:
+        return f"{sample.output} is not finite"
+    quality = "equal" if sample.sqnr_db is None else f"SQNR {sample.sqnr_db:.1f} dB"
+    return f"{sample.output} {quality}, greatest error {sample.max_abs_error:.3g}"

@@ -1,0 +1,253 @@
+"""Which objects are found: every one of the reference is, no other is, and what only ties explain is a tie.
+
+Rows are matched as in `modelparity.parity.metrics.detection_matching`. A row without a partner has a margin: its score's distance to
+the other run's cut, which is the score threshold or, where all rows are used, the lowest score that
+still found a place. Within the error bound of the cut it is a tie. So it is where suppression
+(NMS) fell out otherwise: of two near-duplicates whose scores lie within the bound either may suppress
+the other, as may two boxes whose overlap lies within the bound of the threshold from there on, and
+what that changes further down the list follows from it. Anything else is lost, or extra.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import numpy as np
+
+from modelparity.fixtures.specs import ModelSpec
+from modelparity.parity.claims.margins import NOTHING_SURE, candid, error_bound, in_bounds
+from modelparity.parity.metrics.detection_matching import (
+    LEAST_OVERLAP,
+    TIED,
+    TIED_ROUNDED,
+    overlaps,
+    partners,
+    ties,
+)
+from modelparity.parity.metrics.errors import Array
+from modelparity.parity.reference import Reference
+from modelparity.parity.results import Claim
+from modelparity.parity.tolerances import FloatTolerance, QuantizedTolerance
+
+Outputs = Mapping[str, Array]
+MANY = 1000  # of fewer objects, one that is lost is likelier a fault than a tie of proposals
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The network's thresholds, and the errors that a score, in 0..1, and a corner, in 0..1, may have."""
+
+    score_threshold: float
+    nms_threshold: float
+    score: float
+    corner: float
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What one run found in one image: `boxes` [n, 4], `scores` [n], `kinds` [n].
+
+    `at` are their places in the output, and `full` says that there was no place for more.
+    """
+
+    boxes: Array
+    scores: Array
+    kinds: Array
+    at: Array
+    full: bool
+
+    @staticmethod
+    def of(outputs: Outputs) -> Rows:
+        """The first image's rows; those of score 0 are padding."""
+        score = outputs["score"][0]
+        at = np.flatnonzero(score != 0)
+        boxes, kinds = outputs["location"][0][at], outputs["category"][0][at]
+        return Rows(
+            boxes.astype(np.float64), score[at].astype(np.float64), kinds, at, bool(len(at) == len(score))
+        )
+
+    def cut(self, threshold: float) -> float:
+        """The score below which nothing is found here."""
+        return max(threshold, float(self.scores.min())) if self.full else threshold
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """A row that only one run has. `margin` is its score's distance to the other's cut; NaN if it has none.
+
+    `tie` is why it proves nothing: "cut" or "suppression"; "" if nothing explains it.
+    """
+
+    extra: bool
+    row: int
+    margin: float
+    tie: str
+
+
+def objects(
+    reference: Reference,
+    outputs: Sequence[Outputs],
+    tolerance: FloatTolerance | QuantizedTolerance,
+    spec: ModelSpec,
+) -> Claim:
+    """Every object of the reference is found, and no other, but for ties."""
+    score, corner = (error_bound(reference, name, tolerance) for name in ("score", "location"))
+    least, most = (spec.values[name] for name in ("score_threshold", "nms_threshold"))
+    assert isinstance(least, float)
+    assert isinstance(most, float)
+    rules = Rules(least, most, score.value, corner.value)
+    rows = sure = 0
+    nearest = math.inf
+    alone: list[tuple[int, Unmatched, str]] = []
+    for index, got in enumerate(outputs):
+        expected = Rows.of({name: values[index] for name, values in reference.outputs.items()})
+        found = Rows.of(got)
+        rows += len(expected.scores)
+        margins = expected.scores - expected.cut(rules.score_threshold)
+        sure += sum(
+            margin > rules.score and not _near_another(expected, i, rules)
+            for i, margin in enumerate(margins.tolist())
+        )
+        nearest = min(nearest, float(margins.min(initial=math.inf)))
+        alone += [(index, one, _words(one, expected, found)) for one in unmatched(expected, found, rules)]
+    tied = [one.tie for _, one, _ in alone if one.tie]
+    beyond = [(index, one, words) for index, one, words in alone if not one.tie]
+    lost, extra = (sum(one.extra == side for _, one, _ in beyond) for side in (False, True))
+    tied_share = TIED if isinstance(tolerance, FloatTolerance) else TIED_ROUNDED
+    allowed = ties(rows, tied_share) if rows >= MANY else 0
+    detail = (
+        f"{rows} objects in the reference, {sure} of them sure: {score.value:.3g} above the cut and "
+        f"clear of others if corners are off by {corner.value:.3g}; {lost} lost and {extra} extra; inside "
+        f"the bound {tied.count('cut')} at the cut and {tied.count('suppression')} by suppression; "
+        f"nearest margin {nearest:.3g}"
+    )
+    if beyond:
+        index, one, words = max(beyond, key=lambda each: np.nan_to_num(each[1].margin, nan=np.inf))
+        detail = (
+            f"worst: {reference.names[index]}, {words}, {in_bounds(one.margin, score):.3g} bounds of "
+            f"{score.value:.3g}; {detail}"
+        )
+    unsound = any(math.isnan(one.margin) for _, one, _ in beyond)
+    claim = Claim(
+        "objects",
+        "failed" if unsound or max(lost, extra) > allowed else "passed",
+        max(lost, extra),
+        allowed,
+        "within the error bound of the cut an object may be found or not, and either of two near-duplicates "
+        f"may suppress the other; up to one in {1 / tied_share:.0f} depends on proposals, whose scores do "
+        f"not come out, and {allowed} of {rows} may by chance; {score.because}",
+        unit="objects",
+        detail=detail,
+        sense="<=",
+    )
+    return candid(claim, "" if sure else NOTHING_SURE, len(tied))
+
+
+def unmatched(expected: Rows, found: Rows, rules: Rules) -> list[Unmatched]:
+    """The rows of one image without a partner, lost ones first, each with what explains it."""
+    partner = dict(partners(expected.boxes, expected.kinds, found.boxes, found.scores, found.kinds))
+    same = {i: j for i, j in partner.items() if _one_box(expected, i, found, j, rules)}
+    sides = (expected, found)
+    # Partners that are two boxes are found, so no bugs; what took one's place may explain others, though.
+    alone = (
+        _margins(expected, found, same.keys(), rules),
+        _margins(found, expected, set(same.values()), rules),
+    )
+    tie = [{i: "cut" for i, margin in own.items() if margin <= rules.score} for own in alone]
+    changed = True
+    while changed:
+        changed = False
+        for side in (0, 1):
+            other = 1 - side
+            for i in alone[side].keys() - tie[side].keys():
+                if _suppressed(sides[side], i, sides[other], alone[other].keys(), tie[other].keys(), rules):
+                    tie[side][i] = "suppression"
+                    changed = True
+    partnered = (partner.keys(), set(partner.values()))
+    return [
+        Unmatched(bool(side), i, alone[side][i], tie[side].get(i, ""))
+        for side in (0, 1)
+        for i in sorted(alone[side].keys() - partnered[side])
+    ]
+
+
+def _one_box(expected: Rows, i: int, found: Rows, j: int, rules: Rules) -> bool:
+    """Whether two partners differ by no more than an error."""
+    return bool(
+        np.abs(expected.boxes[i] - found.boxes[j]).max() <= rules.corner
+        and abs(expected.scores[i] - found.scores[j]) <= rules.score
+    )
+
+
+def _margins(own: Rows, other: Rows, known: AbstractSet[int], rules: Rules) -> dict[int, float]:
+    """The margin of each row but the `known`: by how far the other run should have it, or this one not."""
+    margins = {}
+    for i in set(range(len(own.scores))) - known:
+        score = float(own.scores[i])
+        sound = np.isfinite(own.boxes[i]).all()
+        # Below the score threshold nothing may come out, however much room there is.
+        margin = max(score - other.cut(rules.score_threshold), rules.score_threshold - score)
+        margins[i] = margin if sound and math.isfinite(score) else math.nan
+    return margins
+
+
+def _suppressed(
+    own: Rows, i: int, other: Rows, alone: AbstractSet[int], explained: AbstractSet[int], rules: Rules
+) -> bool:
+    """Whether a row of the other run took this one's place, and was itself a tie.
+
+    It is of the same kind, overlaps this one by the threshold or nearly, and outranks it or nearly. If
+    both runs have it, the overlap must be a tie. If the other alone has it, its score and this one's
+    must be, or something must have explained it before.
+    """
+    low, high = overlap_range(own.boxes[i], other.boxes, rules.corner)
+    may = (other.kinds == own.kinds[i]) & (high > rules.nms_threshold)
+    may &= other.scores >= own.scores[i] - rules.score
+    return any(
+        j in explained or other.scores[j] <= own.scores[i] + rules.score
+        if j in alone
+        else low[j] <= rules.nms_threshold
+        for j in np.flatnonzero(may).tolist()
+    )
+
+
+def _near_another(rows: Rows, i: int, rules: Rules) -> bool:
+    """Whether a row might be suppressed by another of its own run, if boxes were off by the bound."""
+    high = overlap_range(rows.boxes[i], rows.boxes, rules.corner)[1]
+    by = (rows.kinds == rows.kinds[i]) & (high > rules.nms_threshold)
+    by &= rows.scores >= rows.scores[i] - rules.score
+    by[i] = False
+    return bool(by.any())
+
+
+def overlap_range(box: Array, boxes: Array, corner: float) -> tuple[Array, Array]:
+    """The least and greatest IoU [n] of a box [4] with `boxes` [n, 4] if each corner is off by `corner`."""
+    extremes = []
+    for sign in (-1, 1):
+        apart = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+        common = np.prod(np.clip(apart + sign * 2 * corner, 0, None), axis=1)
+        areas = [
+            np.prod(np.clip(b[..., 2:] - b[..., :2] - sign * 2 * corner, 0, None), axis=-1)
+            for b in (box[None], boxes)
+        ]
+        union = np.maximum(areas[0] + areas[1] - common, common)
+        extremes.append(np.divide(common, union, out=np.zeros_like(common), where=union > 0))
+    return extremes[0], extremes[1]
+
+
+def _words(one: Unmatched, expected: Rows, found: Rows) -> str:
+    own, other = (found, expected) if one.extra else (expected, found)
+    row = f"row {own.at[one.row]}, score {own.scores[one.row]:.6g}, category {own.kinds[one.row]}"
+    cut = f"margin {one.margin:.3g}"
+    overlap = overlaps(own.boxes[one.row : one.row + 1], other.boxes)[0]
+    known = np.flatnonzero((overlap >= LEAST_OVERLAP) & (other.kinds != own.kinds[one.row]))
+    if len(known):
+        j = known[np.argmax(overlap[known])]
+        whose = "the reference's" if one.extra else "the file's"
+        row += (
+            f" ({whose} row {other.at[j]} there, score {other.scores[j]:.6g}, is category {other.kinds[j]})"
+        )
+    return f"{'extra' if one.extra else 'lost'} {row}, {cut}"

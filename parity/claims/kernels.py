@@ -1,0 +1,125 @@
+"""The claim `kernels`: one file, two ways to compute it, the same outputs.
+
+The fast kernels that users run vectorise, fuse and pack. Beside them runs, for TFLite, the runtime's
+reference kernels, plain loops that share no code with them; for ONNX, the graph operator by operator as
+it is written, with every quantize and dequantize step taken literally in float32: int8 rounding simulated.
+Where the two part, the file means something that one of them computes wrongly, and an agreement with
+PyTorch was luck.
+
+Plain loops add one number after the other, whose error grows with their count where that of fast kernels
+grows with its logarithm (Higham, Accuracy and Stability of Numerical Algorithms, 2002, chapter 4): a mean of
+1,588 patches was 6 to 14 floors off in them, and the patches themselves 0.8. So there a float file is held to
+the bound of images on which rounding errors line up, not to the stream's, to which its fast kernels are.
+Int8 detections are held to the distance of their median row (`modelparity.parity.metrics.detection_matching.distance`).
+
+A cell that makes no such claim says why (`skipped`); nothing is green on its account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from modelparity.parity.cells import Cell
+from modelparity.parity.claims.basic import number, verdict
+from modelparity.parity.metrics.detection_matching import Pair, distance, paired
+from modelparity.parity.metrics.errors import Array, decibels, difference
+from modelparity.parity.reference import Reference
+from modelparity.parity.results import Claim
+from modelparity.parity.tolerances import FloatTolerance, QuantizedTolerance
+
+Outputs = Mapping[str, Array]
+REFERENCE = "reference"  # what runners call them
+IMAGES = 1  # of the stream: every operator runs in any image, and plain loops are slow
+
+
+_FLOAT16 = "float16 weights are widened before any operator runs: the kernels are those of the float32 file"
+_SATURATES = (
+    "an unoptimised graph multiplies uint8 by int8 as the CPU does, which saturates where VNNI is missing"
+)
+# Reference kernels reach some 2 to 4 GFLOP/s on a core, 40 times less than the fast ones.
+_SKIPPED: dict[str, tuple[tuple[str, ...], str]] = {
+    "objectformer_detection": (
+        ("fp32",),
+        "9.6 s an image on a core; all its operators are in objectformer, whose file runs them",
+    ),
+    "ladeda": (
+        ("fp32", "int8_dynamic", "int8_static"),
+        "42 GFLOP, more than 10 s an image on a core; tiny_ladeda runs the same kinds of operators",
+    ),
+    "chunkyseal": (("fp32", "int8_dynamic", "int8_static"), "39 GFLOP, more than 10 s an image on a core"),
+}
+
+
+def skipped(cell: Cell) -> str:
+    """Why a cell makes no such claim; empty if it makes one."""
+    if cell.quantization == "fp16":
+        return _FLOAT16
+    if cell.format == "onnx":
+        return _SATURATES if cell.quantization == "int8_dynamic" else ""
+    quantizations, reason = _SKIPPED.get(cell.model, ((), ""))
+    return reason if cell.quantization in quantizations else ""
+
+
+def agree(
+    reference: Reference,
+    fast: Sequence[Outputs],
+    plain: Sequence[Outputs],
+    tolerance: FloatTolerance | QuantizedTolerance,
+    loops: bool,
+) -> list[Claim]:
+    """One claim an output, over the first `len(plain)` images of the stream.
+
+    `loops` says that the plain kernels add one number after the other.
+    """
+    pairs = [paired(reference.task, got, other) for got, other in zip(fast, plain, strict=False)]
+    return [_agree(name, reference, pairs, tolerance, loops) for name in reference.floors]
+
+
+def _agree(
+    name: str,
+    reference: Reference,
+    pairs: Sequence[Pair],
+    tolerance: FloatTolerance | QuantizedTolerance,
+    loops: bool,
+) -> Claim:
+    found = [difference(pair.observed[name], pair.expected[name]) for pair in pairs if not pair.nothing]
+    greatest = max((one.max_abs for one in found), key=_nan_last, default=0.0)
+    detail = f"over {len(pairs)} of the stream's images; greatest difference {greatest:.3g}"
+    if isinstance(tolerance, FloatTolerance):
+        worst = max((one.rms for one in found), key=_nan_last, default=0.0)
+        ratio, bound = (
+            worst / reference.floors[name],
+            tolerance.generated_floors if loops else tolerance.floors,
+        )
+        return Claim(
+            "kernels",
+            verdict(ratio <= bound),
+            number(ratio),
+            bound,
+            "plain loops add one number after the other: rounding errors line up instead of averaging out"
+            if loops
+            else "an optimised and a plain run, both right, differ by no more than either may from float64",
+            output=name,
+            unit="floors",
+            detail=detail,
+            sense="<=",
+        )
+    kind, apart = distance(pairs, name)
+    sqnr, bound = decibels(reference.spread(name) ** 2, apart**2), tolerance.worst_sqnr_db[name]
+    return Claim(
+        "kernels",
+        verdict(sqnr >= bound),
+        number(sqnr),
+        bound,
+        "the two round int8 activations differently, which may cost no more than int8 itself",
+        output=name,
+        unit="dB",
+        detail=f"{detail}, {kind} {apart:.3g}",
+        sense=">=",
+    )
+
+
+def _nan_last(value: float) -> float:
+    return np.inf if np.isnan(value) else value

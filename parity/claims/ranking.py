@@ -1,0 +1,142 @@
+"""Rankings of patches: which of them are pooled into the score, and in what order they stand.
+
+Two patches take part in any exchange, so the bound is of the error in their difference: a patch leaves
+the K greatest only if another, as far below as its margin or further, comes out as high.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from modelparity.parity.claims.margins import Bound, Decided, claim_of
+from modelparity.parity.metrics.errors import Array
+from modelparity.parity.reference import Reference
+from modelparity.parity.results import Claim
+
+
+def pooled_count(patches: int) -> int:
+    """K, how many of the greatest patch logits the score is the mean of (`modelparity.fixtures.networks.ladeda.network.pooled`)."""
+    return max(5, math.ceil(0.1 * patches))
+
+
+def top_patches(reference: Reference, name: str, observed: Sequence[Array], bound: Bound) -> Claim:
+    """The K greatest patches of the reference are the file's, by each patch's distance to the boundary.
+
+    `bound` is of differences (`error_bound`).
+    """
+    decided = [
+        chosen(name, expected, got) for expected, got in zip(reference.outputs[name], observed, strict=True)
+    ]
+    shares = [
+        1 - int((sample.flipped > 0).sum()) / 2 / pooled_count(sample.margin.size) for sample in decided
+    ]
+    worst = int(np.argmin(shares))
+    shown = f"{shares[worst]:.4g} of the top patches are the same at worst, in {reference.names[worst]}"
+    return claim_of(
+        "top_patches",
+        name,
+        "patches",
+        reference,
+        decided,
+        bound,
+        shown,
+    )
+
+
+def chosen(name: str, expected: Array, got: Array) -> Decided:
+    """Which patches are among the K greatest, K as in `pooled_count`; arrays are flat.
+
+    A member's margin is its distance to the greatest value outside, another's to the least inside. A patch
+    is in where it must be, however equal values are put in order: patches that the file
+    cannot tell apart have lost the decision, if the reference could.
+    """
+    truth, seen = expected.astype(np.float64).ravel(), got.astype(np.float64).ravel()
+    k = min(pooled_count(truth.size), truth.size - 1)
+    ordered = np.sort(truth)[::-1]
+    inside = truth >= ordered[k - 1]
+    margin = np.where(inside, truth - ordered[k], ordered[k - 1] - truth)
+    ascending = np.sort(seen)  # NaN last
+    greater = seen.size - np.searchsorted(ascending, seen, side="right")
+    not_less = seen.size - np.searchsorted(ascending, seen, side="left")
+    kept = np.where(inside, not_less <= k, greater >= k)
+    flipped = np.where(kept, 0.0, margin)
+    flipped[~np.isfinite(seen)] = np.inf
+    return Decided(margin, flipped, _words(name, expected.shape, truth, seen))
+
+
+def ranking(reference: Reference, name: str, observed: Sequence[Array], bound: Bound) -> Claim:
+    """No two patches exchange their order over a gap beyond the bound; Kendall's tau is shown.
+
+    `bound` is of differences (`error_bound`). Order among those that are pooled either way is not
+    judged (`exchanged`).
+    """
+    from scipy.stats import kendalltau
+
+    pairs = list(zip(reference.outputs[name], observed, strict=True))
+    decided = [exchanged(name, expected, got) for expected, got in pairs]
+    tau = [float(kendalltau(expected.ravel(), got.ravel()).statistic) for expected, got in pairs]
+    worst = int(np.argmin(tau))  # the first NaN, if there is one
+    shown = f"Kendall's tau at worst {tau[worst]:.4g} in {reference.names[worst]}, mean {np.mean(tau):.4g}"
+    return claim_of(
+        "ranking",
+        name,
+        "patches by the greatest gap above each",
+        reference,
+        decided,
+        bound,
+        shown,
+    )
+
+
+def exchanged(name: str, expected: Array, got: Array) -> Decided:
+    """For each patch, flat, the gap to the best in the reference that the file puts strictly below it.
+
+    In order of the reference, the file's running minimum says from where on some patch of greater
+    reference value has come out below; the first such place is the widest gap: n log n, not n^2.
+    `margin` is the widest gap that could be exchanged.
+
+    Not exchanged are patches that come out equal, and two that are among the K greatest (`pooled_count`) in
+    both runs: a mean does not know their order, and it is where static int8 saturates.
+    """
+    truth, seen = expected.astype(np.float64).ravel(), got.astype(np.float64).ravel()
+    sound = np.nan_to_num(seen, nan=np.inf, posinf=np.inf, neginf=-np.inf)
+    top = _greatest(truth) & _greatest(sound)
+    order = np.argsort(-truth, kind="stable")
+    best = truth[order]
+    of_all = _first_below(sound[order], sound)
+    of_others = _first_below(np.where(top, np.inf, sound)[order], sound)
+    first = np.where(top, of_others, of_all)
+    at = np.minimum(first, seen.size - 1)
+    gap = np.where(first < seen.size, np.maximum(best[at] - truth, 0.0), 0.0)
+    gap[~np.isfinite(seen)] = np.inf
+    words = _words(name, expected.shape, truth, seen)
+
+    def both(index: int) -> str:
+        if not np.isfinite(seen[index]):
+            return words(index)
+        return f"{words(int(order[at[index]]))}, below {words(index)}"
+
+    return Decided(best[0] - truth, gap, both)
+
+
+def _first_below(values: Array, limits: Array) -> Array:
+    """For each limit the first place of `values` that is below it; their number if none is."""
+    lowest = np.minimum.accumulate(values)
+    return np.searchsorted(-lowest, -limits, side="right")
+
+
+def _greatest(values: Array) -> Array:
+    """The K greatest values, and what equals the least of them."""
+    k = min(pooled_count(values.size), values.size)
+    return values >= np.partition(values, values.size - k)[values.size - k]
+
+
+def _words(name: str, shape: tuple[int, ...], truth: Array, seen: Array) -> Callable[[int], str]:
+    def words(index: int) -> str:
+        at = [int(i) for i in np.unravel_index(index, shape)]
+        return f"{name}{at}: reference {truth[index]:.6g}, observed {seen[index]:.6g}"
+
+    return words

@@ -1,0 +1,199 @@
+"""One session: the store, the workers and what every cell of a model shares."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from modelparity.converters.converter import Converter
+from modelparity.converters.engine.store import Key, Store
+from modelparity.converters.engine.workbench import (
+    Calibration,
+    Feeds,
+    ModelUnderTest,
+    Workbench,
+    digest_of_arrays,
+)
+from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, RUN_TIMEOUT_S, Workers
+from modelparity.converters.formats import CONVERTERS
+from modelparity.converters.recipes import QUANTIZATIONS, KeepFloat
+from modelparity.fixtures.inputs.evaluation_sets import (
+    EvaluationSet,
+    calibration_from_directory,
+    calibration_set,
+    evaluation_set,
+)
+from modelparity.fixtures.specs import MODELS, ModelSpec
+from modelparity.modelfiles.description import Artifact
+from modelparity.parity.cells import Cell
+from modelparity.parity.expectations import EXPECTATIONS, expectation_of
+from modelparity.parity.judge import CheckBudget
+from modelparity.parity.proof_cache import cached, evidence_key, prove_once
+from modelparity.parity.reference import (
+    GeneratedReference,
+    ReferenceData,
+    feeds_of,
+    reference_key,
+    reference_of,
+)
+from modelparity.parity.results import CellRecord
+from modelparity.parity.tolerances import Expectation
+
+
+def default_store() -> Path:
+    """`MODELPARITY_STORE`, else `modelparity` in the user's cache folder."""
+    if root := os.environ.get("MODELPARITY_STORE"):
+        return Path(root)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelparity"
+
+
+class Session:
+    """Proves cells. A context manager: leaving it ends the workers."""
+
+    def __init__(
+        self,
+        store: Path | None = None,
+        checkpoints: Mapping[str, Path] | None = None,
+        size: str = "reduced",
+        input_size: int | None = None,
+        check_budget: CheckBudget | None = None,
+        models: Mapping[str, ModelSpec] | None = None,
+        converters: Mapping[str, Converter] | None = None,
+        expectations: Mapping[Cell, Expectation] | None = None,
+        on_miss: Callable[[str, str], None] | None = None,
+        run_timeout_s: float = RUN_TIMEOUT_S,
+    ) -> None:
+        self.check_budget = check_budget or CheckBudget()
+        self.models = MODELS if models is None else models
+        self.expectations = EXPECTATIONS if expectations is None else expectations
+        self.workers = Workers()
+        converters = CONVERTERS if converters is None else converters
+        self.bench = Workbench(
+            Store(store or default_store(), on_miss), self.workers, converters, run_timeout_s
+        )
+        self._checkpoints = dict(checkpoints or {})
+        self._size = size
+        self._input_size = input_size  # None: each model's default
+        self._truths: dict[str, ReferenceData] = {}
+        self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        # Instance caches, not class ones: a session's subjects end with it.
+        self.subject = functools.cache(self._subject)
+        self.stream = functools.cache(self._stream)
+        self.calibration = functools.cache(self._calibration)
+
+    def _subject(self, model: str) -> ModelUnderTest:
+        spec, checkpoint = self.models[model], self._checkpoints.get(model)
+        if checkpoint and spec.settings_from_checkpoint:
+            if self._size == "full":
+                spec = spec.at("full")
+            reply = self.workers["torch"].call(
+                "modelparity.converters.engine.network:fitted", spec, checkpoint, timeout=CONVERT_TIMEOUT_S
+            )
+            spec = reply.value
+        return ModelUnderTest.of(spec, checkpoint, self._input_size, self._size)
+
+    def _stream(self, model: str) -> EvaluationSet:
+        subject = self.subject(model)
+        return evaluation_set(
+            subject.spec, subject.input_size, self.check_budget.stream, self.check_budget.seed
+        )
+
+    def _calibration(self, model: str) -> Calibration:
+        subject = self.subject(model)
+        return calibration_of(calibration_set(subject.spec, subject.input_size))
+
+    def truth(self, model: str) -> ReferenceData:
+        """The reference of a model, computed by whoever asks first."""
+        with self._lock:
+            lock = self._locks.setdefault(model, threading.Lock())
+        with lock:
+            if model not in self._truths:
+                subject = self.subject(model)
+                meta = self.bench.exported(subject).meta
+                self._truths[model] = ReferenceData(
+                    subject,
+                    reference_of(self.bench, subject, self.stream(model)),
+                    GeneratedReference(self.bench, subject),
+                    {"weights": meta["weights"], "elements": meta["elements"]},
+                )
+            return self._truths[model]
+
+    def feeds(self, model: str) -> tuple[Feeds, ...]:
+        """The evaluation stream, one feed a sample."""
+        return feeds_of(self.stream(model))
+
+    def cached(self, cell: Cell) -> CellRecord | None:
+        """The record of an earlier run whose inputs were all the same."""
+        calibration = self.calibration(cell.model)
+        artifact = self.bench.artifact_key(
+            self.subject(cell.model), cell.format, cell.quantization, calibration
+        )
+        return cached(self.bench, self._evidence_key(cell), artifact)
+
+    def convert(self, cell: Cell) -> None:
+        """Makes the cell's artifact, if it is not there; raises what the worker raises."""
+        subject, calibration = self.subject(cell.model), self.calibration(cell.model)
+        self.bench.artifact(subject, cell.format, cell.quantization, calibration)
+
+    def artifact(
+        self,
+        model: str,
+        maker: str,
+        quantization: str,
+        images: Path | None = None,
+        opset: int | None = None,
+        mixed: tuple[KeepFloat, ...] | None = None,
+    ) -> Artifact:
+        """The artifact in the store; `images` to calibrate with instead of the default stream.
+
+        `maker` is the format's own converter or a second route to it; `opset` None is the exporter's own;
+        `mixed` is what stays float instead of what the recipe says.
+        """
+        subject, calibration = self.subject(model), None
+        if QUANTIZATIONS[quantization].needs_calibration:
+            calibration = self.calibration(model)
+            if images:
+                stream = calibration_from_directory(subject.spec, subject.input_size, images)
+                calibration = calibration_of(stream)
+        artifact, _ = self.bench.artifact(subject, maker, quantization, calibration, mixed=mixed)
+        return self.bench.at_opset(artifact, opset) if opset else artifact
+
+    def prove(self, cell: Cell) -> CellRecord:
+        """The cell's record, from the store or made now."""
+        return self.cached(cell) or prove_once(
+            self.bench,
+            self.subject(cell.model),
+            lambda: self.truth(cell.model),
+            self._evidence_key(cell),
+            cell,
+            expectation_of(cell, self.expectations),
+            self.calibration(cell.model),
+            self.check_budget,
+        )
+
+    def _evidence_key(self, cell: Cell) -> Key:
+        subject = self.subject(cell.model)
+        return evidence_key(
+            self.bench,
+            subject,
+            reference_key(subject, self.stream(cell.model)),
+            cell,
+            expectation_of(cell, self.expectations),
+            self.calibration(cell.model),
+            self.check_budget,
+        )
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.workers.close()
+
+
+def calibration_of(stream: EvaluationSet) -> Calibration:
+    feeds = feeds_of(stream)
+    return Calibration(feeds, digest_of_arrays(feeds))

@@ -1,0 +1,85 @@
+"""An answer of any network as JSON: one score and label for all, and what the task adds."""
+
+from __future__ import annotations
+
+import base64
+import math
+from typing import Any, Literal
+
+import numpy as np
+
+from modelparity.fixtures.png import grey_map
+from modelparity.serving import Deepfake, Detections, Tampering, Watermark
+
+MaskForm = Literal["png", "rle", "none"]
+
+
+def reply(result: Any, card: Any, mask: str) -> dict[str, Any]:
+    """`score` 0..1, `label`, `mask` in the asked form or null, and the task's own fields.
+
+    A file that leaves its score out has null and "unknown".
+
+    The mask of a deepfake detector is its patches as a coarse picture; of boxes and bits there is none.
+    """
+    body: dict[str, Any] = {"model": card.model, "task": card.task}
+    match result:
+        case Tampering():
+            body |= _scored(result.probability, "tampered" if result.tampered else "authentic")
+            body |= {
+                "mask": encoded(result.mask, mask, result.threshold),
+                "tampered_share": result.tampered_share,
+            }
+        case Deepfake():
+            body |= _scored(result.probability, "fake" if result.fake else "real")
+            body |= {"mask": encoded(result.patches, mask, result.threshold)}
+        case Detections():
+            best = max(map(float, result.scores), default=0.0)
+            body |= _scored(best, "objects" if len(result.scores) else "nothing")
+            body |= {"mask": None, "objects": _objects(result)}
+        case Watermark():
+            body |= _scored(result.confidence, "marked" if result.marked else "unmarked")
+            body |= {"mask": None, "bits": "".join("01"[bool(bit)] for bit in result.bits), "hex": result.hex}
+        case _:
+            raise TypeError(f"no reply is written for {type(result).__name__}")
+    return body
+
+
+def _scored(score: float, label: str) -> dict[str, Any]:
+    known = math.isfinite(score)
+    return {"score": float(score) if known else None, "label": label if known else "unknown"}
+
+
+def _objects(found: Detections) -> list[dict[str, Any]]:
+    """Boxes in pixels of the image: x1, y1, x2, y2."""
+    rows = zip(found.boxes, found.scores, found.categories, found.labels, strict=True)
+    return [
+        {
+            "box": [round(float(edge), 2) for edge in box],
+            "score": float(score),
+            "category": int(category),
+            "label": str(label),
+        }
+        for box, score, category, label in rows
+    ]
+
+
+def encoded(mask: np.ndarray[Any, Any] | None, form: str, threshold: float) -> dict[str, Any] | None:
+    """A map of probabilities [H, W]: an 8-bit PNG in base64, or run lengths of what is over `threshold`."""
+    if mask is None or form == "none":
+        return None
+    height, width = mask.shape
+    head = {"width": width, "height": height, "encoding": form}
+    if form == "rle":
+        return {**head, "threshold": threshold, "counts": run_lengths(mask >= threshold)}
+    return {**head, "data": base64.b64encode(png(mask)).decode()}
+
+
+def png(mask: np.ndarray[Any, Any]) -> bytes:
+    return grey_map((np.clip(mask, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8))
+
+
+def run_lengths(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> list[int]:
+    """COCO's uncompressed run lengths: down the columns, of zeros and ones in turn, zeros first."""
+    flat = np.concatenate(([False], mask.ravel(order="F"), [not mask[-1, -1]]))
+    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    return np.diff(edges, prepend=0).tolist()
