@@ -1,7 +1,7 @@
-"""What a cell costs: latency by pytest-benchmark, memory read in the child, size.
+"""Measures what a cell costs (latency, memory, size), and what the harness itself costs.
 
-Arrives: artifacts in the store. Leaves: a `Cost` a cell. May import `fixtures`, `converters`
-and `parity`. Costs never decide a verdict, and nothing here asserts a time.
+Takes artifacts from the store, gives one `Cost` per cell. Imports `fixtures`, `modelfiles`, `converters` and
+`parity`. Costs never decide a verdict, and nothing here asserts a time.
 """
 
 if __name__ != "modelparity.benchmarks":

@@ -1,11 +1,15 @@
-"""The child's side of a measurement: an artifact in a process of its own, then its float file beside it."""
+"""Times an artifact in a process of its own, and then its float file in the same process.
+
+Runs in the child process of `modelparity.benchmarks.test_latency`.
+"""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
 
-from modelparity.converters.engine.tasks import Feeds, Runner, load
+from modelparity.converters.engine.tasks import Runner, load
+from modelparity.fixtures.arrays import Feeds
 
 _LOADED: list[Runner] = []
 _FEED: list[Feeds] = []
@@ -13,25 +17,26 @@ _ROUNDS = [0]
 
 
 def prepare(module: str, path: Path, feed: Feeds, threads: int) -> None:
-    """Loads the artifact and runs it once."""
+    """Loads an artifact, with the converter module of its format, and runs it once."""
     _FEED[:] = [feed]
     _LOADED[:] = [_open(module, path, threads)]
 
 
-def beside(module: str, path: Path, threads: int) -> None:
-    """Loads the file that the artifact is to be compared with, and runs it once."""
+def prepare_baseline(module: str, path: Path, threads: int) -> None:
+    """Loads the file that the artifact is compared with, and runs it once."""
     _LOADED[1:] = [_open(module, path, threads)]
 
 
 def once() -> tuple[float, ...]:
-    """Seconds of one inference of the artifact, and of the file beside it where there is one.
+    """Seconds of one inference of the artifact, and of the baseline if one is loaded.
 
-    By the child's own clock: the pipe to the parent is not in it. The two take turns in being first.
+    Measured by the clock of this process, so the pipe to the parent is not included. The two files alternate
+    in which of them runs first.
     """
     _ROUNDS[0] += 1
     order = list(enumerate(_LOADED))[:: 1 if _ROUNDS[0] % 2 else -1]
-    taken = {place: _seconds(runner) for place, runner in order}
-    return tuple(taken[place] for place in range(len(_LOADED)))
+    elapsed = {index: _seconds(runner) for index, runner in order}
+    return tuple(elapsed[index] for index in range(len(_LOADED)))
 
 
 def _open(module: str, path: Path, threads: int) -> Runner:

@@ -1,4 +1,4 @@
-"""The child's side of the full-size measurement."""
+"""The parts of the full-size measurement of ChunkySeal that run in a child process."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from modelparity.benchmarks import child
-from modelparity.converters.engine.tasks import Feeds
+from modelparity.fixtures.arrays import Feeds
 from modelparity.fixtures.specs import ModelSpec
 
 
 def write_checkpoint(spec: ModelSpec, target: Path) -> None:
-    """The goldens' weights among as much again three times over, as training leaves a detector.
+    """Writes a training checkpoint with the goldens' weights, four times the size of the detector's own.
 
-    {"model": {"detector.…", "embedder.…"}, "optimizer": two moments a weight}.
+    Its content is {"model": {"detector.…", "embedder.…"}, "optimizer": two moments per weight}.
     """
     import torch
 
@@ -32,5 +32,5 @@ def write_checkpoint(spec: ModelSpec, target: Path) -> None:
 
 
 def preds(feed: Feeds) -> np.ndarray[Any, Any]:
-    """The prepared artifact's `preds` for another feed, [1, 1 + bits]."""
+    """The `preds` of the prepared artifact for a feed, [1, 1 + bits]."""
     return child._LOADED[0].run(feed)["preds"]

@@ -1,9 +1,11 @@
-"""`python -m modelparity.benchmarks.chunkyseal_full [--checkpoint PATH]`: what ChunkySeal costs at its full size.
+"""Measures what ChunkySeal costs at full size.
 
-Converts 773.7 M parameters from a checkpoint file through the project's own code, runs fp32 and
-int8 in turns, and writes `reports/chunkyseal-full.md` beside the figures that a published guide
-gives. Without a checkpoint, one with the goldens' weights is extracted from a training's, written first.
-Takes about 13 GB of memory and 25 GB of disk; a store of its own, so that everything is made and timed.
+    python -m modelparity.benchmarks.chunkyseal_full [--checkpoint PATH]
+
+Converts 773.7 M parameters from a checkpoint with the project's own code, runs fp32 and int8 alternately, and
+writes `reports/measurements/chunkyseal-full.md`, beside the numbers of a published guide. Without a
+checkpoint it writes a training checkpoint with the goldens' weights and extracts the detector from that.
+Takes about 13 GB of memory and 25 GB of disk. Uses a store of its own, so that every step is run and timed.
 """
 
 from __future__ import annotations
@@ -26,25 +28,27 @@ from modelparity.converters.engine.store import Store
 from modelparity.converters.engine.workbench import ModelUnderTest, Workbench
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, Worker, Workers
 from modelparity.fixtures.inputs.evaluation_sets import evaluation_set
-from modelparity.fixtures.specs import MODELS, ModelSpec
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.whole_files import replaced
 from modelparity.modelfiles.description import Artifact
 
 CELLS = (("tflite", "fp32"), ("tflite", "int8_dynamic"), ("onnx", "fp32"), ("onnx", "int8_dynamic"))
 IMAGES = 3
 ROUNDS = 3
-SIGMAS = 4  # a bit whose margin is beyond this many times the rms error must not flip
+SIGMAS = 4  # a bit must not flip if its margin is more than this many times the rms error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m modelparity.benchmarks.chunkyseal_full")
-    parser.add_argument("--checkpoint", type=Path, help="the detector's weights; without, the goldens'")
-    parser.add_argument("--folder", type=Path, help="for the files made on the way")
-    parser.add_argument("--output", type=Path, default=Path("reports/chunkyseal-full.md"))
-    given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="chunkyseal-", dir=given.folder) as scratch:
-        measured = measure(Path(scratch), given.checkpoint)
+    parser.add_argument("--checkpoint", type=Path, help="the detector's weights; the goldens' if not given")
+    parser.add_argument("--folder", type=Path, help="for temporary files")
+    parser.add_argument("--output", type=Path, default=Path("reports/measurements/chunkyseal-full.md"))
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="chunkyseal-", dir=options.folder) as scratch:
+        measured = measure(Path(scratch), options.checkpoint)
     text = markdown(measured)
-    given.output.write_text(text, encoding="utf-8")
+    options.output.write_text(text, encoding="utf-8")
     print(text)
 
 
@@ -59,13 +63,14 @@ def measure(scratch: Path, checkpoint: Path | None) -> Measured:
         subject = ModelUnderTest.of(spec, checkpoint)
         converted: dict[tuple[str, str], Artifact] = {}
         for format, quantization in CELLS:
-            _said(f"{format} {quantization}")
+            _progress(f"{format} {quantization}")
             start = time.monotonic()
             artifact, meta = bench.artifact(subject, format, quantization)
             converted[format, quantization] = artifact
-            conversions.append(_conversion(format, quantization, artifact, meta, time.monotonic() - start))
+            elapsed = time.monotonic() - start
+            conversions.append(_conversion(f"{format} {quantization}", meta, artifact=artifact, wall=elapsed))
         exported = bench.exported(subject)
-        conversions.insert(-len(CELLS), _conversion("torch.export", "", None, exported.meta, None))
+        conversions.insert(-len(CELLS), _conversion("torch.export", exported.meta, artifact=None, wall=None))
         feeds = [{"image": sample.image[None]} for sample in evaluation_set(spec, 256, IMAGES)]
         latencies = [_compared(bench, format, converted, feeds) for format in ("tflite", "onnx")]
         size = checkpoint.stat().st_size
@@ -75,61 +80,59 @@ def measure(scratch: Path, checkpoint: Path | None) -> Measured:
 
 
 def _extracted(workers: Workers, spec: ModelSpec, training: Path, target: Path) -> Conversion:
-    """The detector out of a training's checkpoint, which is written first and removed."""
-    _said("writing a training's checkpoint")
+    """Extracts the detector from a training checkpoint, which is written first and removed afterwards."""
+    _progress("writing a training checkpoint")
     child = workers["torch"]
     child.call(
         "modelparity.benchmarks.chunkyseal_child:write_checkpoint", spec, training, timeout=CONVERT_TIMEOUT_S
     )
     child.close()
     size = training.stat().st_size
-    _said(f"extract from {size / 1e9:.1f} GB")
+    _progress(f"extract from {size / 1e9:.1f} GB")
     start = time.monotonic()
     read = child.call(
         "modelparity.converters.pretrained.extract:read_part", training, spec, timeout=CONVERT_TIMEOUT_S
     )
-    partial = target.with_suffix(".partial")
-    written = child.call(
-        "modelparity.converters.pretrained.extract:write_part",
-        training,
-        spec,
-        target,
-        partial,
-        timeout=CONVERT_TIMEOUT_S,
-    )
+    with replaced(target) as (partial,):
+        written = child.call(
+            "modelparity.converters.pretrained.extract:write_part",
+            training,
+            spec,
+            target,
+            partial,
+            timeout=CONVERT_TIMEOUT_S,
+        )
     wall = time.monotonic() - start
     child.close()
     training.unlink()
     return Conversion(
-        f"extract, from {size / 1e9:.1f} GB",
-        wall,
-        read.seconds + written.seconds,
-        read.cpu_seconds + written.cpu_seconds,
-        max(read.peak_bytes, written.peak_bytes),
-        written.value,
-        os.getloadavg()[0],
+        name=f"extract, from {size / 1e9:.1f} GB",
+        wall_s=wall,
+        s=read.seconds + written.seconds,
+        cpu_s=read.cpu_seconds + written.cpu_seconds,
+        peak_bytes=max(read.peak_bytes, written.peak_bytes),
+        bytes=target.stat().st_size,
+        load=os.getloadavg()[0],
     )
 
 
-def _conversion(
-    format: str, quantization: str, artifact: Artifact | None, meta: Any, wall: float | None
-) -> Conversion:
+def _conversion(name: str, meta: Any, *, artifact: Artifact | None, wall: float | None) -> Conversion:
     return Conversion(
-        f"{format} {quantization}".strip(),
-        wall,
-        meta["convert_s"],
-        meta["convert_cpu_s"],
-        meta["convert_peak_bytes"],
-        artifact.bytes if artifact else None,
-        os.getloadavg()[0],
+        name=name,
+        wall_s=wall,
+        s=meta["convert_s"],
+        cpu_s=meta["convert_cpu_s"],
+        peak_bytes=meta["convert_peak_bytes"],
+        bytes=artifact.bytes if artifact else None,
+        load=os.getloadavg()[0],
     )
 
 
 def _compared(
     bench: Workbench, format: str, converted: dict[tuple[str, str], Artifact], feeds: list[dict[str, Any]]
 ) -> Latency:
-    """fp32 and int8 of one format: run in turns, so that the machine's moods meet both."""
-    _said(f"{format}: latency")
+    """fp32 and int8 of one format, run alternately so that other load on the machine affects both."""
+    _progress(f"{format}: latency")
     module = bench.converters[format].module
     opened = {}
     try:
@@ -171,28 +174,28 @@ def _compared(
     margin = np.abs(outputs["fp32"][:, 1:])
     flipped = (outputs["fp32"][:, 1:] > 0) != (outputs["int8_dynamic"][:, 1:] > 0)
     return Latency(
-        format,
-        min(times["fp32"]),
-        min(times["int8_dynamic"]),
-        float(np.median(np.array(times["int8_dynamic"]) / np.array(times["fp32"]))),
-        peaks["fp32"],
-        peaks["int8_dynamic"],
-        rms,
-        float(outputs["fp32"].std()),
-        int(margin.size),
-        int(flipped.sum()),
-        int((flipped & (margin > SIGMAS * rms)).sum()),
+        format=format,
+        fp32_s=min(times["fp32"]),
+        int8_s=min(times["int8_dynamic"]),
+        ratio=float(np.median(np.array(times["int8_dynamic"]) / np.array(times["fp32"]))),
+        fp32_peak=peaks["fp32"],
+        int8_peak=peaks["int8_dynamic"],
+        rms_error=rms,
+        spread=float(outputs["fp32"].std()),
+        bits=int(margin.size),
+        flipped=int(flipped.sum()),
+        flipped_beyond=int((flipped & (margin > SIGMAS * rms)).sum()),
     )
 
 
-def _said(words: str) -> None:
+def _progress(words: str) -> None:
     print(f"{words} ({time.strftime('%H:%M:%S')})", file=sys.stderr, flush=True)
 
 
 def _processor() -> str:
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    kinds = [kind for kind in ("avx512_vnni", "avx_vnni", "avx512f", "avx2") if f" {kind} " in flags]
-    return f"{platform.machine()} with {kinds[0] if kinds else 'no vector extension known here'}"
+    present = [name for name in ("avx512_vnni", "avx_vnni", "avx512f", "avx2") if f" {name} " in flags]
+    return f"{platform.machine()} with {present[0] if present else 'no known vector extension'}"
 
 
 def _memory_gib() -> float:

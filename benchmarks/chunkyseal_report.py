@@ -1,13 +1,13 @@
-"""The full-size measurement as a document."""
+"""Writes the full-size measurement of ChunkySeal as a Markdown document."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """`wall_s` is the whole step with storing and hashing, `s` and `cpu_s` the child's; memory in bytes."""
+    """One step: `wall_s` includes storing and hashing, `s` and `cpu_s` are the child's; memory in bytes."""
 
     name: str
     wall_s: float | None
@@ -15,12 +15,12 @@ class Conversion:
     cpu_s: float
     peak_bytes: int
     bytes: int | None
-    load: float  # the machine's, behind the step
+    load: float  # load average of the machine after the step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Latency:
-    """One image in seconds; `ratio` is the median of int8 to fp32 of the same turn."""
+    """Seconds per image; `ratio` is the median of int8 / fp32 over the rounds."""
 
     format: str
     fp32_s: float
@@ -46,33 +46,33 @@ class Measured:
 
 _HEAD = """# ChunkySeal at full size
 
-The detector for 1024 bits: 773,715,209 parameters, 1,229 GFLOP an image. Converted from {source}
-({gb:.2f} GB) by the project's own code, one process a toolchain.
+The detector for 1024 bits: 773,715,209 parameters, 1,229 GFLOP per image. Converted from {source}
+({gb:.2f} GB) by the project's own code, one process per toolchain.
 
-Machine: {machine}. Repeat it with
+Machine: {machine}. To repeat it:
 
     python -m modelparity.benchmarks.chunkyseal_full [--checkpoint chunkyseal_detector_only.pth]
 
 ## Conversion
 
-A published guide to the same conversion (TFLite, litert-torch's predecessor) gives 5 to 10 minutes and
-15 to 20 GB of memory for either precision, and 2,951.70 and 960.00 MB of file.
+A published guide to the same conversion (to TFLite, by the predecessor of litert-torch) gives 5 to 10 minutes
+and 15 to 20 GB of memory for either precision, and file sizes of 2,951.70 MB (fp32) and 960.00 MB (int8).
 
 | step | whole step | in the child | CPU time | peak memory | file | load average |
 | --- | --- | --- | --- | --- | --- | --- |
 """
 
 _NOTES = """
-*In the child* is the conversion proper, imports included; *the whole step* adds the export where it is the
-first to need it, hashing, and forcing files to the disk. *Peak memory* is the child's greatest resident set
-(VmHWM): it counts pages of the checkpoint and of the float file that are mapped, up to 3.1 GB that the
-system can take back at any time. On a machine that others use too, the CPU time is the steadier figure;
-the load average says how many processes wanted a core.
+*In the child* is the conversion itself, including imports; *whole step* also has hashing, syncing files to
+the disk and, in the first step that needs it, the export. *Peak memory* is the largest resident set of the
+child (VmHWM). It includes mapped pages of the checkpoint and of the float file, up to 3.1 GB, which the
+system can reclaim at any time. On a shared machine, CPU time varies less than wall time; the load average
+says how many processes were running.
 
 ## One image
 
-Threads: 2. fp32 and int8 (int8_dynamic) in turns, each in a process of its own; times are the least of
-the turns, the ratio is the median of theirs.
+2 threads. fp32 and int8 (int8_dynamic) run alternately, each in a process of its own. Times are the minimum
+of the rounds; the ratio is the median over the rounds.
 
 | format | fp32 | int8 | ratio | memory fp32 | memory int8 |
 | --- | --- | --- | --- | --- | --- |
@@ -81,8 +81,8 @@ the turns, the ratio is the median of theirs.
 _BITS = """
 ## The message
 
-int8 against fp32 over three photographs. A bit is at stake where its logit is within 4 times the rms error
-of int8; beyond that it must not flip.
+int8 compared with fp32 on three photographs. A bit may flip if its logit is within 4 times the rms error of
+int8; beyond that bound it must not.
 
 | format | rms error | spread of the outputs | SQNR | bits that differ | beyond the error bound |
 | --- | --- | --- | --- | --- | --- |

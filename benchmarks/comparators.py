@@ -1,11 +1,11 @@
-"""Throughput of `modelparity.parity.metrics.errors.compare` beside other comparators, on the same arrays in one run.
+"""Measures the throughput of `modelparity.parity.metrics.errors.compare` beside other comparators.
 
     python -m modelparity.benchmarks.comparators [--rounds 7] [--markdown]
 
-Each comparator is handed the same two arrays, finds them close (tolerances are loose enough for all
-to pass, which spares the others their messages), and what it returns is thrown away. They take turns, so that
-whatever else the machine does falls on all alike; a figure is the median of the rounds. Polygraphy is
-in the dependency group `benchmarks`; without it its column is left out.
+Each comparator gets the same two arrays and finds them close (the tolerances are loose enough for all to
+pass, so that none formats an error message); its result is discarded. They run alternately, so that other
+load on the machine affects all of them; a number is the median of the rounds. Polygraphy is in the dependency
+group `benchmarks`; if it is not installed, its column is left out.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from tabulate import tabulate
 from modelparity.parity.metrics.errors import compare
 
 SIZES = (10_000, 1_000_000, 30_000_000)
-CLOSE = 1e-5  # relative and absolute; float32 rounding of the arrays below is 100 times less
+CLOSE = 1e-5  # relative and absolute; float32 rounding of the arrays below is 100 times smaller
 OURS = "modelparity"
-_SECONDS = 0.05  # a round lasts so long at least, or the clock and the interpreter are what is timed
+_SECONDS = 0.05  # a round lasts at least this long; else the clock and the interpreter dominate
 
 Array = np.ndarray[Any, Any]
 Comparator = Callable[[Array, Array], object]
 
 
 def comparators() -> dict[str, Comparator]:
-    """By name; each raises or returns false where two arrays differ."""
+    """The comparators by name; each raises or returns False if two arrays differ."""
     import torch
 
     def with_torch(observed: Array, reference: Array) -> None:
@@ -40,7 +40,7 @@ def comparators() -> dict[str, Comparator]:
             torch.from_numpy(observed), torch.from_numpy(reference), rtol=CLOSE, atol=CLOSE, check_dtype=False
         )
 
-    found: dict[str, Comparator] = {
+    by_name: dict[str, Comparator] = {
         OURS: lambda observed, reference: compare("output", [observed], [reference]),
         "numpy assert_allclose": lambda observed, reference: np.testing.assert_allclose(
             observed, reference, rtol=CLOSE, atol=CLOSE
@@ -48,10 +48,10 @@ def comparators() -> dict[str, Comparator]:
         "torch assert_close": with_torch,
     }
     try:
-        found["Polygraphy simple"] = _polygraphy()
+        by_name["Polygraphy simple"] = _polygraphy()
     except ImportError:
         print("Polygraphy is not installed: pip install --group benchmarks", file=sys.stderr)
-    return found
+    return by_name
 
 
 def _polygraphy() -> Comparator:
@@ -59,7 +59,7 @@ def _polygraphy() -> Comparator:
     from polygraphy.comparator.struct import IterationResult
     from polygraphy.logger import G_LOGGER
 
-    G_LOGGER.module_severity = G_LOGGER.CRITICAL  # statistics for the log are only computed to be logged
+    G_LOGGER.module_severity = G_LOGGER.CRITICAL  # or it computes statistics only to log them
     simple = SimpleCompareFunc(rtol=CLOSE, atol=CLOSE)
 
     def run(observed: Array, reference: Array) -> None:
@@ -71,7 +71,7 @@ def _polygraphy() -> Comparator:
 
 
 def arrays(size: int, reference: str) -> tuple[Array, Array]:
-    """What a float32 file returned, and the reference of `reference` precision; [size] each."""
+    """Simulated outputs of a float32 file, and a reference in the precision `reference`; [size] each."""
     random = np.random.default_rng(0)
     truth = random.standard_normal(size)
     observed = (truth + 1e-7 * random.standard_normal(size)).astype(np.float32)
@@ -79,16 +79,16 @@ def arrays(size: int, reference: str) -> tuple[Array, Array]:
 
 
 def seconds(run: dict[str, Comparator], observed: Array, reference: Array, rounds: int) -> dict[str, float]:
-    """The median time of one comparison, by comparator."""
+    """The median seconds of one comparison, by comparator."""
     times: dict[str, list[float]] = {name: [] for name in run}
     repeats = {}
-    for name, comparator in run.items():  # warm, and how often a round must repeat it
+    for name, comparator in run.items():  # warms up, and finds how often a round must repeat it
         comparator(observed, reference)
         repeats[name] = max(1, int(_SECONDS / _timed(comparator, observed, reference, 1)))
     for _ in range(rounds):
         for name, comparator in run.items():
             times[name].append(_timed(comparator, observed, reference, repeats[name]))
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(rounds_s) for name, rounds_s in times.items()}
 
 
 def _timed(comparator: Comparator, observed: Array, reference: Array, repeats: int) -> float:
@@ -102,14 +102,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Throughput of comparators on the same arrays.")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     run = comparators()
     rows = []
     for size in SIZES:
         for precision in ("float64", "float32"):
             print(f"{size:,} values against {precision}", file=sys.stderr)
             observed, reference = arrays(size, precision)
-            took = seconds(run, observed, reference, asked.rounds)
+            took = seconds(run, observed, reference, options.rounds)
             moved = observed.nbytes + reference.nbytes
             row = [f"{size:,}".replace(",", " "), precision]
             for name, time_s in took.items():
@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
                 row.append(f"{moved / time_s / 1e9:.2f}{slower}")
             rows.append(row)
     header = ["float32 values", "against", *(f"{name}, GB/s" for name in run)]
-    print(tabulate(rows, header, "pipe" if asked.markdown else "simple", disable_numparse=True))
+    print(tabulate(rows, header, "pipe" if options.markdown else "simple", disable_numparse=True))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Costs of the cells of one model and format, timed together so that their ratios mean something."""
+"""Keeps the costs of the cells of one model and format, which are timed together so that ratios are fair."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from scipy.stats import binom
 from modelparity.converters.engine.source_digest import source_digest
 from modelparity.converters.engine.store import Key
 from modelparity.converters.engine.workbench import Workbench
-from modelparity.parity.results import CellRecord, Cost, cost_from_json
+from modelparity.converters.recipes import FLOAT, QUANTIZATIONS
+from modelparity.parity.results import CellRecord, Cost
+from modelparity.parity.results_json import cost_from_json
 
 THREADS = 2
 _FILE = "costs.json"
-BASE = "fp32"
-# What opens a session and names its cells decides no timing; files are named by their sha256.
+BASE = FLOAT
+# What opens a session and names its cells changes no timing; the files are in the key by their sha256.
 _APART = ("modelparity.parity", "modelparity.fixtures", "modelparity.converters", "modelparity.modelfiles")
 
 
 def groups(records: Iterable[CellRecord]) -> list[list[CellRecord]]:
-    """Cells with an artifact, by model and format."""
-    found: dict[tuple[str, str], list[CellRecord]] = {}
+    """The cells that have an artifact, grouped by model and format."""
+    by_format: dict[tuple[str, str], list[CellRecord]] = {}
     for record in records:
         if record.artifact is not None:
-            found.setdefault((record.model, record.format), []).append(record)
-    return list(found.values())
+            by_format.setdefault((record.model, record.format), []).append(record)
+    return list(by_format.values())
 
 
 def key_of(group: Sequence[CellRecord]) -> Key:
-    """What timings depend on: the files, this room's sources and the machine."""
+    """The store key of timings: they depend on the files, the code that measures, and the machine."""
     first = group[0]
     parts = {
         "artifacts": json.dumps(sorted((cell.id, cell.artifact.sha256) for cell in group if cell.artifact)),
@@ -47,6 +49,7 @@ def key_of(group: Sequence[CellRecord]) -> Key:
 
 
 def stored(bench: Workbench, group: Sequence[CellRecord]) -> dict[str, Cost] | None:
+    """The costs of a group by cell id, if the store has them."""
     entry = bench.store.find(key_of(group))
     if entry is None:
         return None
@@ -55,6 +58,8 @@ def stored(bench: Workbench, group: Sequence[CellRecord]) -> dict[str, Cost] | N
 
 
 def store(bench: Workbench, group: Sequence[CellRecord], costs: Mapping[str, Cost]) -> None:
+    """Writes the costs of a group into the store."""
+
     def make(folder: Path) -> dict[str, Any]:
         text = json.dumps({name: asdict(cost) for name, cost in costs.items()}, sort_keys=True)
         (folder / _FILE).write_text(text, encoding="utf-8")
@@ -64,7 +69,7 @@ def store(bench: Workbench, group: Sequence[CellRecord], costs: Mapping[str, Cos
 
 
 def read_benchmark(path: Path) -> dict[str, Cost]:
-    """pytest-benchmark's JSON to a cost a cell id."""
+    """Reads the JSON of pytest-benchmark; returns costs by cell id."""
     data = json.loads(path.read_text(encoding="utf-8"))
     costs = {}
     for entry in data["benchmarks"]:
@@ -81,7 +86,7 @@ def read_benchmark(path: Path) -> dict[str, Cost]:
 
 
 def _ratio(ratios: Sequence[float]) -> dict[str, Any]:
-    """The median of paired ratios and its interval; nothing for the float file itself."""
+    """The median of paired ratios and its interval; 1 for the float file itself."""
     if not ratios:
         return {"latency_ratio": 1.0}
     return {
@@ -91,18 +96,18 @@ def _ratio(ratios: Sequence[float]) -> dict[str, Any]:
 
 
 def interval_of_median(values: Sequence[float]) -> tuple[float, float] | None:
-    """Two of the values between which the median lies with at least 95 %, whatever the distribution.
+    """A 95 % confidence interval of the median, for any distribution; None for fewer than 6 values.
 
-    Order statistics j and n+1-j, for a value lies below the median with one half (Conover, Practical
-    Nonparametric Statistics, 3.2). Fewer than 6 values have no such pair.
+    Its ends are the order statistics j and n+1-j, since a value is below the median with probability one half
+    (Conover, Practical Nonparametric Statistics, 3.2).
     """
     ordered = sorted(values)
-    place = int(binom.ppf(0.025, len(ordered), 0.5))
-    return (ordered[place - 1], ordered[-place]) if place else None
+    j = int(binom.ppf(0.025, len(ordered), 0.5))
+    return (ordered[j - 1], ordered[-j]) if j else None
 
 
 def with_ratios(group: Sequence[CellRecord], measured: Mapping[str, Cost]) -> list[CellRecord]:
-    """The records with their costs; size as a ratio to the float cell of the group."""
+    """The records with their costs; sizes are relative to the float cell of the group."""
     base = next((cell for cell in group if cell.quantization == BASE), None)
     merged = []
     for cell in group:
@@ -119,7 +124,7 @@ def with_ratios(group: Sequence[CellRecord], measured: Mapping[str, Cost]) -> li
                     convert_s=cell.cost.convert_s,
                     convert_peak_bytes=cell.cost.convert_peak_bytes,
                     size_ratio=size,
-                    slower_than_float=cell.quantization.startswith("int8") and low > 1,
+                    slower_than_float=QUANTIZATIONS[cell.quantization].rounds_activations and low > 1,
                 ),
             )
         )
@@ -127,5 +132,5 @@ def with_ratios(group: Sequence[CellRecord], measured: Mapping[str, Cost]) -> li
 
 
 def rounds_for(seconds: float) -> int:
-    """About 0.6 seconds of inference, at least 7 rounds and at most 200."""
+    """The number of rounds for about 0.6 seconds of inference, from 7 to 200."""
     return int(min(200, max(7, 0.6 / max(seconds, 1e-6))))

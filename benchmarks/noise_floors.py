@@ -1,10 +1,11 @@
-"""Which float32 variants of a network, and which ways to run its ONNX file, move the error against float64.
+"""Measures how the float32 error of a network depends on threads, kernels, memory layout and batch.
 
     python -m modelparity.benchmarks.noise_floors [MODEL...]
 
-The floor that cells are judged by (`modelparity.parity.reference`) is made of the first two lines of a model's table; the
-others are why it is made of no more. Errors are the root mean square of the worst image of the evaluation
-stream, by output.
+The noise floor that cells are judged by (`modelparity.parity.reference`) is the larger error of the first two
+lines of a model's table; the other lines show why these two are enough. Errors are the root mean square
+against float64 of the worst image of the evaluation set, by output. The ways to run the ONNX file are shown
+beside them.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ import numpy as np
 from tabulate import tabulate
 
 from modelparity.converters.engine.store import Store
-from modelparity.converters.engine.workbench import ModelUnderTest, Outputs, Workbench
+from modelparity.converters.engine.workbench import ModelUnderTest, Workbench
 from modelparity.converters.engine.workers import Workers
+from modelparity.converters.recipes import FLOAT
+from modelparity.fixtures.arrays import Outputs
 from modelparity.fixtures.inputs.evaluation_sets import evaluation_set
-from modelparity.fixtures.specs import MODELS
-from modelparity.parity.metrics.detection_matching import COMPARED, paired
+from modelparity.fixtures.models import MODELS
 from modelparity.parity.metrics.errors import difference
+from modelparity.parity.output_kinds import OUTPUT_KINDS
 from modelparity.parity.reference import feeds_of
 
 IMAGES = 12
 DEFAULT = ("tiny_ladeda", "objectformer", "fasterrcnn")
-# Threads, fused kernels, channels last, images a batch.
+# Threads, fused kernels, channels last, images per batch.
 NETWORK: dict[str, tuple[int, bool, bool, int]] = {
     "1 thread, fused": (1, True, False, 1),
     "1 thread, not fused": (1, False, False, 1),
@@ -47,7 +50,7 @@ Array = np.ndarray[Any, Any]
 
 
 def network_runs(subject: ModelUnderTest, images: Sequence[Array]) -> Iterator[tuple[str, list[Outputs]]]:
-    """Float64 first, then each variant."""
+    """The outputs in float64, then those of each variant, with its name."""
     import torch
 
     from modelparity.fixtures.checkpoints.load import weighted
@@ -80,7 +83,7 @@ def network_runs(subject: ModelUnderTest, images: Sequence[Array]) -> Iterator[t
 
 
 def file_runs(path: Path, images: Sequence[Array]) -> Iterator[tuple[str, list[Outputs]]]:
-    """The ONNX file at each level of graph optimisation, on one and two threads."""
+    """The outputs of the ONNX file at each level of graph optimisation, on one and two threads."""
     import onnxruntime
 
     for level in LEVELS:
@@ -97,27 +100,28 @@ def file_runs(path: Path, images: Sequence[Array]) -> Iterator[tuple[str, list[O
 
 
 def rows_of(bench: Workbench, model: str) -> list[list[str]]:
-    """A model's table: a line a variant, the outputs' errors, and each in floors."""
+    """The table of a model: one line per variant, with the errors of the outputs, also in floors."""
     subject = ModelUnderTest.of(MODELS[model])
     images = [feed["image"] for feed in feeds_of(evaluation_set(subject.spec, subject.input_size, IMAGES))]
-    path = bench.artifact(subject, "onnx", "fp32")[0].path
-    names = COMPARED if subject.spec.task == "detection" else subject.signature.output_names
+    path = bench.artifact(subject, "onnx", FLOAT)[0].path
+    kind = OUTPUT_KINDS[subject.spec.task]
+    names = kind.compared(subject.signature.output_names)
     runs = network_runs(subject, images)
     _, truth = next(runs)
 
     def errors(outputs: list[Outputs]) -> dict[str, float]:
-        pairs = [paired(subject.spec.task, got, want) for got, want in zip(outputs, truth, strict=True)]
+        pairs = [kind.paired(got, want) for got, want in zip(outputs, truth, strict=True)]
         return {n: max(difference(p.observed[n], p.expected[n]).rms for p in pairs) for n in names}
 
-    found: dict[str, dict[str, float]] = {}
+    by_variant: dict[str, dict[str, float]] = {}
     for label, outputs in chain(runs, file_runs(path, images)):
         print(f"{model}: {label}", file=sys.stderr)
-        found[label] = errors(outputs)
-    first = list(found.values())[:2]
-    floors = {name: max(found[name] for found in first) for name in names}
+        by_variant[label] = errors(outputs)
+    first_two = list(by_variant.values())[:2]
+    floors = {name: max(error[name] for error in first_two) for name in names}
     return [
         [model, label, *(f"{name} {error[name]:.3g} ({error[name] / floors[name]:.2f})" for name in names)]
-        for label, error in found.items()
+        for label, error in by_variant.items()
     ]
 
 

@@ -1,7 +1,9 @@
-"""`python -m modelparity.benchmarks.peak COMMAND...`: how long a command takes and its peak memory, children included.
+"""Measures the time and peak memory of a command, including its child processes.
 
-Memory is the proportional set size (pages shared between processes count once), summed over the
-process tree every 0.3 s; resident set size where the system does not tell.
+    python -m modelparity.benchmarks.peak COMMAND...
+
+Memory is the proportional set size (pages that processes share count once), summed over the process tree
+every 0.3 s; the resident set size if the system does not report it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ INTERVAL_S = 0.3
 
 
 def tree_bytes(root: psutil.Process) -> int:
-    """Memory of a process and all its descendants now."""
+    """The memory of a process and all its descendants now, in bytes."""
     total = 0
     with contextlib.suppress(psutil.Error):
         for process in [root, *root.children(recursive=True)]:

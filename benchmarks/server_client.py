@@ -1,6 +1,7 @@
-"""The clients of the server's benchmark, in a process of their own: a plan on stdin, what was seen on stdout.
+"""Runs the clients of the server benchmark: reads a plan on stdin, writes what they measured to stdout.
 
-Only the loopback is ever asked, over HTTP/1.1 by hand: a client library costs as much as the server.
+Connects to the loopback interface only. It speaks HTTP/1.1 without a library, because client libraries cost
+as much time as the server.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ TIMEOUT_S = 30.0
 
 @dataclass
 class Seen:
-    """`seconds` are those of answers with 200, `other_seconds` of the rest; 0 is a connection that broke."""
+    """What clients measured; `seconds` are for answers with 200, code 0 stands for a broken connection."""
 
     codes: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
@@ -47,7 +48,7 @@ class Client:
     async def ask(
         self, method: str, path: str, body: bytes = b"", **headers: str
     ) -> tuple[int, bytes, float]:
-        """Status (0 if the connection broke), body and seconds."""
+        """Sends a request; returns the status (0 if the connection broke), the body and the seconds."""
         start = time.perf_counter()
         try:
             status, answer = await asyncio.wait_for(self._ask(method, path, body, headers), TIMEOUT_S)
@@ -76,8 +77,8 @@ class Client:
             self._streams = None
 
 
-async def closed(seen: Seen, port: int, body: bytes, clients: int, count: int, seconds: float) -> None:
-    """Each client sends its next request when the last is answered; `count` in all, or for `seconds`."""
+async def closed(seen: Seen, port: int, *, body: bytes, clients: int, count: int, seconds: float) -> None:
+    """Each client sends a request when the last one was answered; `count` in all, or for `seconds`."""
     left = iter(range(count)) if count else iter(int, 1)
     end = time.perf_counter() + (seconds or 3600)
 
@@ -95,8 +96,8 @@ async def closed(seen: Seen, port: int, body: bytes, clients: int, count: int, s
     await asyncio.gather(*(one() for _ in range(clients)))
 
 
-async def open_loop(seen: Seen, port: int, body: bytes, rate: float, seconds: float) -> None:
-    """A request every 1/rate seconds, answered or not, and ten liveness probes a second beside them."""
+async def open_loop(seen: Seen, port: int, *, body: bytes, rate: float, seconds: float) -> None:
+    """Sends a request every 1/rate seconds, answered or not, and ten liveness probes per second."""
     end = time.perf_counter() + seconds
     idle: list[Client] = []
     running: set[asyncio.Task[None]] = set()
@@ -131,7 +132,7 @@ async def open_loop(seen: Seen, port: int, body: bytes, rate: float, seconds: fl
 
 
 async def hostile(seen: Seen, port: int, seed: int, count: int) -> None:
-    """One hostile upload after another, each on a connection of its own."""
+    """Sends hostile uploads one after another, each on a new connection."""
     from modelparity.fixtures.hostile_uploads import hostile_uploads
 
     for number, upload in enumerate(hostile_uploads(seed, count)):
@@ -140,7 +141,7 @@ async def hostile(seen: Seen, port: int, seed: int, count: int) -> None:
         status, _, spent = await client.ask("POST", "/v1/detect", upload.data, **headers)
         client.close()
         seen.saw(status, spent)
-        if not (400 <= status < 500 or (status == 200 and not upload.refused)):
+        if not (400 <= status < 500 or (status == 200 and not upload.rejected)):
             seen.wrong.append(f"upload {number} of seed {seed}, {upload.name}: {status}")
 
 

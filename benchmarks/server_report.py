@@ -1,4 +1,4 @@
-"""The server's measurements as a table."""
+"""Writes the measurements of the server as a table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from modelparity.modelfiles.model_card import card_of
 
 @dataclass(frozen=True)
 class Row:
-    """`holds` is None for what has no bound."""
+    """One measured number; `holds` is None if it has no bound."""
 
     what: str
     measured: str
@@ -32,12 +32,12 @@ def table(rows: Sequence[Row]) -> str:
     return str(tabulate(cells, headers=("", "measured", "bound", "holds"), tablefmt="github"))
 
 
-def markdown(artifact: Path, check_budget: str, rows: Sequence[Row], load: float) -> str:
-    """A section of a report: the file, the machine, the command and the table."""
+def markdown(artifact: Path, effort: str, rows: Sequence[Row], load: float) -> str:
+    """A section of a document: the file, the machine, the command and the table."""
     card = card_of(artifact)
     name = f"{card.title}, {card.format} {card.quantization}" if card else artifact.name
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     return (
         f"## {name}\n\nsha256 {sha256_of(artifact)}. Machine: {machine}, load average {load:.1f} before.\n\n"
-        f"    python -m modelparity.benchmarks.server {artifact.name} --check_budget {check_budget}\n\n{table(rows)}\n"
+        f"    python -m modelparity.benchmarks.server {artifact.name} --effort {effort}\n\n{table(rows)}\n"
     )

@@ -1,9 +1,8 @@
-"""Latency of every cell, in a process of its own, by pytest-benchmark.
+"""Measures the latency of every cell with pytest-benchmark, each in a process of its own.
 
-Times are read by the child's clock around the inference alone, so the pipe to the child is not
-in them. The float file of the same model and format runs in turn with a quantized one, in the same
-process: what else the machine does then slows both, and their ratio stands. Nothing is asserted
-about times: machines are noisy.
+The child's clock times the inference alone, so the pipe to the child is not included. A quantized file and
+the float file of the same model and format run alternately in one process: other load on the machine slows
+both, and their ratio stays the same. No time is asserted, because machines are noisy.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _elapsed = 0.0
 
 
 def child_clock() -> float:
-    """Seconds of inference so far, as the children counted them."""
+    """Seconds of inference so far, as measured by the child processes."""
     return _elapsed
 
 
@@ -50,13 +49,12 @@ def test_latency(cell: Cell, session: Session, benchmark: BenchmarkFixture) -> N
     try:
         module = session.bench.converters[cell.format].module
         worker.call("modelparity.benchmarks.child:prepare", module, artifact.path, feed, THREADS)
-        alone = worker.call(
-            "modelparity.benchmarks.child:once"
-        )  # memory is read before another file is loaded
+        # Its memory is read before another file is loaded.
+        alone = worker.call("modelparity.benchmarks.child:once")
         if cell.quantization != BASE:
             float_file, _ = session.bench.artifact(subject, cell.format, BASE)
-            worker.call("modelparity.benchmarks.child:beside", module, float_file.path, THREADS)
-        # Both are warm: each ran as it was loaded.
+            worker.call("modelparity.benchmarks.child:prepare_baseline", module, float_file.path, THREADS)
+        # Both are warm: each ran once when it was loaded.
         benchmark.pedantic(once, rounds=rounds_for(alone.value[0]))  # type: ignore[no-untyped-call]
     finally:
         worker.close()

@@ -1,9 +1,9 @@
-"""How a network is carried: one module a format, and the recipes, the store and the processes they share.
+"""Converts networks: one folder a format, and the recipes, the store and the processes they share.
 
 Arrives: a `ModelSpec`, weights, calibration images. Leaves: an `Artifact` in the store, what its
-file says of itself, and its outputs by name. May import `fixtures`, and nothing to its right.
+file says of itself, and its outputs by name. May import `fixtures` and `modelfiles`, and nothing else.
 
-A format is one module (`convert_float`, `quantize`, a runner) and one line in `CONVERTERS`.
+A format is a folder whose `format.py` holds its `Converter`; a quantization is an entry of `QUANTIZATIONS`.
 Toolchains are imported inside functions, in child processes: importing this package is cheap.
 """
 

@@ -1,20 +1,49 @@
-"""What the house asks of a converter, as a value."""
+"""Defines what the house asks of a converter, as a value."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelparity.fixtures.lookup import named
+
+
+@dataclass(frozen=True)
+class PlainKernels:
+    """A runtime's second, plain implementation of the operators, against which its fast one is checked.
+
+    `sequential`: they add one number after the other, so that rounding errors line up. `slow`: large networks
+    are too slow on them. `not_asked` says why files are not run on them, by how a quantization treats
+    activations (`Quantization.activations`).
+    """
+
+    title: str
+    sequential: bool
+    slow: bool
+    not_asked: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
 class Converter:
-    """One format.
+    """A toolchain that makes files of one format.
 
-    `module` has `convert_float(exported, target, inputs, outputs)`, `quantize(source, target,
-    quantization, keep_float, calibration)` and `open_runner(path, threads)`; `toolchain` are the
-    distributions whose versions decide what it writes; `dynamic_batch` says whether its files
-    take any batch or only 1; `reference_kernels` whether its runtime has a second, plain
-    implementation of the operators. `source` is the format whose float file it converts, where
-    that is not the exported program.
+    `title` is the toolchain's name, `runtime` the title of what runs the files, `fast_kernels` that of the
+    kernels that users run. `toolchain` are the distributions whose versions decide what it writes;
+    `dynamic_batch` says whether its files take any batch or only 1. `source` is the format whose float file
+    it converts, where that is not the exported program.
+
+    `module` has `convert_float(exported, target, inputs, outputs)`, `quantize(source, target, quantization,
+    keep_float, calibration)`, `kept_float(source, keep_float)` and `open_runner(path, threads)`.
+
+    The others name functions, "module:function", so that a toolchain is imported where it is needed. Empty
+    ones are capabilities that it lacks: `runner(path, threads)` opens a file and imports nothing but the
+    runtime; `lower(source, target, opset)` writes a file again at one of the older `opsets`;
+    `sensitivities(source, quantization, calibration, feed)` measures each layer quantized alone; `missing()`
+    returns the modules that are not installed, which the `extra` brings.
+
+    `quantizations` are those that it makes; all, if empty. `not_carried` are networks that it cannot convert:
+    the operator where it stops, a colon, and why.
     """
 
     format: str
@@ -22,5 +51,24 @@ class Converter:
     suffix: str
     dynamic_batch: bool
     toolchain: tuple[str, ...]
-    reference_kernels: bool = False
+    title: str
+    runtime: str
+    fast_kernels: str
+    plain_kernels: PlainKernels | None = None
     source: str = ""
+    quantizations: tuple[str, ...] = ()
+    runner: str = ""
+    opsets: range = range(0)
+    lower: str = ""
+    sensitivities: str = ""
+    missing: str = ""
+    extra: str = ""
+    not_carried: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def makes(self, quantization: str) -> bool:
+        """Whether it makes files of a quantization."""
+        return not self.quantizations or quantization in self.quantizations
+
+    def call(self, capability: str, *arguments: Any) -> Any:
+        """Calls the function that a capability names."""
+        return named(getattr(self, capability))(*arguments)

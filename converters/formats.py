@@ -1,4 +1,4 @@
-"""The converters by format, and the second routes to a format by their toolchain's name."""
+"""Registers the converters by format, and the second routes to a format by their toolchain's name."""
 
 from __future__ import annotations
 

@@ -1,76 +1,81 @@
-"""Quantizations by name, and the operators that a recipe leaves in float, each with its reason.
+"""Defines the quantizations by name, and the entries of a recipe that leave operators in float.
 
-Adding a quantization is one entry of `QUANTIZATIONS`; an exception for one model is one entry
-of `KEEP_FLOAT`.
+Adding a quantization is one entry of `QUANTIZATIONS`, and its arithmetic in each format's `quantize` module.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-Format = Literal["onnx", "tflite"]
+from modelparity.fixtures.keep_float import KeepFloat
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """What a recipe promises of the artifact.
+    """What a recipe promises of a file, and all that the house asks of it.
 
-    `int8_share` and `float16_share` are the least shares of weight elements stored in that type.
+    `weights` is the dtype in which at least `weight_share` of the weight elements are stored. `activations`
+    says how layers compute: "float", on the weights widened to float32; "dynamic", in integers, by ranges
+    found at run time; "static", in integers, by calibrated ranges. `aliases` are other tools' words for it.
     """
 
     name: str
     title: str
-    needs_calibration: bool = False
-    int8_share: float = 0.0
-    float16_share: float = 0.0
+    weights: Literal["float32", "float16", "int8"]
+    activations: Literal["float", "dynamic", "static"] = "float"
+    weight_share: float = 0.0
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it leaves the file as trained: the file from which quantized ones are made."""
+        return self.weights == "float32"
+
+    @property
+    def rounds_activations(self) -> bool:
+        """Whether layers compute in integers."""
+        return self.activations != "float"
+
+    @property
+    def needs_calibration(self) -> bool:
+        return self.activations == "static"
+
+    @property
+    def stem_suffix(self) -> str:
+        """Ends the names of its files, in front of the format's suffix; empty for the float file."""
+        return "" if self.is_float else f"_{self.name}"
 
 
 QUANTIZATIONS: dict[str, Quantization] = {
     quantization.name: quantization
     for quantization in (
-        Quantization("fp32", "float32 as trained"),
-        Quantization("fp16", "float16 weights", float16_share=0.9),
-        Quantization("int8_dynamic", "int8 weights per channel, activations at run time", int8_share=0.9),
+        Quantization("fp32", "float32 as trained", weights="float32", aliases=("float32",)),
+        Quantization("fp16", "float16 weights", weights="float16", weight_share=0.9, aliases=("float16",)),
+        Quantization(
+            "int8_dynamic",
+            "int8 weights per channel, activations at run time",
+            weights="int8",
+            activations="dynamic",
+            weight_share=0.9,
+            aliases=("dynamic_range",),
+        ),
+        # "int8" alone is no alias: other tools mean either by it.
         Quantization(
             "int8_static",
             "int8 weights per channel, calibrated int8 activations",
-            needs_calibration=True,
-            int8_share=0.9,
+            weights="int8",
+            activations="static",
+            weight_share=0.9,
+            aliases=("full_int8",),
         ),
     )
 }
-
-
-@dataclass(frozen=True)
-class KeepFloat:
-    """Operators left in float: a type of the format's own, and why.
-
-    `names` narrows it by a regex on the names of an operator's outputs, `shapes` to operators with
-    a weight of one of these shapes, as the file stores it, and `elements` to operators whose
-    largest constant has at most so many. Names are the exporter's numbering and
-    change with the network's input size; shapes do not.
-    """
-
-    operator: str
-    because: str
-    names: str = ".*"
-    shapes: tuple[tuple[int, ...], ...] = ()
-    elements: int | None = None
-
-    def matches(self, operator: str, outputs: Iterable[str], shapes: Iterable[tuple[int, ...]]) -> bool:
-        """`shapes` are those of the operator's constant inputs."""
-        shapes = list(shapes)
-        return (
-            operator == self.operator
-            and any(re.search(self.names, name) for name in outputs)
-            and (not self.shapes or not set(self.shapes).isdisjoint(shapes))
-            and (self.elements is None or max(map(math.prod, shapes), default=0) <= self.elements)
-        )
+# The name of the float file's, which every other one is made from.
+(FLOAT,) = (quantization.name for quantization in QUANTIZATIONS.values() if quantization.is_float)
 
 
 def recipe_text(entries: Iterable[KeepFloat]) -> str:
@@ -79,9 +84,10 @@ def recipe_text(entries: Iterable[KeepFloat]) -> str:
 
 
 def recipe_of(text: str) -> tuple[KeepFloat, ...]:
-    """The entries of a mixed recipe: what stays float, instead of what `KEEP_FLOAT` says.
+    """The entries of a mixed recipe: what stays in float, instead of the model's declared exceptions.
 
-    Raises ValueError for a text that is none, and says where.
+    Raises:
+        ValueError: the text is no such recipe; the message says where.
     """
     try:
         entries = json.loads(text)["keep_float"]

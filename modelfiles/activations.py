@@ -1,8 +1,6 @@
-"""The tensors that a file computes on the way, kept in a folder, one `.npy` each.
+"""Keeps the tensors that a file computes on the way in a folder, one `.npy` each.
 
-`probe_onnx` and `probe_tflite` fill it, `probe_network` finds there what the network computes too.
-These modules are no companions of a format's own (`onnx_*.py`), whose sources are part of every
-artifact's key: looking at a file changes nothing about how it is made.
+A format's `activations` fills it; there the network's own tensors are looked for.
 """
 
 from __future__ import annotations
@@ -10,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from modelparity.fixtures.arrays import Array
 
 
 @dataclass(frozen=True)
@@ -62,9 +59,10 @@ def tensor_of(
     index: int,
     name: str,
     operator: str,
+    *,
     values: Array,
-    inputs: Iterable[int],
-    weights: Iterable[str],
+    inputs: Iterable[int] = (),
+    weights: Iterable[str] = (),
     origin: int,
     scope: str = "",
     places: int = -1,

@@ -1,4 +1,4 @@
-"""Stored numbers, and how far those of a quantized file are from the float ones they were made of.
+"""Compares the stored numbers of a quantized file with the float ones they were made of.
 
 A right float16 number is the nearest one, a right integer is within half a
 step, and the scale that is due follows from the float numbers. Read and compared in blocks, so that a
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from modelparity.fixtures.arrays import Array
 
 _BLOCK = 1 << 22  # elements that are compared at a time
 _LEAST = 1e-9  # ai-edge-quantizer's least range of a channel
@@ -66,7 +66,7 @@ class Compared:
 
     `off` is the greatest distance over its elements, reached at `at`, in `unit`: steps of integers,
     beyond what float32 rounds away (see `_steps`); places of float16; for a constant that keeps its
-    type, how many elements differ in a bit, `at` being the first. `coarse` is the greatest ratio of a
+    type, how many elements differ in a bit, `at` being the first. `scale_ratio` is the greatest ratio of a
     scale to the scale that is due, in `channel`. `note` says why the two cannot be compared.
     """
 
@@ -75,7 +75,7 @@ class Compared:
     unit: Literal["steps", "places", "bits"] = "bits"
     off: float = 0.0
     at: tuple[int, ...] = ()
-    coarse: float = 1.0
+    scale_ratio: float = 1.0
     channel: int = 0
     axis: int = 0  # of the channels
     note: str = ""
@@ -176,4 +176,4 @@ def _steps(same: Compared, constant: Constant, origin: Constant, axis: int | Non
     else:  # a channel of zeros asks for no scale
         ratio = np.where(peak > 0, scale * 127 / np.maximum(peak, _LEAST), 1.0)
     channel = int(ratio.argmax())
-    return replace(found, coarse=float(ratio.flat[channel]), channel=channel)
+    return replace(found, scale_ratio=float(ratio.flat[channel]), channel=channel)

@@ -1,4 +1,4 @@
-"""What a model file says of itself: `sniff` tells the format from the first bytes, `describe` reads the rest.
+"""Describes a model file, whatever its format: the first bytes tell that.
 
 A file's name decides nothing. Raises `NotAModelError` for a file of another kind, `BrokenModelError` for
 one that bears a format's marks but cannot be read to its end, and lets `FileNotFoundError` pass.

@@ -1,4 +1,4 @@
-"""The words for what a converter leaves behind, shared by all formats."""
+"""Defines what is read from a model file of any format, and the errors of files that are no model."""
 
 from __future__ import annotations
 
@@ -42,11 +42,32 @@ class Description:
 
 
 class NotAModelError(ValueError):
-    """The file is of another kind altogether; the message says in one line what it seems to be."""
+    """The file is of another kind; the message says in one line what it seems to be."""
 
 
 class BrokenModelError(ValueError):
     """The file is of this format, but damaged; the message says in one line what is wrong."""
+
+
+def broken(path: Path, cause: str) -> BrokenModelError:
+    """The error for a damaged file, its cause cut to one line."""
+    return BrokenModelError(f"{path} is damaged: {' '.join(cause.split())[:300]}")
+
+
+def recipe(int8_operators: Mapping[str, int], weights: Mapping[str, int]) -> str:
+    """The quantization recipe that a file shows, of any format.
+
+    `int8_operators` counts the operators that multiply int8 numbers, by the recipe that each one shows:
+    int8_static, int8_dynamic or int8_weight_only. The most frequent one is returned, of equals in this order.
+    `weights` counts weight elements by dtype; most of them decide where there is no such operator.
+    """
+    order = ("int8_static", "int8_dynamic", "int8_weight_only")
+    if any(int8_operators.get(name) for name in order):
+        return max(order, key=lambda name: int8_operators.get(name, 0))  # max keeps the first of equals
+    half = sum(weights.values()) / 2
+    if sum(n for dtype, n in weights.items() if dtype.endswith(("int8", "int4", "int2"))) > half:
+        return "int8_weight_only"  # embeddings, or operators whose kernels are not known here
+    return "fp16" if weights.get("float16", 0) > half else "fp32"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Defines what a format's editor offers, through which faults are planted in its files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
-
+from modelparity.fixtures.arrays import Array
 
 Handle = Any  # what an editor calls a constant: a name, or the index of a tensor
 

@@ -1,18 +1,19 @@
-"""The formats that model files come in, and which of them a file is of.
+"""Registers the formats of model files, and tells which of them a file is of.
 
-A format is two folders, `modelfiles/<format>/` and `converters/<format>/`, and its name in `NAMES`. Outside of
-these nothing names a format: who needs a capability asks the format's value for it.
+A format is two folders, `modelfiles/<format>/` and `converters/<format>/`, and its name in `NAMES`. No other
+code names a format: code that needs a capability asks the format's value for it.
 """
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from modelparity.fixtures.file_kinds import HEAD_BYTES, kind_of
 from modelparity.fixtures.lookup import named
 from modelparity.modelfiles.description import NotAModelError
 from modelparity.modelfiles.file_format import FileFormat
-from modelparity.modelfiles.kinds import head_of, kind_of
 
 NAMES = ("onnx", "tflite")
 
@@ -28,12 +29,12 @@ def sniff(path: Path) -> str:
         NotAModelError: the file is of no format known here.
         OSError: the file cannot be read.
     """
-    head, size = head_of(path)
+    head = _head(path)
     for format in FILE_FORMATS.values():
         if format.bears(head):
             return format.name
     titles = " nor ".join(format.title for format in FILE_FORMATS.values())
-    raise NotAModelError(f"{path} is neither {titles}: it seems to be {kind_of(head, size)}")
+    raise NotAModelError(f"{path} is neither {titles}: it seems to be {kind_of(head)}")
 
 
 def format_of(path: Path) -> FileFormat:
@@ -43,5 +44,15 @@ def format_of(path: Path) -> FileFormat:
 
 def expect(path: Path, wanted: str) -> None:
     """Raises `NotAModelError` unless the file is of the wanted format."""
-    if (found := sniff(path)) != wanted:
-        raise NotAModelError(f"{path} is no {wanted} file: its bytes are {found}")
+    if (format := sniff(path)) != wanted:
+        raise NotAModelError(f"{path} is no {wanted} file: its bytes are {format}")
+
+
+def _head(path: Path) -> bytes:
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise NotAModelError(f"{path} is no model file: it is a directory")
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        raise NotAModelError(f"{path} is no model file: it is no regular file")
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)

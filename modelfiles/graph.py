@@ -1,4 +1,4 @@
-"""TODO."""
+"""Defines the graph of float operators that every format's files are read as."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelparity.modelfiles.constants import Array, Constant
-
-Feeds = Mapping[str, Array]
-
+from modelparity.modelfiles.constants import Constant
 
 Ranges = dict[str, tuple[float, float]]
 

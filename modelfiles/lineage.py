@@ -1,9 +1,9 @@
-"""A quantized file beside the float file it was made from: the same graph, number by number.
+"""Compares a quantized file with the float file it was made from: the same graph, number by number.
 
-Readers (`lineage_onnx`, `lineage_tflite`) turn a file into a `Graph` of float operators, in which a
-quantized layer is the float layer that it stands for: quantize and dequantize steps become `QuantizationParams`s
-of what an operator reads, and scales stay with their constants. Two such graphs are then walked from
-the outputs back at once, by structure: names are the float file's and serve messages only.
+The formats' readers (`FileFormat.graph`) turn a file into a `Graph` of float operators, in which a
+quantized layer is the float layer that it stands for: quantize and dequantize steps become the
+`QuantizationParams` of what an operator reads, and scales stay with their constants. Two such graphs are then
+walked from the outputs back at once, by structure: names are the float file's and serve messages only.
 
 A stored integer q stands for (q - zero point) * scale (Jacob et al., arXiv:1712.05877, equation 1).
 What is found is described here and judged elsewhere.
@@ -20,16 +20,21 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from modelparity.fixtures.arrays import Feeds
+from modelparity.fixtures.lookup import named
 from modelparity.modelfiles.constants import Compared, Constant, measured
-from modelparity.modelfiles.description import BrokenModelError, NotAModelError
-from modelparity.modelfiles.formats import format_of
-from modelparity.modelfiles.graph import Edge, Feeds, Graph, Operator, QuantizationParams, Ranges
+from modelparity.modelfiles.description import BrokenModelError, NotAModelError, broken
+from modelparity.modelfiles.formats import FILE_FORMATS, format_of
+from modelparity.modelfiles.graph import Edge, Graph, Operator, QuantizationParams, Ranges
 
-# Where operators that own weights have these, and the axis of their output channels.
-CHANNELS = {
-    **{("Conv", 1): 0, ("MatMul", 1): -1},
-    **{("CONV_2D", 1): 0, ("DEPTHWISE_CONV_2D", 1): 3, ("FULLY_CONNECTED", 1): 0, ("TRANSPOSE_CONV", 1): 0},
+# Operators that own weights, of all formats, and the axis of the weight's output channels.
+_CHANNEL_AXIS: dict[str, int] = {
+    kind: traits.channel_axis
+    for format in FILE_FORMATS.values()
+    for kind, traits in named(format.operators).items()
+    if traits.channel_axis is not None
 }
+_WEIGHT = 1  # the input where they read it
 # What readers raise on a damaged file.
 _DAMAGE = (DecodeError, struct.error, ValueError, LookupError, TypeError, AttributeError, OverflowError)
 
@@ -70,8 +75,6 @@ def graph_of(path: Path) -> Graph:
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    from modelparity.modelfiles.kinds import broken
-
     try:
         yield
     except (NotAModelError, BrokenModelError):
@@ -171,7 +174,7 @@ class _Walk:
             if has != should:
                 self.found.differences.append(f"{this} has {key} {has}, but should have {should}")
         for place, (read, wanted) in enumerate(zip_longest(made.inputs, due.inputs)):
-            yield read, wanted, this, CHANNELS.get((due.kind, place))
+            yield read, wanted, this, _CHANNEL_AXIS.get(due.kind) if place == _WEIGHT else None
 
     def _differ(self, reader: str, edge: Edge | None, origin: Edge | None) -> None:
         self.found.differences.append(f"{reader} reads {_words(edge)}, but should read {_words(origin)}")

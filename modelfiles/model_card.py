@@ -1,4 +1,4 @@
-"""The card of a file: what it is fed, what its outputs mean and where it comes from, written into the file.
+"""Writes and reads a file's card: what it is fed, what its outputs mean and where it comes from.
 
 JSON without dates or paths, the same text for the same artifact. Nothing here needs a toolchain, so
 that those who only run files can read it.
@@ -83,6 +83,7 @@ def card_for(
     signature: Signature,
     format: str,
     quantization: str,
+    *,
     checkpoint: str,
     versions: Mapping[str, str],
     dynamic_batch: bool,
@@ -125,7 +126,7 @@ def card_for(
 
 
 def _labels(spec: ModelSpec) -> tuple[str, ...]:
-    if spec.task != "detection":
+    if all(output.name != "category" for output in spec.outputs):
         return ()
     count = spec.values.get("classes", 1)
     return spec.labels or tuple(f"class {n + 1}" for n in range(int(count)))  # type: ignore[arg-type]

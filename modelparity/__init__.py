@@ -1,1 +1,1 @@
-"""The command line and what ties the rooms together; with `conftest.py` the only one to know them all."""
+"""A conformance and parity harness for neural networks converted from PyTorch to ONNX and TFLite."""

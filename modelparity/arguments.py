@@ -1,4 +1,4 @@
-"""What the user names on the command line, looked up; what nobody knows by that name is bad input."""
+"""Looks up and checks what the user names on the command line; unknown names raise `BadInputError`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 from modelparity.converters.formats import CONVERTERS
 from modelparity.converters.recipes import QUANTIZATIONS
 from modelparity.errors import BadInputError, nearest
-from modelparity.fixtures.specs import MODELS, ModelSpec
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.specs import ModelSpec
+from modelparity.modelfiles.formats import FILE_FORMATS
 
 PRETRAINED = "pretrained"
 FORMATS = (*CONVERTERS, PRETRAINED)
@@ -17,17 +19,13 @@ SUFFIXES = {
     **{format: (converter.suffix,) for format, converter in CONVERTERS.items()},
     PRETRAINED: (".pth", ".safetensors"),
 }
-OPSETS = range(
-    12, 21
-)  # modelparity.converters.onnx.opset.OLDEST to modelparity.converters.onnx.convert.OPSET
 SIZES = ("reduced", "full")
-# Other tools' words for the same recipes. "int8" is none of them: it may mean either.
-ALIASES = {"dynamic_range": "int8_dynamic", "full_int8": "int8_static", "float32": "fp32", "float16": "fp16"}
+ALIASES = {alias: recipe.name for recipe in QUANTIZATIONS.values() for alias in recipe.aliases}
 GOLDEN_WORDS = "deterministic weights of the goldens (no checkpoint given)"
 
 
 def model_named(name: str) -> ModelSpec:
-    """The model's spec."""
+    """The spec of a model."""
     return MODELS[known_as("model", name, MODELS)]
 
 
@@ -60,7 +58,7 @@ def quantization_named(name: str) -> str:
 
 
 def format_of(output: Path) -> str:
-    """The format that a file's suffix stands for."""
+    """The format of a file's suffix."""
     for format, suffixes in SUFFIXES.items():
         if output.suffix in suffixes:
             return format
@@ -68,18 +66,27 @@ def format_of(output: Path) -> str:
     raise BadInputError(f"{output.name or output}: say what to make with --format, or by a suffix: {known}")
 
 
+def checked_quantization(quantization: str, format: str) -> None:
+    """Raises `BadInputError` unless the format's converter makes files of that quantization."""
+    if format in CONVERTERS and not CONVERTERS[format].makes(quantization):
+        made = ", ".join(CONVERTERS[format].quantizations)
+        raise BadInputError(f"--quantization {quantization}: {format} files are made in {made} only")
+
+
 def checked_opset(opset: int | None, format: str) -> None:
-    """Raises unless `opset` can be asked for."""
+    """Raises `BadInputError` unless the format can be written at `opset`."""
     if opset is None:
         return
-    if format != "onnx":
-        raise BadInputError(f"--opset {opset}: {format} has no opsets; they are ONNX's")
-    if opset not in OPSETS:
-        raise BadInputError(f"--opset {opset}, but should be {OPSETS[0]} to {OPSETS[-1]}")
+    opsets = CONVERTERS[format].opsets if format in CONVERTERS else range(0)
+    if not opsets:
+        owners = " or ".join(FILE_FORMATS[each.format].title for each in CONVERTERS.values() if each.opsets)
+        raise BadInputError(f"--opset {opset}: {format} has no opsets; they are {owners}'s")
+    if opset not in opsets:
+        raise BadInputError(f"--opset {opset}, but should be {opsets[0]} to {opsets[-1]}")
 
 
 def with_outputs(spec: ModelSpec, names: str | None) -> ModelSpec:
-    """The model with the outputs of a comma-separated list alone; all of them without one."""
+    """The model with only the outputs of a comma-separated list; with all of them if `names` is None."""
     if names is None:
         return spec
     try:
@@ -94,7 +101,7 @@ def size_named(name: str) -> str:
 
 
 def known_as(kind: str, name: str, known: Iterable[str]) -> str:
-    """The name, if it is known; else bad input with the nearest that is."""
+    """The name, if it is known. Otherwise raises `BadInputError`, with the nearest known names."""
     known = list(known)
     if name not in known:
         raise BadInputError(f"no such {kind}: {name!r}{nearest(name, known)}")
@@ -102,7 +109,7 @@ def known_as(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def input_size_of(spec: ModelSpec, asked: int | None) -> int:
-    """The input size asked for, or the model's default."""
+    """The requested input size, or the model's default."""
     if asked is None:
         return spec.default_input_size
     if asked not in spec.input_sizes:
@@ -112,21 +119,21 @@ def input_size_of(spec: ModelSpec, asked: int | None) -> int:
 
 
 def checkpoint_pairs(pairs: Iterable[str]) -> dict[str, Path]:
-    """`MODEL=PATH` texts as absolute paths by model."""
+    """The `MODEL=PATH` texts of `--checkpoint` as absolute paths by model."""
     return model_paths("--checkpoint", pairs, "PATH")
 
 
 def model_paths(option: str, pairs: Iterable[str], metavar: str) -> dict[str, Path]:
-    """The same, of any option."""
-    found: dict[str, Path] = {}
+    """The `MODEL=metavar` texts of an option as absolute paths by model."""
+    paths: dict[str, Path] = {}
     for pair in pairs:
         name, equals, path = pair.partition("=")
         if not (equals and path):
             raise BadInputError(f"{option} {pair!r}, but should be MODEL={metavar}")
-        if model_named(name).name in found:
+        if model_named(name).name in paths:
             raise BadInputError(f"{option} names {name} twice")
-        found[name] = Path(path).absolute()
-    return found
+        paths[name] = Path(path).absolute()
+    return paths
 
 
 def output_path(path: Path, name: str) -> Path:
@@ -135,7 +142,11 @@ def output_path(path: Path, name: str) -> Path:
 
 
 def checked_output(path: Path, *sources: Path | None) -> Path:
-    """`path`, if a file can be put there and it is none of `sources`; nothing is created yet."""
+    """`path`, if a file can be written there and it is none of `sources`. Creates nothing.
+
+    Raises:
+        BadInputError: otherwise; the message says why.
+    """
     if path.is_dir():
         raise BadInputError(f"{path}: a directory, not a file to write")
     if path.exists() and not path.is_file():
@@ -147,13 +158,18 @@ def checked_output(path: Path, *sources: Path | None) -> Path:
     return path
 
 
+def existing_parent(folder: Path) -> Path:
+    """`folder`, or the nearest folder above it that exists."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
 def writable_folder(folder: Path) -> Path:
-    """`folder`, if files can be put there, or it can be made; nothing is created yet."""
-    standing = folder
-    while not standing.exists() and standing != standing.parent:
-        standing = standing.parent
-    if not standing.is_dir():
-        raise BadInputError(f"{folder}: {standing} is a file, not a directory")
-    if not os.access(standing, os.W_OK | os.X_OK):
+    """`folder`, if it can be written to or made. Creates nothing. Raises `BadInputError` otherwise."""
+    existing = existing_parent(folder)
+    if not existing.is_dir():
+        raise BadInputError(f"{folder}: {existing} is a file, not a directory")
+    if not os.access(existing, os.W_OK | os.X_OK):
         raise BadInputError(f"{folder}: no permission to write there")
     return folder

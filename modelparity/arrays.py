@@ -1,11 +1,10 @@
-"""Arrays by name: read from `.npz`, held against declared inputs, written whole or not at all."""
+"""Reads named arrays from `.npz`, checks them against declared inputs, and writes them."""
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -14,14 +13,15 @@ import numpy as np
 
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import os_words
-from modelparity.fixtures.file_kinds import HEAD_BYTES, kind_of
+from modelparity.fixtures import whole_files
+from modelparity.fixtures.file_kinds import HEAD_BYTES, is_zip, kind_of
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """An input as it should come. A text in `shape` is a free axis; `sizes` are the ones an "N" may have."""
+    """A declared input. A text in `shape` is a free axis; `sizes` are those that an axis "N" may have."""
 
     name: str
     shape: tuple[int | str, ...]
@@ -44,7 +44,7 @@ class Wanted:
 
 
 def read_arrays(path: Path) -> Arrays:
-    """Every array of an `.npz`."""
+    """Every array of an `.npz`, by name. Raises `BadInputError`, with the reason, if it cannot be read."""
     try:
         if path.is_dir():
             raise BadInputError(f"{path}: a directory, not an .npz file")
@@ -52,10 +52,10 @@ def read_arrays(path: Path) -> Arrays:
             head = file.read(HEAD_BYTES)
     except OSError as error:
         raise BadInputError(os_words(error, path)) from error
-    kind = kind_of(head) if head else "an empty file"
+    kind = kind_of(head)
     if kind == "a NumPy array":
         raise BadInputError(f"{path}: one array without a name; save it by name: np.savez(path, image=array)")
-    if kind != "a zip archive" and not head.startswith(b"PK\x05\x06"):  # the latter holds nothing
+    if not is_zip(head):
         raise BadInputError(f"{path}: not an .npz file, it seems to be {kind}")
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -73,8 +73,8 @@ def check_arrays(arrays: Mapping[str, np.ndarray[Any, Any]], wanted: Sequence[Wa
     """Raises `BadInputError` unless names, dtypes and shapes are as wanted: nothing is cast or renamed."""
     names = [port.name for port in wanted]
     if sorted(arrays) != sorted(names):
-        found = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in arrays.items())
-        raise BadInputError(f"{path}: should hold {', '.join(names)}, but holds {found or 'nothing'}")
+        held = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in arrays.items())
+        raise BadInputError(f"{path}: should hold {', '.join(names)}, but holds {held or 'nothing'}")
     for port in wanted:
         array = arrays[port.name]
         if array.dtype != np.dtype(port.dtype):
@@ -89,16 +89,16 @@ def check_arrays(arrays: Mapping[str, np.ndarray[Any, Any]], wanted: Sequence[Wa
 
 
 def not_finite(arrays: Mapping[str, np.ndarray[Any, Any]]) -> list[str]:
-    """Words for each array with a NaN or an infinity."""
-    found = []
+    """A phrase for each array that holds a NaN or an infinity."""
+    phrases = []
     for name, array in arrays.items():
         if array.dtype.kind == "f" and (bad := int((~np.isfinite(array)).sum())):
-            found.append(f"{name} holds {bad:,} of {array.size:,} values that are not finite")
-    return found
+            phrases.append(f"{name} holds {bad:,} of {array.size:,} values that are not finite")
+    return phrases
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """An `.npz`, the same bytes for the same arrays; any name may be an array's, "file" too."""
+    """Writes an `.npz`: the same bytes for the same arrays, under any names (`np.savez` refuses "file")."""
     with written(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, always
@@ -108,17 +108,9 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None
 
 @contextmanager
 def written(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its name only when it is whole and on the disk; folders on the way are made."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Yields a file that takes its name only once it is whole and on the disk; missing folders are made."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with whole_files.written(path) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except OSError as error:
         raise BadInputError(os_words(error, path)) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()

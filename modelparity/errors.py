@@ -1,4 +1,4 @@
-"""What a user can put right: one line, exit code 2."""
+"""The error for what the user can correct: one line, exit code 2."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class BadInputError(Exception):
-    """The message is one clear line that says what to do."""
+    """The message is one line that says what to do."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
-"""Exceptions to one line and an exit code.
+"""Turns exceptions into one line and an exit code.
 
-Exit codes: 0 pass, 1 the gate (or the file judged, or the toolchain asked) failed, 2 bad input,
-70 a fault of modelparity's own, 130 stopped by the user.
+Exit codes: 0 pass; 1 the gate, the judged file or a toolchain failed; 2 bad input; 70 a fault of modelparity;
+130 stopped by the user.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import re
 from pathlib import Path
 
 from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
+from modelparity.converters.formats import CONVERTERS
+from modelparity.modelfiles.formats import FILE_FORMATS
 from modelparity.reports.words import one_line, trim
 
 FAILED = 1
@@ -20,7 +22,7 @@ INTERNAL = 70
 STOPPED = 130
 DEBUG = "MODELPARITY_DEBUG"
 
-# Raised over what the user gave, here or in a worker. By name: importing the types would import torch.
+# Exceptions about the user's input, here or in a worker. By name, because importing them would import torch.
 _USERS = (
     "CheckpointError",
     "ImageError",
@@ -32,10 +34,18 @@ _USERS = (
     "DatasetError",
     "ModelFileError",
 )
-# What needs no extra is not among them; what is not there beyond these is a fault of ours.
+
+
+def _module(distribution: str) -> str:
+    """The module that a toolchain's distribution installs."""
+    return distribution.replace("-", "_")
+
+
+# Modules by the extra that installs them. Another module that is missing is a fault of modelparity.
+_RUNTIMES = tuple(_module(format.runtime) for format in FILE_FORMATS.values())
+_TOOLCHAINS = {_module(name): None for converter in CONVERTERS.values() for name in converter.toolchain}
 SERVE = (
-    "onnxruntime",
-    "ai_edge_litert",
+    *_RUNTIMES,
     "fastapi",
     "starlette",
     "pydantic",
@@ -45,26 +55,18 @@ SERVE = (
 )
 PICTURES = ("matplotlib", "sklearn")
 HARNESS = (
-    *(
-        "torch",
-        "torchvision",
-        "onnx",
-        "onnxscript",
-        "litert_torch",
-        "ai_edge_quantizer",
-        "scipy",
-        "safetensors",
-    ),
-    *(
-        "skimage",
-        "hypothesis",
-        "pytest",
-        "pytest_benchmark",
-        "filelock",
-        "psutil",
-        "yaml",
-        "faster_coco_eval",
-    ),
+    *(name for name in _TOOLCHAINS if name not in _RUNTIMES),
+    "torchvision",
+    "scipy",
+    "safetensors",
+    "skimage",
+    "hypothesis",
+    "pytest",
+    "pytest_benchmark",
+    "filelock",
+    "psutil",
+    "yaml",
+    "faster_coco_eval",
 )
 _ERRNO = re.compile(r"\[Errno (\d+)\] ([^:]*)(?:: '([^']*)')?")
 
@@ -74,7 +76,7 @@ class StoppedError(Exception):
 
 
 def explained(error: BaseException) -> tuple[str, int]:
-    """What to tell the user, and the exit code."""
+    """The line to print for an exception, and the exit code."""
     if type(error).__name__ in _USERS:
         return str(error), BAD_INPUT
     match error:
@@ -103,13 +105,13 @@ def _extra_of(error: ModuleNotFoundError) -> str:
 
 
 def _last_words(log: str) -> str:
-    """The end of a log; the faulthandler's list of extension modules behind it says nothing."""
+    """The end of a log, without the list of extension modules that faulthandler adds."""
     lines = [line for line in log.splitlines() if line.strip() and not line.startswith("Extension modules")]
     return f"; its last words: {trim(one_line(lines[-1]), 200)}" if lines else ""
 
 
 def os_words(error: OSError, path: Path | None = None) -> str:
-    """An error of the system as `place: what is wrong`."""
+    """A system error as `place: what is wrong`."""
     place = str(path or error.filename2 or error.filename or "")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no space left on {_volume(place) if place else 'the disk'}; nothing was written"
@@ -123,7 +125,7 @@ def os_words(error: OSError, path: Path | None = None) -> str:
 
 
 def _volume(place: str) -> str:
-    """The nearest folder that is there: what does not exist yet has no disk of its own."""
+    """The nearest folder that exists, whose disk is full."""
     folder = Path(place).absolute()
     while not folder.is_dir():
         folder = folder.parent
@@ -134,12 +136,12 @@ def _in_worker(error: WorkerFailedError) -> tuple[str, int]:
     text = str(error)
     if error.kind in _USERS:
         return text.removeprefix(f"{error.kind}: "), BAD_INPUT
-    if found := _ERRNO.search(text):
-        rebuilt = OSError(int(found[1]), os.strerror(int(found[1])), found[3])
+    if match := _ERRNO.search(text):
+        rebuilt = OSError(int(match[1]), os.strerror(int(match[1])), match[3])
         return os_words(rebuilt), BAD_INPUT
     return f"{error.function.partition(':')[2]} failed: {text}", FAILED
 
 
 def worker_traceback(error: BaseException) -> str:
-    """What the child saw, where a child raised it."""
+    """The traceback of the worker process, if the error was raised in one."""
     return error.traceback if isinstance(error, WorkerFailedError) else ""

@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all."""
+"""Writes folders whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path
 
 import psutil
 
-from modelparity.converters.engine.store import sync
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import os_words
+from modelparity.fixtures.whole_files import partial_of, sync
 
 
 @contextmanager
 def folder_written(target: Path, replaces: Callable[[str], bool]) -> Iterator[Path]:
-    """An empty folder to fill, which takes `target`'s name at the end; if the body raises, nothing changed.
+    """Yields an empty folder, which takes `target`'s place at the end; if the body raises, nothing changes.
 
-    `replaces` tells of a file of the old folder (by its path within) whether it goes with it. Others
-    are carried along, unless the new folder has one by that name.
+    `replaces` says whether a file of the old folder, given by its path within the folder, is dropped. Other
+    files of the old folder are copied to the new one unless it has a file of that name.
     """
     _recovered(target)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = partial_of(target)
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -66,7 +66,7 @@ def _swapped(partial: Path, target: Path) -> None:
 
 
 def _recovered(target: Path) -> None:
-    """What a killed run left beside `target`: an old folder without its successor takes its place again."""
+    """Removes what a killed run left beside `target`; an old folder without a successor is put back."""
     if not target.parent.is_dir():
         return
     pattern = re.compile(rf"\.{re.escape(target.name)}\.(\d+)\.(partial|old)")
@@ -78,13 +78,3 @@ def _recovered(target: Path) -> None:
             with suppress(OSError):
                 path.rename(target)
         shutil.rmtree(path, ignore_errors=True)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The gate: every selected cell proven, measured, recorded and reported."""
+"""The gate: proves, measures, records and reports the selected cells."""
 
 from __future__ import annotations
 
@@ -18,20 +18,13 @@ from modelparity.benchmarks import costs
 from modelparity.converters.formats import CONVERTERS
 from modelparity.evaluate.cells import task_records
 from modelparity.fixtures.datasets.labelled import Labelled
+from modelparity.fixtures.whole_files import replaced
 from modelparity.measure import measure
 from modelparity.parity.cells import Cell, columns
 from modelparity.parity.proof_cache import harness_digest
 from modelparity.parity.prove_cells import Listener, prove_all
-from modelparity.parity.results import (
-    CellRecord,
-    Run,
-    RunHeader,
-    append,
-    cell_line,
-    end_line,
-    header_line,
-    read_run,
-)
+from modelparity.parity.results import CellRecord, Run, RunHeader
+from modelparity.parity.results_json import append, cell_line, end_line, header_line, read_run
 from modelparity.parity.session import Session
 from modelparity.pictures.worst_sample import with_picture
 from modelparity.reports import RECORD, render
@@ -45,52 +38,50 @@ def run_gate(
     cells: Sequence[Cell],
     output: Path,
     weights: dict[str, str],
+    *,
     selection: str = "",
     on_cell: Listener = lambda *_: None,
     on_stage: Callable[[str], None] = lambda _: None,
     labelled: Mapping[str, Labelled] | None = None,
 ) -> Run:
-    """Proves `cells`, toolchains side by side, measures their costs alone, and writes the report.
+    """Proves `cells`, with the toolchains side by side, then measures costs one at a time, then reports.
 
-    Cells of the models in `labelled` are evaluated on those datasets as well.
-
-    The record grows under a temporary name in `output` and replaces the last one at the end,
-    so a killed run leaves the last report as it was.
+    Cells of the models in `labelled` are also evaluated on those datasets. `weights` says for each model
+    where its weights come from. The record grows under a temporary name in `output` and replaces the last
+    one at the end, so a killed run leaves the last report as it was.
     """
     start = time.monotonic()
-    output.mkdir(parents=True, exist_ok=True)
-    partial = output / f".{RECORD}.{os.getpid()}.partial"
-    try:
-        partial.write_text("", encoding="utf-8")
+    with replaced(output / RECORD) as (partial,):
         append(partial, header_line(_header(cells, weights, selection)))
         records = prove_all(session, cells, partial, on_cell)
-        records = _looked_at(session, cells, records, on_stage, labelled or {})
+        records = _with_pictures_and_tasks(
+            session, cells, records=records, labelled=labelled or {}, on_stage=on_stage
+        )
         on_stage("measuring latency and memory")
         for record in _with_costs(session, records):
             append(partial, cell_line(record))
         append(partial, end_line(round(time.monotonic() - start, 1)))
-        partial.replace(output / RECORD)
-    finally:
-        partial.unlink(missing_ok=True)
     on_stage("writing the report")
     render(output / RECORD, output)
     return read_run(output / RECORD)
 
 
-def _looked_at(
+def _with_pictures_and_tasks(
     session: Session,
     cells: Sequence[Cell],
+    *,
     records: Sequence[CellRecord],
-    on_stage: Callable[[str], None],
     labelled: Mapping[str, Labelled],
+    on_stage: Callable[[str], None],
 ) -> list[CellRecord]:
-    """The records with a picture of their worst sample, and with metrics of a dataset where there is one."""
+    """The records with pictures of their worst samples, and with metrics on a dataset where there is one."""
     by_id = {cell.id: cell for cell in cells}
     on_stage("drawing the worst sample of each cell")
-    seen = [with_picture(session, by_id[record.id], record) for record in records]
-    found = task_records(session, by_id, seen, labelled, terminal.Stages(on_stage))
-    session.workers.close()  # what is measured next is measured alone
-    return [replace(record, task=found.get(record.id)) for record in seen]
+    drawn = [with_picture(session, by_id[record.id], record) for record in records]
+    progress = terminal.Stages(on_stage)
+    tasks = task_records(session, by_id, records=drawn, labelled=labelled, progress=progress)
+    session.workers.close()  # nothing else runs while costs are measured
+    return [replace(record, task=tasks.get(record.id)) for record in drawn]
 
 
 def _with_costs(session: Session, records: Sequence[CellRecord]) -> list[CellRecord]:
@@ -104,9 +95,9 @@ def _with_costs(session: Session, records: Sequence[CellRecord]) -> list[CellRec
         else:
             measured += costs.with_ratios(group, known)
     if pending:
-        found = measure(session, [cell for group in pending for cell in group])
+        by_id = measure(session, [cell for group in pending for cell in group])
         for group in pending:
-            mine = {cell.id: found[cell.id] for cell in group if cell.id in found}
+            mine = {cell.id: by_id[cell.id] for cell in group if cell.id in by_id}
             if len(mine) == len(group):
                 costs.store(session.bench, group, mine)
             measured += costs.with_ratios(group, mine)
@@ -130,11 +121,12 @@ def _header(cells: Sequence[Cell], weights: dict[str, str], selection: str) -> R
 
 
 def versions() -> dict[str, str]:
+    """Versions of the libraries that make, run and judge the files."""
     return {name: importlib.metadata.version(name) for name in _VERSIONS}
 
 
 def machine() -> dict[str, str]:
-    """What the timings were taken on."""
+    """The machine that the costs are measured on."""
     return {
         "cpu": _cpu_name(),
         "cores": str(os.cpu_count()),

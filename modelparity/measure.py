@@ -1,4 +1,4 @@
-"""Runs the latency suite inside the gate and hands back its numbers."""
+"""Runs the latency benchmarks for the gate and returns their results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from modelparity.parity.session import Session
 
 
 class _Outer:
-    """Hands the gate's session to the fixtures."""
+    """Passes the gate's session to the fixtures."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -28,7 +28,7 @@ class _Outer:
 
 
 def measure(session: Session, cells: Sequence[CellRecord]) -> dict[str, Cost]:
-    """Costs by cell id; a cell whose measurement came to grief has none."""
+    """Costs by cell id; a cell whose measurement failed has none."""
     suite = Path(test_latency.__file__)
     with tempfile.TemporaryDirectory(prefix="modelparity-") as folder:
         results = Path(folder) / "benchmark.json"
@@ -46,5 +46,5 @@ def measure(session: Session, cells: Sequence[CellRecord]) -> dict[str, Cost]:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             ended = pytest.main(arguments, plugins=[_Outer(session)])
         if ended == pytest.ExitCode.INTERRUPTED:
-            raise KeyboardInterrupt  # pytest keeps it to itself
+            raise KeyboardInterrupt  # which pytest catches
         return read_benchmark(results) if results.exists() and results.stat().st_size else {}

@@ -1,7 +1,6 @@
-"""pytest fixtures: one session for all tests, one record a cell.
+"""The pytest plugin: one session for all tests, and one record for each cell.
 
-Heavy libraries are imported by the session, which the first test to ask for it opens, so
-collecting stays fast.
+The session imports heavy libraries. The first test that asks for it opens it, so collecting stays fast.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def session(request: pytest.FixtureRequest) -> Iterator[Session]:
-    """The gate's session, or one of this run's own."""
+    """The gate's session if the gate runs these tests; otherwise a session of this run."""
     outer = request.config.stash.get(OUTER, None)
     if outer is not None:
         yield outer
@@ -44,7 +43,7 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
 
 @pytest.fixture(scope="session")
 def records(request: pytest.FixtureRequest, session: Session) -> Mapping[str, CellRecord]:
-    """The records of all cells that this run asks for, proven as the gate proves them."""
+    """The records of all cells that this run's tests use, by cell id, proven as the gate proves them."""
     from modelparity.parity.cells import all_cells
     from modelparity.parity.prove_cells import prove_all
 
@@ -66,7 +65,7 @@ def record(cell: Cell, records: Mapping[str, CellRecord]) -> CellRecord:
 
 @pytest.fixture
 def assert_green() -> Callable[[CellRecord], None]:
-    """Fails in the words of the report: which claim, how much, and how to see it again."""
+    """Fails a test with the report's text: which claim failed, by how much, and how to reproduce it."""
     from modelparity.reports.failures import failure_text
     from modelparity.reports.view import Entry
 

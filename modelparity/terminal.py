@@ -1,4 +1,4 @@
-"""Results on stdout, progress and warnings on stderr; plain unless both are terminals."""
+"""Prints results on stdout, progress and warnings on stderr; plain text unless both are terminals."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Progress as Bar
 
-UNBOUNDED = 10_000  # columns of what is no terminal: a script's line is never folded
+UNBOUNDED = 10_000  # columns where stdout is no terminal, so that no line is folded
 
 
 def live() -> bool:
-    """Whether a person watches: both streams are terminals that can redraw a line."""
+    """Whether both streams are terminals that can redraw a line."""
     return sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def say(text: str = "") -> None:
-    """A result, in plain text."""
+    """Prints a result in plain text."""
     print(text, flush=True)
 
 
 def warn(text: str) -> None:
-    """What the user should know though the work goes on."""
+    """Prints a warning; the work goes on."""
     _stderr("warning:", text, "33")
 
 
 def fail(text: str) -> None:
-    """Why the command ends: one line, whatever `text` holds."""
+    """Prints why the command ends, in one line whatever `text` holds."""
     _stderr("error:", text, "1;31")
 
 
@@ -45,7 +45,7 @@ def _stderr(label: str, text: str, colour: str) -> None:
 
 
 def console() -> Console:
-    """For rich results on stdout."""
+    """A rich console on stdout."""
     from rich.console import Console
 
     return (
@@ -54,7 +54,7 @@ def console() -> Console:
 
 
 def show(renderable: RenderableType) -> None:
-    """A table or styled text on stdout; in plain text without padding where stdout is no terminal."""
+    """Prints a table or styled text on stdout; plain and without padding unless a person watches."""
     out = console()
     if live():
         out.print(renderable)
@@ -67,9 +67,10 @@ def show(renderable: RenderableType) -> None:
 
 
 class Progress(Protocol):
-    """`stage` says what is being done, `hint` too where somebody watches; `line` leaves a line behind.
+    """Shows what a command is doing.
 
-    `advance` counts one thing as done.
+    `stage` names the current work and `hint` adds a detail to it; `line` prints a line that stays; `advance`
+    counts one item as done.
     """
 
     def stage(self, words: str) -> None: ...
@@ -82,7 +83,7 @@ class Progress(Protocol):
 
 
 class Stages:
-    """Progress for whoever only asked for the stages; a hint is one, too."""
+    """Passes stages, hints and lines alike to one callback."""
 
     def __init__(self, on_stage: Callable[[str], None]) -> None:
         self.stage = self.hint = self.line = on_stage
@@ -93,7 +94,7 @@ class Stages:
 
 @contextmanager
 def progress(words: str, total: int | None = None) -> Iterator[Progress]:
-    """A bar (a spinner without `total`) while the work lasts; a line a stage where nobody watches."""
+    """Shows a bar (a spinner without `total`) while the body runs; a line per stage without a terminal."""
     if not live():
         yield _Lines()
         return
@@ -103,7 +104,7 @@ def progress(words: str, total: int | None = None) -> Iterator[Progress]:
 
     bar_columns = [BarColumn(bar_width=24)] if total else []
     text = TextColumn("{task.description}", markup=False)
-    # A stream of its own: pytest, which measures the costs, takes over sys.stderr and its descriptor.
+    # A stream of its own, because pytest, which measures the costs, captures sys.stderr and its descriptor.
     with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding) as stream:
         out = Console(file=stream, highlight=False)
         columns = [SpinnerColumn(), *bar_columns, TimeElapsedColumn(), text]
@@ -144,7 +145,7 @@ class _Live:
     def stage(self, words: str) -> None:
         self._words, self._hint = one_line(words), ""
         if self._total and self._done >= self._total:
-            # A full bar's clock stands still; what comes behind it has no end in sight.
+            # A full bar's clock stops, so the work that follows gets a spinner.
             self._bar.update(self._task, visible=False)
             self._total = None
             self._task = self._bar.add_task(self._words, total=None)

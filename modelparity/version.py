@@ -1,4 +1,4 @@
-"""Which modelparity this is."""
+"""The version of modelparity."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.metadata
 
 
 def own_version() -> str:
-    """The installed version; a clone that runs without being installed has none."""
+    """The installed version, or "not installed" for a clone that runs without being installed."""
     try:
         return importlib.metadata.version("modelparity")
     except importlib.metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What the command line asks of the torch and onnx workers; replies are plain values.
+"""What the command line asks of the torch worker; replies are plain values.
 
 A reply with a type of a torch module would import torch into the command line itself.
 """
@@ -15,14 +15,14 @@ from modelparity.fixtures.specs import ModelSpec
 
 
 def weights_words(spec: ModelSpec, checkpoint: Path) -> str:
-    """Where the weights of a checkpoint come from. Raises `CheckpointError` for one that cannot serve."""
+    """Where the weights of a checkpoint come from. Raises `CheckpointError` for an unusable one."""
     from modelparity.fixtures.checkpoints.load import read_checkpoint
 
     return read_checkpoint(checkpoint, spec).source
 
 
 def write_pretrained(checkpoint: Path, spec: ModelSpec, output: Path, folder: bool) -> list[dict[str, Any]]:
-    """`modelparity.converters.pretrained.weights`'s file, or with `folder` its full set, as plain values a file of weights."""
+    """Writes a file of clean weights, or with `folder` the full set; describes each file of weights."""
     from modelparity.converters.pretrained import folder as pretrained_folder
     from modelparity.converters.pretrained import weights as pretrained
 
@@ -44,20 +44,6 @@ def write_pretrained(checkpoint: Path, spec: ModelSpec, output: Path, folder: bo
     ]
 
 
-def rename_external_data(source: Path, target: Path, name: str) -> None:
-    """Writes an ONNX file again that looks for its external data in a file called `name`."""
-    import onnx
-    from onnx.external_data_helper import uses_external_data
-
-    model = onnx.load(source, load_external_data=False)
-    for tensor in onnx.external_data_helper._get_all_tensors(model):
-        if uses_external_data(tensor):
-            for entry in tensor.external_data:
-                if entry.key == "location":
-                    entry.value = name
-    target.write_bytes(model.SerializeToString(deterministic=True))
-
-
 def has_cuda() -> bool:
     """Whether PyTorch can run on a CUDA device here."""
     import torch
@@ -66,7 +52,7 @@ def has_cuda() -> bool:
 
 
 def run_on_cuda(spec: ModelSpec, checkpoint: Path, feeds: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The deployed network's outputs by name on the CUDA device, in float32 proper; one dictionary a feed."""
+    """The deployed network's outputs by name for each feed, on the CUDA device and without TF32."""
     import torch
 
     from modelparity.fixtures.checkpoints.load import weighted
@@ -87,27 +73,10 @@ def run_on_cuda(spec: ModelSpec, checkpoint: Path, feeds: list[dict[str, Any]]) 
 _ON_CUDA: dict[tuple[ModelSpec, Path], Any] = {}  # the network in use
 
 
-def opset(path: Path) -> int:
-    """The opset that an ONNX file declares."""
-    import onnx
-
-    from modelparity.converters.onnx.opset import opset_of
-
-    return opset_of(onnx.load(path, load_external_data=False))
-
-
-def signature(path: Path) -> str:
-    """The name of a TFLite file's one signature."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    (name,) = Interpreter(str(path)).get_signature_list()
-    return str(name)
-
-
 def run_program(
     path: Path, feeds: Sequence[Mapping[str, np.ndarray[Any, Any]]]
 ) -> list[list[np.ndarray[Any, Any]]]:
-    """Outputs of an exported program in their order, a list a feed; one thread."""
+    """Outputs of an exported program in their order, a list for each feed; runs on one thread."""
     import torch
 
     network = torch.export.load(path).module()

@@ -1,7 +1,7 @@
-"""What is claimed of each cell, and whether it is so.
+"""Judges converted files: references, claims, decisions, simulation, mutation and search.
 
-Arrives: artifacts and their outputs, by way of `converters`. Leaves: `CellRecord`s. May import
-`fixtures` and `converters`; `results` imports the standard library only, for the reports' sake.
+Input: artifacts and their outputs, made by `converters`. Output: `CellRecord`s. May import `fixtures`,
+`modelfiles` and `converters`; `results` and `results_json` import the standard library only, for the reports.
 """
 
 if __name__ != "modelparity.parity":

@@ -1,47 +1,52 @@
-"""Judges one file as one cell: the basic, in the order in which the design asks them."""
+"""Judges one file as one cell: makes the claims in the design's order, contract first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from modelparity.converters.engine.workbench import PROGRAM, Calibration, Outputs, Workbench
+from modelparity.converters.engine.workbench import PROGRAM, Calibration, Workbench
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, WorkerFailedError
-from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.converters.recipes import FLOAT, QUANTIZATIONS
+from modelparity.fixtures.arrays import Array, Outputs
 from modelparity.fixtures.inputs import worst_inputs
 from modelparity.fixtures.inputs.strategies import GeneratedImage
-from modelparity.modelfiles.description import Description
+from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
+from modelparity.modelfiles.description import Artifact, Description
 from modelparity.modelfiles.graph import Ranges
 from modelparity.modelfiles.model_card import card_of
-from modelparity.parity.cells import Cell
-from modelparity.parity.claims import basic, constant_image, kernels, lineage, metamorphic, preprocessing
-from modelparity.parity.claims.decisions import decisions
+from modelparity.parity.cells import RUN_THREADS, Cell
+from modelparity.parity.claims import basic, kernels, lineage, metamorphic, preprocessing
 from modelparity.parity.claims.generated_inputs import falsify
-from modelparity.parity.metrics.detection_matching import paired
-from modelparity.parity.metrics.errors import Array, OutputError
-from modelparity.parity.reference import Reference, ReferenceData
+from modelparity.parity.claims.kind_claims import KIND_CLAIMS
+from modelparity.parity.metrics.errors import OutputError
+from modelparity.parity.reference import ReferenceData
 from modelparity.parity.results import Claim, SampleRecord, WorstRecord
 from modelparity.parity.search import worst_inputs as worst
 from modelparity.parity.simulation import claim as simulated
-from modelparity.parity.tolerances import FloatTolerance, QuantizedTolerance
-
-RUN_THREADS = 1  # toolchains are proven side by side, a core each
 
 
 @dataclass(frozen=True)
 class CheckBudget:
-    """How hard a cell is looked at: stream length, drawn and found inputs, batches, a second conversion.
+    """How much work a proof spends on a cell.
 
-    Another `seed` is another stream and other draws; `threads` are those that the file runs on.
+    Attributes:
+        images: Number of images in the evaluation set.
+        draws: Generated inputs.
+        batches: Batch sizes that are tried; the evaluation set itself runs at 1.
+        convert_again: Whether a second conversion must give the same bytes.
+        replay: Whether the stored worst inputs are run.
+        seed: Selects the evaluation set and the generated inputs.
+        threads: Threads that the file runs on.
     """
 
-    stream: int = 12
+    images: int = 12
     draws: int = 5
-    batches: tuple[int, ...] = (3, 5)  # the stream itself runs at 1
+    batches: tuple[int, ...] = (3, 5)
     convert_again: bool = True
     replay: bool = True
     seed: int = 0
@@ -49,9 +54,12 @@ class CheckBudget:
 
 
 class Judge:
-    """Judges one file as one cell. `claims`, `samples` and `outputs` grow as it goes, and outlive a crash.
+    """Judges one file as one cell. Claims, samples and outputs that were made before a crash stay.
 
-    `calibration` is what a static recipe saw. A `third_party` file may be anybody's, made from other images.
+    Args:
+        calibration: The feeds that a static recipe was calibrated on.
+        third_party: The file may come from another toolchain, calibrated on other images.
+        float_file: Gives the float file that a quantized one was made from; by default, the cell's own.
     """
 
     def __init__(
@@ -60,86 +68,70 @@ class Judge:
         truth: ReferenceData,
         cell: Cell,
         path: Path,
+        *,
         tolerance: FloatTolerance | QuantizedTolerance,
         check_budget: CheckBudget,
         calibration: Calibration,
         third_party: bool = False,
+        float_file: Callable[[], Artifact] | None = None,
     ) -> None:
         self._bench = bench
         self._truth = truth
         self._cell = cell
         self._path = path
         self._tolerance = tolerance
-        self._effort = check_budget
+        self._budget = check_budget
         self._calibration = calibration
         self._third_party = third_party
+        self._float_file = float_file or self._own_float_file
         self._dynamic = bench.converters[cell.format].dynamic_batch
         self._free_size = truth.subject.spec.free_size
+        self._quantized = not QUANTIZATIONS[cell.quantization].is_float
+        self._by_kind = KIND_CLAIMS[truth.subject.spec.task]
         self.stage = "load"
         self.claims: list[Claim] = []
         self.samples: list[SampleRecord] = []
         self.worst: list[WorstRecord] = []
         self.description: Description | None = None
         self.headline = ""
-        self.outputs: Sequence[Outputs] = ()  # of the stream, once it ran
+        self.outputs: Sequence[Outputs] = ()  # over the evaluation set, once it ran
         self.not_asked: dict[str, str] = {}
 
     def judge(self) -> None:
-        """Raises what a worker raises; claims made until then stand."""
-        self.description = self._bench.describe(self._path)
-        self._declared(self.description)
-        self._prepared()
-        if self._cell.quantization != "fp32":
+        """Makes the claims, step by step. Raises what a worker raises; the claims made until then stand."""
+        self.stage = "load"
+        self._declared()
+        self._preparation()
+        if self._quantized:
             self.stage = "lineage"
             self._lineage()
         self.stage = "run"
-        reference = self._truth.reference
-        self.outputs = outputs = self._run(reference.feeds, fresh=True)
-        runs = list(zip(reference.names, outputs, strict=True))
-        signature = self._truth.subject.signature
-        declared = basic.outputs_as_declared(runs, signature)
-        self.claims.append(declared)
-        self.claims.append(basic.finite(runs))
-        if not declared.passed:
-            return  # nothing left can be compared like with like
-        self.claims += basic.in_range(runs, signature)
-        if reference.task == "detection":
-            self.claims.append(basic.ordered_corners(runs))
-        self._parity(outputs)
-        if self._cell.quantization != "fp32":
-            self._simulated(outputs)
-        if self._dynamic:
-            sizes = self._effort.batches
-            self.claims += metamorphic.batches(self._run, reference, outputs, sizes, self._tolerance)
-        self.claims += metamorphic.again(self._run, reference, outputs)
-        if self._dynamic and self._free_size:
-            self.claims.append(self._another_size())
-        self._drawn()
-        if self._effort.replay:
-            self._replayed()
-        made, left = constant_image.image(self._run, self._truth, self._tolerance)
-        self.claims += made
-        self.not_asked |= left
-        made, why = metamorphic.padding(self._run, reference, self._truth.drawn.of, outputs, self._tolerance)
-        self.claims += made
-        if why:
-            self.not_asked["padding"] = why
-        self.claims += metamorphic.threads(
-            self._run, reference, outputs, self._tolerance, self._effort.threads
-        )
-        if self._bench.converters[self._cell.format].reference_kernels:
-            if reason := kernels.skipped(self._cell):
-                self.not_asked["kernels"] = reason
-            else:
-                self.claims += self._kernels(outputs)
+        if not self._outputs_comparable():
+            return
+        self._parity()
+        if self._quantized:
+            self._simulation()
+        self._batches()
+        self._repetition()
+        self._another_size()
+        self._generated_inputs()
+        self._worst_inputs()
+        self._constant_image()
+        self._padding()
+        self._threads()
+        self._kernels()
 
     def _run(
         self, feeds: Sequence[Mapping[str, Any]], fresh: bool = False, threads: int | None = None
     ) -> list[Outputs]:
-        threads = threads or self._effort.threads
+        threads = threads or self._budget.threads
         return self._bench.run(self._cell.format, self._path, feeds, threads=threads, fresh=fresh)
 
-    def _declared(self, description: Description) -> None:
+    # --- the file -----------------------------------------------------------------------------
+
+    def _declared(self) -> None:
+        """The ports, precision and weights that the file declares."""
+        self.description = description = self._bench.describe(self._path)
         recipe = QUANTIZATIONS[self._cell.quantization]
         counts = self._truth.elements
         self.claims += [
@@ -152,24 +144,26 @@ class Judge:
         if (share := basic.weight_share(description, recipe)) is not None:
             self.claims.append(share)
 
-    def _prepared(self) -> None:
-        """What the file says of itself, and what photographs become by it."""
-        found = card_of(self._path)
-        if found is None and self._third_party:
-            for name in ("card", "preprocessing"):
-                self.not_asked[name] = "the file says nothing of its preparation: others made it"
+    def _preparation(self) -> None:
+        """The file's model card, and the photographs that are prepared by it."""
+        card = card_of(self._path)
+        if card is None and self._third_party:
+            for name in ("model_card", "preprocessing"):
+                self.not_asked[name] = "a file from elsewhere has no model card of this project"
             return
         subject, cell = self._truth.subject, self._cell
-        self.claims.append(
-            preprocessing.card(found, self._bench.card(subject, cell.format, cell.quantization))
-        )
-        if found is not None:
-            self.claims += preprocessing.preprocessing(self._bench, subject, found)
+        expected = self._bench.card(subject, cell.format, cell.quantization)
+        self.claims.append(preprocessing.model_card(card, expected))
+        if card is not None:
+            self.claims += preprocessing.preprocessing(self._bench, subject, card)
+
+    def _own_float_file(self) -> Artifact:
+        return self._bench.artifact(self._truth.subject, self._cell.format, FLOAT)[0]
 
     def _lineage(self) -> None:
         """A quantized file against the float file that it was made from."""
         worker = self._bench.workers[self._cell.format]
-        made_from, _ = self._bench.artifact(self._truth.subject, self._cell.format, "fp32")
+        made_from = self._float_file()
         source = made_from.path
 
         def call(function: str, *arguments: Any) -> Any:
@@ -178,63 +172,48 @@ class Judge:
         def observe(names: list[str]) -> Ranges:
             return self._bench.observed_ranges(made_from, self._calibration, names)
 
-        found = call("modelparity.modelfiles.lineage:lineage", self._path, source)
+        file = call("modelparity.modelfiles.lineage:lineage", self._path, source)
         if not self._third_party:
-            self.claims += lineage.claims(found, observe)
+            self.claims += lineage.claims(file, observe)
             return
-        made, left = lineage.of_third_party_file(
-            found, observe, lambda: call("modelparity.parity.claims.lineage:matched", self._path, source)
+        claims, not_asked = lineage.of_third_party_file(
+            file, observe, lambda: call("modelparity.parity.claims.lineage:matched", self._path, source)
         )
-        self.claims += made
-        self.not_asked |= left
+        self.claims += claims
+        self.not_asked |= not_asked
 
-    def _parity(self, outputs: Sequence[Outputs]) -> None:
+    # --- its outputs against the reference ----------------------------------------------------
+
+    def _outputs_comparable(self) -> bool:
+        """Runs the evaluation set; False if outputs are missing or of other shapes than declared."""
+        reference, signature = self._truth.reference, self._truth.subject.signature
+        self.outputs = self._run(reference.feeds, fresh=True)
+        runs = list(zip(reference.names, self.outputs, strict=True))
+        declared = basic.outputs_as_declared(runs, signature)
+        self.claims.append(declared)
+        self.claims.append(basic.finite(runs))
+        if not declared.passed:
+            return False
+        self.claims += basic.in_range(runs, signature)
+        self.claims += self._by_kind.structure(runs)
+        return True
+
+    def _parity(self) -> None:
         reference = self._truth.reference
-        pairs = reference.paired(outputs)
+        pairs = reference.paired(self.outputs)
         errors = reference.errors(pairs)
-        self.claims += basic.alive(reference, errors)
-        if reference.task == "detection":
-            self.claims += basic.detections(reference, pairs, self._tolerance)
+        self.claims += basic.non_constant(reference, errors)
+        self.claims += self._by_kind.matches(reference, pairs, self._tolerance)
         for error in errors:
-            self.samples += _sample_records(reference, error)
+            self.samples += basic.sample_records(reference, error)
             if isinstance(self._tolerance, FloatTolerance):
                 self.claims.append(basic.float_parity(reference, error, self._tolerance))
             else:
                 self.claims += basic.quantized_parity(reference, error, self._tolerance)
-        self.claims += decisions(reference, outputs, self._tolerance, self._truth.subject.spec)
+        self.claims += self._by_kind.decisions(
+            reference, self.outputs, self._tolerance, self._truth.subject.spec
+        )
         self.headline = self._headline(errors)
-
-    def _simulated(self, outputs: Sequence[Outputs]) -> None:
-        """A quantized file against the network in PyTorch, rounding as the file does."""
-        subject, reference = self._truth.subject, self._truth.reference
-        if reason := simulated.skipped(self._cell, self._truth.elements["elements"]):
-            self.not_asked["simulated"] = reason
-            return
-        program = self._bench.exported(subject).path(PROGRAM)
-
-        def call(function: str, feeds: Any) -> Any:
-            arguments = (program, subject.spec, subject.checkpoint, self._path, feeds)
-            worker = self._bench.workers["torch"]
-            return worker.call(
-                f"modelparity.parity.simulation.network:{function}", *arguments, timeout=CONVERT_TIMEOUT_S
-            ).value
-
-        try:
-            found = call("simulate", reference.feeds[: simulated.IMAGES])
-        except WorkerFailedError as error:
-            if not self._third_party:
-                raise
-            self.not_asked["simulated"] = f"this file's graph cannot be followed: {error}"
-            return
-        made, reason = simulated.agree(reference, outputs, found)
-        if reason and (found.unmatched or found.elsewhere) and not self._third_party:
-            made = [simulated.undecided(reason)]
-        elif reason:
-            self.not_asked["simulated"] = reason
-        self.claims += made
-        if simulated.missed(self.claims):
-            coarse = simulated.coarse(self.claims)
-            simulated.told(self.claims, call("coarsest", reference.feeds[0]) if coarse else "")
 
     def _headline(self, errors: Sequence[OutputError]) -> str:
         if not errors:
@@ -245,113 +224,170 @@ class Judge:
         worst = min(errors, key=lambda error: error.sqnr_db)
         return f"{worst.output} {worst.sqnr_db:.1f} dB"
 
-    def _kernels(self, outputs: Sequence[Outputs]) -> list[Claim]:
+    def _simulation(self) -> None:
+        """A quantized file against the network in PyTorch, which rounds as the file does."""
+        subject, reference = self._truth.subject, self._truth.reference
+        if reason := simulated.skipped(self._cell, self._truth.elements["elements"]):
+            self.not_asked["simulated"] = reason
+            return
+        program = self._bench.exported(subject).path(PROGRAM)
+
+        def call(function: str, **feeds: Any) -> Any:
+            reply = self._bench.workers["torch"].call(
+                f"modelparity.parity.simulation.network:{function}",
+                program,
+                subject.spec,
+                subject.checkpoint,
+                self._path,
+                timeout=CONVERT_TIMEOUT_S,
+                **feeds,
+            )
+            return reply.value
+
+        try:
+            simulation = call("simulate", feeds=reference.feeds[: simulated.IMAGES])
+        except WorkerFailedError as error:
+            if not self._third_party:
+                raise
+            self.not_asked["simulated"] = f"this file's graph cannot be followed: {error}"
+            return
+        claims, reason = simulated.agree(reference, self.outputs, simulation)
+        if reason and (simulation.unmatched or simulation.elsewhere) and not self._third_party:
+            claims = [simulated.inconclusive(reason)]
+        elif reason:
+            self.not_asked["simulated"] = reason
+        self.claims += claims
+        if simulated.missed(self.claims):
+            coarse = simulated.too_coarse(self.claims)
+            simulated.explain_missed(self.claims, call("coarsest", feed=reference.feeds[0]) if coarse else "")
+
+    # --- the same input in another setting ----------------------------------------------------
+
+    def _batches(self) -> None:
+        if self._dynamic:
+            sizes = self._budget.batches
+            self.claims += metamorphic.batches(
+                self._run, self._truth.reference, self.outputs, sizes=sizes, tolerance=self._tolerance
+            )
+
+    def _repetition(self) -> None:
+        self.claims += metamorphic.again(self._run, self._truth.reference, self.outputs)
+
+    def _padding(self) -> None:
+        claims, not_asked = self._by_kind.padding(self._run, self._truth, self.outputs, self._tolerance)
+        self.claims += claims
+        self.not_asked |= not_asked
+
+    def _threads(self) -> None:
+        self.claims += metamorphic.threads(
+            self._run, self._truth.reference, self.outputs, self._tolerance, ran=self._budget.threads
+        )
+
+    def _kernels(self) -> None:
+        kind = self._bench.converters[self._cell.format].plain_kernels
+        if kind is None:
+            return
+        if reason := kernels.skipped(self._cell, kind):
+            self.not_asked["kernels"] = reason
+            return
         reference = self._truth.reference
         feeds = reference.feeds[: kernels.IMAGES]
         plain = self._bench.run(
             self._cell.format, self._path, feeds, threads=RUN_THREADS, kernels=kernels.REFERENCE
         )
-        loops = self._cell.format != "onnx"  # whose plain run is the same kernels, not fused
-        return kernels.agree(reference, outputs, plain, self._tolerance, loops)
+        self.claims += kernels.agree(reference, self.outputs, plain, self._tolerance, loops=kind.sequential)
 
-    def _trouble(self, drawn: GeneratedImage) -> str:
-        """What is wrong on an image; "" if they are finite, in range and, in float, right."""
+    # --- other inputs -------------------------------------------------------------------------
+
+    def _problem(self, image: GeneratedImage) -> str:
+        """What is wrong on an image; "" if outputs are finite, in range and, for float files, right."""
         signature = self._truth.subject.signature
         try:
-            outputs = self._together(drawn.array)
+            outputs = self._together(image.array)
         except WorkerFailedError as error:
             return f"does not run: {error}"
-        runs = [(drawn.description, outputs)]
-        found = [
-            basic.outputs_as_declared(runs, signature, len(drawn.array)),
+        runs = [(image.description, outputs)]
+        claims = [
+            basic.outputs_as_declared(runs, signature, len(image.array)),
             basic.finite(runs),
             *basic.in_range(runs, signature),
         ]
-        for claim in found:
+        for claim in claims:
             if not claim.passed:
                 return f"{claim.name}: {claim.observed}, but should be {claim.bound} {claim.detail}"
-        return self._drawn_parity(drawn.feeds, outputs) if isinstance(self._tolerance, FloatTolerance) else ""
+        if not isinstance(self._tolerance, FloatTolerance):
+            return ""
+        return self._off_reference(image.feeds, outputs, self._tolerance)
+
+    def _off_reference(self, feed: Mapping[str, Any], outputs: Outputs, tolerance: FloatTolerance) -> str:
+        """How a float file's outputs on one feed leave the tolerance; "" if they do not."""
+        reference = self._truth.reference
+        expected, floors = self._truth.generated.of(feed)
+        pair = reference.kind.paired(outputs, expected)
+        if matched := self._by_kind.share_matched(reference, pair, floors, tolerance):
+            share, least = matched
+            if share < least:
+                return f"{share:.3g} of the detections match, but should be {least:g}"
+        bound = tolerance.generated_floors
+        for name in floors:
+            ratio = pair.rms(name) / max(floors[name], reference.floors[name])
+            if not ratio <= bound:
+                return f"{name} is {ratio:.3g} floors off, but should be within {bound:g}"
+        return ""
 
     def _together(self, images: Array) -> Outputs:
         """Outputs of [N, ...] images; one at a time where the format takes no batch."""
         if self._dynamic:
             return self._run([{"image": images}])[0]
-        apart = self._run([{"image": image[None]} for image in images])
-        return {name: np.concatenate([outputs[name] for outputs in apart]) for name in apart[0]}
+        singles = self._run([{"image": image[None]} for image in images])
+        return {name: np.concatenate([outputs[name] for outputs in singles]) for name in singles[0]}
 
-    def _another_size(self) -> Claim:
+    def _another_size(self) -> None:
+        if not (self._dynamic and self._free_size):
+            return
         image = self._truth.reference.feeds[0]["image"]
         height, width = image.shape[2] * 3 // 4, image.shape[3] * 7 // 8
-        trouble = self._trouble(
+        problem = self._problem(
             GeneratedImage(f"{height} x {width} pixels of a photograph", image[:, :, :height, :width].copy())
         )
-        return Claim(
-            "any_size",
-            basic.verdict(not trouble),
-            trouble or "holds",
-            f"holds at {height} x {width} pixels",
-            "the network takes images of any size; exporters freeze the traced one silently",
+        self.claims.append(
+            Claim(
+                "any_size",
+                basic.verdict(not problem),
+                problem or "holds",
+                f"holds at {height} x {width} pixels",
+                "the network takes images of any size; exporters silently freeze the traced one",
+            )
         )
 
-    def _drawn(self) -> None:
+    def _generated_inputs(self) -> None:
         """Constant, extreme and synthetic images: finite and in range; float files also within the floor."""
-        falsified = falsify(self._truth.subject, self._trouble, self._effort.draws, self._effort.seed)
+        falsified = falsify(self._truth.subject, self._problem, self._budget.draws, self._budget.seed)
         because = "a network meets more than photographs: black, white, noise, edges, values out of range"
         self.claims.append(
             Claim(
                 "generated_inputs",
                 basic.verdict(falsified is None),
-                "all hold" if falsified is None else falsified.drawn.description,
-                f"{self._effort.draws} drawn inputs hold",
+                "all hold" if falsified is None else falsified.image.description,
+                f"{self._budget.draws} drawn inputs hold",
                 because,
                 detail=falsified.message if falsified else "",
             )
         )
 
-    def _replayed(self) -> None:
+    def _worst_inputs(self) -> None:
         """The worst inputs that searches have found."""
-        truth = self._truth
+        if not self._budget.replay:
+            return
         inputs = worst_inputs.stored(self._cell.id)
         if not inputs:
             self.not_asked["worst_input"] = f"none is stored; `modelparity search {self._cell.id}` finds one"
-        made, self.worst = worst.replayed(
-            self._bench,
-            truth.subject,
-            truth.reference,
-            truth.drawn,
-            self._tolerance,
-            self._run,
-            inputs,
-            self.claims,
+        claims, self.worst = worst.replayed(
+            self._bench, self._truth, self._tolerance, run=self._run, inputs=inputs, claims=self.claims
         )
-        self.claims += made
+        self.claims += claims
 
-    def _drawn_parity(self, feed: Mapping[str, Any], outputs: Outputs) -> str:
-        assert isinstance(self._tolerance, FloatTolerance)
-        truth, floors = self._truth.drawn.of(feed)
-        pair = paired(self._truth.reference.task, outputs, truth)
-        share = basic.share_alike(self._truth.reference, pair, floors, self._tolerance)
-        if share < self._tolerance.generated_matched:
-            return f"{share:.3g} of the detections match, but should be {self._tolerance.generated_matched:g}"
-        for name in floors:
-            floor = max(floors[name], self._truth.reference.floors[name])
-            ratio = pair.rms(name) / floor
-            if not ratio <= self._tolerance.generated_floors:
-                return f"{name} is {ratio:.3g} floors off, but should be within {self._tolerance.generated_floors:g}"
-        return ""
-
-
-def _sample_records(reference: Reference, error: OutputError) -> list[SampleRecord]:
-    def finite(value: float, digits: int) -> float | None:
-        rounded = basic.number(value, digits)
-        return None if isinstance(rounded, str) else float(rounded)
-
-    return [
-        SampleRecord(
-            reference.names[sample.sample],
-            error.output,
-            finite(sample.max_abs, 4),
-            finite(sample.sqnr_db, 4),
-        )
-        for sample in error.samples
-    ]
+    def _constant_image(self) -> None:
+        claims, not_asked = self._by_kind.constant_image(self._run, self._truth, self._tolerance)
+        self.claims += claims
+        self.not_asked |= not_asked

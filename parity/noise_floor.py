@@ -1,31 +1,32 @@
-"""The noise floor: how far a network's own float32 arithmetic is from float64.
+"""Measures the noise floor: how far a network's own float32 arithmetic is from float64.
 
-The floor of an output is the root-mean-square difference between float32 and float64 on the worst image, for the
-worse of two summation orders (fused kernels on and off). Both orders are the same network, so no difference
-between them can be held against a conversion.
+The floor of an output is the root-mean-square difference between float32 and float64 on the worst image, for
+the worse of two summation orders (fused kernels on and off). Both orders are the same network, so no
+difference between them counts against a conversion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from modelparity.fixtures.arrays import Feeds, Outputs
 from modelparity.fixtures.specs import Task
-from modelparity.parity.metrics.detection_matching import COMPARED, paired
+from modelparity.parity.output_kinds import OUTPUT_KINDS
 
-Feeds = Mapping[str, np.ndarray[Any, Any]]
-Outputs = dict[str, np.ndarray[Any, Any]]
-
-# Float32 variants whose spread makes the floor; one thread each, for toolchains work beside them.
+# Float32 variants whose spread makes the floor; one thread each, because toolchains run beside them.
 SUMMATION_ORDERS: tuple[dict[str, Any], ...] = ({"fused_kernels": True}, {"fused_kernels": False})
 
 
 def float32_runs(
     run: Callable[..., list[Outputs]], feeds: Sequence[Feeds], repeat: bool = True
 ) -> list[list[Outputs]]:
-    """What the network in float32 returns, by `run(feeds, **order)`: once an order, twice where it varies."""
+    """Outputs of the network in float32 for each summation order, by `run(feeds, **order)`.
+
+    With `repeat`, the first feed is run again; an order whose bits then differ is run over all feeds twice.
+    """
     runs = []
     for order in SUMMATION_ORDERS:
         runs.append(run(feeds, **order))
@@ -39,14 +40,15 @@ def float32_runs(
 def noise_floors(
     task: Task, truth: Sequence[Outputs], variants: Sequence[Sequence[Outputs]]
 ) -> dict[str, float]:
-    """By output, the worst rms error of the float32 variants; at least half a unit in its last place."""
+    """By output, the worst rms error of the float32 variants; at least half an ULP of its greatest value."""
+    kind = OUTPUT_KINDS[task]
     pairs = [
-        paired(task, got, expected)
+        kind.paired(got, expected)
         for variant in variants
         for got, expected in zip(variant, truth, strict=True)
     ]
     floors = {}
-    for name in COMPARED if task == "detection" else truth[0]:
+    for name in kind.compared(truth[0]):
         worst = max(pair.rms(name) for pair in pairs)
         magnitude = max(float(np.max(np.abs(expected[name]))) for expected in truth)
         floors[name] = max(worst, float(np.spacing(np.float32(magnitude))) / 2)

@@ -1,4 +1,4 @@
-"""Evidence is proven once: the same file, reference, harness and bounds give the record of last time."""
+"""Stores proofs: the same file, reference, harness and bounds give the stored record again."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from modelparity.converters.engine.workbench import (
 )
 from modelparity.converters.formats import CONVERTERS, modules_of, packages_of
 from modelparity.fixtures.inputs import worst_inputs
-from modelparity.fixtures.specs import MODELS
+from modelparity.fixtures.models import DECLARATIONS, declaration_module
+from modelparity.fixtures.tolerances import Expectation
 from modelparity.parity.cells import Cell
 from modelparity.parity.judge import CheckBudget
 from modelparity.parity.prove import prove
 from modelparity.parity.reference import ReferenceData
-from modelparity.parity.results import CellRecord, cell_from_json, cell_line
-from modelparity.parity.tolerances import Expectation
+from modelparity.parity.results import CellRecord
+from modelparity.parity.results_json import cell_from_json, cell_line
 
 _FILE = "cell.json"
-# What other parts of a proof's key name: the networks, and the bounds of each cell. So another bound or another
-# network asks for the proofs of its own cells again, and for no others.
+# Left out of the harness's hash, because other parts of a proof's key cover them: the networks, their
+# declarations and the bounds of each cell. So a changed bound or network invalidates only the proofs of its
+# own cells.
 APART = (NETWORKS, "modelparity.parity.expectations")
 
 
 def harness_digest() -> str:
     """One hash over everything that decides a verdict, apart from the stored inputs."""
     modules = [module for name in CONVERTERS for module in modules_of(name)]
-    networks = [
-        path.partition(":")[0] for spec in MODELS.values() for path in (spec.deployed, spec.published)
-    ]
+    networks = map(declaration_module, DECLARATIONS)  # they name the networks' own modules
     return source_digest("modelparity.parity.session", *modules, *networks)
 
 
@@ -55,6 +55,7 @@ def evidence_key(
     subject: ModelUnderTest,
     reference_key: Key,
     cell: Cell,
+    *,
     expectation: Expectation,
     calibration: Calibration,
     check_budget: CheckBudget,
@@ -73,7 +74,7 @@ def evidence_key(
 
 
 def cached(bench: Workbench, key: Key, artifact: Key) -> CellRecord | None:
-    """The stored record, if its artifact is still in the store, byte for byte."""
+    """The stored record, if its artifact is still in the store; else None."""
     entry = bench.store.find(key)
     if entry is None or bench.store.find(artifact) is None:
         return None
@@ -85,13 +86,22 @@ def prove_once(
     subject: ModelUnderTest,
     truth_of: Callable[[], ReferenceData],
     key: Key,
+    *,
     cell: Cell,
     expectation: Expectation,
     calibration: Calibration,
     check_budget: CheckBudget,
 ) -> CellRecord:
-    """Proves the cell; a green record is kept. A red one is proven anew every time."""
-    record = prove(bench, subject, truth_of, cell, expectation, calibration, check_budget)
+    """Proves the cell and stores a green record. A red cell is proven again every time."""
+    record = prove(
+        bench,
+        subject,
+        truth_of,
+        cell,
+        expectation=expectation,
+        calibration=calibration,
+        check_budget=check_budget,
+    )
     if not record.green:
         return record
 

@@ -1,4 +1,4 @@
-"""One cell, one direction: convert, convert again, judge, record."""
+"""Proves one cell: converts it, converts it again, judges the file, and records the result."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ from typing import Any
 
 from modelparity.converters.engine.workbench import Calibration, ModelUnderTest, Workbench, kept_float
 from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
+from modelparity.converters.recipes import FLOAT
+from modelparity.fixtures.keep_float import KeepFloat
+from modelparity.fixtures.models import declared_in
+from modelparity.fixtures.tolerances import (
+    Expectation,
+    FloatTolerance,
+    Limitation,
+    QuantizedTolerance,
+    tolerance_of,
+)
 from modelparity.modelfiles.description import (
     UNKNOWN,
     Artifact,
@@ -33,7 +43,23 @@ from modelparity.parity.results import (
     Unsupported,
     outcome_of,
 )
-from modelparity.parity.tolerances import Expectation, FloatTolerance, Limitation, QuantizedTolerance
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a file is made differently from its cell's own file; a field that is None or "" changes nothing.
+
+    `maker` is the converter of a second route, `calibration` holds other calibration images, `opset` is an
+    older ONNX opset, and `mixed` lists the layers that stay float instead of those that the recipe names.
+    """
+
+    maker: str = ""
+    calibration: Calibration | None = None
+    opset: int | None = None
+    mixed: tuple[KeepFloat, ...] | None = None
+
+
+OWN = Variant()  # the cell's own file
 
 
 def prove(
@@ -41,28 +67,54 @@ def prove(
     subject: ModelUnderTest,
     truth_of: Callable[[], ReferenceData],
     cell: Cell,
+    *,
     expectation: Expectation,
     calibration: Calibration,
     check_budget: CheckBudget,
 ) -> CellRecord:
-    """Converts a cell and judges what came of it. Never raises for what the cell did."""
-    limitation = expectation if isinstance(expectation, Limitation) else None
-    tolerance = expectation.tolerance if isinstance(expectation, Limitation) else expectation
+    """Converts a cell and judges the result. Never raises for what the cell did."""
+    record = prove_file(
+        bench,
+        subject,
+        truth_of,
+        cell,
+        expectation=expectation,
+        calibration=calibration,
+        check_budget=check_budget,
+    )
+    return _limited(record, expectation) if isinstance(expectation, Limitation) else record
+
+
+def prove_file(
+    bench: Workbench,
+    subject: ModelUnderTest,
+    truth_of: Callable[[], ReferenceData],
+    cell: Cell,
+    *,
+    expectation: Expectation,
+    calibration: Calibration,
+    check_budget: CheckBudget,
+    variant: Variant = OWN,
+) -> CellRecord:
+    """The same proof, of a file that may be a variant of the cell's; a declared limitation excuses nothing.
+
+    A second route's file is another toolchain's, so it is judged as a third party's, and converted once.
+    """
+    tolerance = tolerance_of(expectation)
+    calibration = variant.calibration or calibration
+    case = _Case(bench, subject, truth_of, cell, calibration, tolerance, check_budget, variant)
     record = blank_record(cell, subject)
     outcome: Outcome | None = None
     for step in (_converted, _converted_again, _judged):
-        record, outcome = step(
-            _Case(bench, subject, truth_of, cell, calibration, tolerance, check_budget), record
-        )
+        record, outcome = step(case, record)
         if outcome is not None:
             break
-    record = replace(record, outcome=outcome or outcome_of(record.claims))
-    return _limited(record, limitation) if limitation else record
+    return replace(record, outcome=outcome or outcome_of(record.claims))
 
 
 @dataclass(frozen=True)
 class _Case:
-    """What the steps of a proof share."""
+    """Inputs that the steps of a proof share."""
 
     bench: Workbench
     subject: ModelUnderTest
@@ -71,20 +123,33 @@ class _Case:
     calibration: Calibration
     tolerance: FloatTolerance | QuantizedTolerance
     check_budget: CheckBudget
+    variant: Variant
 
     def artifact(self, again: bool = False) -> tuple[Artifact, Mapping[str, Any]]:
-        cell = self.cell
-        return self.bench.artifact(self.subject, cell.format, cell.quantization, self.calibration, again)
+        return self._made(self.cell.quantization, again)
+
+    def float_file(self) -> Artifact:
+        """The float file that a quantized one was made from, by the same route and at the same opset."""
+        return self._made(FLOAT, False)[0]
+
+    def _made(self, quantization: str, again: bool) -> tuple[Artifact, Mapping[str, Any]]:
+        variant = self.variant
+        maker = variant.maker or self.cell.format
+        mixed = None if quantization == FLOAT else variant.mixed
+        artifact, meta = self.bench.artifact(
+            self.subject, maker, quantization, self.calibration, again=again, mixed=mixed
+        )
+        return (self.bench.at_opset(artifact, variant.opset) if variant.opset else artifact), meta
 
 
 def _converted(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None]:
     with _as_outcome("convert") as caught:
         artifact, meta = case.artifact()
-        made = ArtifactRecord(
-            artifact.sha256, artifact.bytes, artifact.key, kept_float=_kept(case.cell, meta["kept_float"])
+        file = ArtifactRecord(
+            artifact.sha256, artifact.bytes, artifact.key, kept_float=_kept(case, meta["kept_float"])
         )
         cost = Cost(convert_s=meta["convert_s"], convert_peak_bytes=meta["convert_peak_bytes"])
-        record = replace(record, artifact=made, cost=cost)
+        record = replace(record, artifact=file, cost=cost)
     return record, caught.outcome
 
 
@@ -95,13 +160,21 @@ def _judged(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None
         return record, caught.outcome
     artifact, _ = case.artifact()
     judge = Judge(
-        case.bench, truth, case.cell, artifact.path, case.tolerance, case.check_budget, case.calibration
+        case.bench,
+        truth,
+        case.cell,
+        artifact.path,
+        tolerance=case.tolerance,
+        check_budget=case.check_budget,
+        calibration=case.calibration,
+        third_party=bool(case.variant.maker),
+        float_file=case.float_file,
     )
     return judged(record, judge)
 
 
 def _converted_again(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None]:
-    if not case.check_budget.convert_again:
+    if not case.check_budget.convert_again or case.variant.maker:
         return record, None
     with _as_outcome("convert again") as caught:
         first, _ = case.artifact()
@@ -111,7 +184,7 @@ def _converted_again(case: _Case, record: CellRecord) -> tuple[CellRecord, Outco
 
 
 def judged(record: CellRecord, judge: Judge) -> tuple[CellRecord, Outcome | None]:
-    """The record with the judge's evidence, and the outcome if the judging itself came to grief."""
+    """The record with the judge's claims, and the outcome if judging crashed."""
     with _as_outcome(judge) as caught:
         judge.judge()
     if judge.description is not None and record.artifact is not None:
@@ -143,8 +216,10 @@ def blank_record(cell: Cell, subject: ModelUnderTest) -> CellRecord:
     )
 
 
-def _kept(cell: Cell, counts: Sequence[int]) -> tuple[KeptFloat, ...]:
-    entries = kept_float(cell.model, cell.format, cell.quantization)
+def _kept(case: _Case, counts: Sequence[int]) -> tuple[KeptFloat, ...]:
+    cell, entries = case.cell, case.variant.mixed
+    if entries is None:
+        entries = kept_float(cell.model, cell.format, cell.quantization)
     return tuple(
         KeptFloat(entry.operator, n, entry.because) for entry, n in zip(entries, counts, strict=True)
     )
@@ -172,7 +247,7 @@ class _Caught:
 
 @contextmanager
 def _as_outcome(stage: str | Judge) -> Iterator[_Caught]:
-    """Turns what toolchains do to their processes into outcomes; harness bugs pass through."""
+    """Turns errors and crashes of toolchains into outcomes; bugs of the harness pass through."""
     caught = _Caught()
 
     def name() -> str:
@@ -189,11 +264,11 @@ def _as_outcome(stage: str | Judge) -> Iterator[_Caught]:
 
 
 def _limited(record: CellRecord, limitation: Limitation) -> CellRecord:
-    """A declared limitation: green only if the cell failed where and how it was foreseen."""
+    """Applies a declared limitation: green only if the cell failed where and how it declares."""
     failed = {claim.name for claim in record.claims if claim.status == "failed"}
     broke = record.outcome.stage if isinstance(record.outcome, Errored | Crashed) else None
-    foreseen = broke == limitation.stage if broke else failed == {limitation.stage}
-    if foreseen:
+    as_declared = broke == limitation.stage if broke else failed == {limitation.stage}
+    if as_declared:
         return replace(record, outcome=Unsupported(limitation.stage, limitation.reason, limitation.issue))
     if broke or failed:
         return record
@@ -203,6 +278,6 @@ def _limited(record: CellRecord, limitation: Limitation) -> CellRecord:
         "every claim holds",
         f"fails at {limitation.stage}",
         because=limitation.because,
-        detail=f"the limitation is gone: delete the entry of {record.id} in parity/expectations.py",
+        detail=f"the limitation is gone: delete the entry of {record.id} in {declared_in(record.model)}",
     )
     return replace(record, claims=(*record.claims, claim), outcome=Mismatched())

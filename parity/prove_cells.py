@@ -1,4 +1,4 @@
-"""TODO."""
+"""Proves cells in parallel, one lane for each toolchain, and appends each record to a file as it is made."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from pathlib import Path
 
 from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
 from modelparity.parity.cells import Cell
-from modelparity.parity.results import (
-    CellRecord,
-    append,
-    cell_line,
-)
+from modelparity.parity.results import CellRecord
+from modelparity.parity.results_json import append, cell_line
 from modelparity.parity.session import Session
 
-# Told as cells finish: the record, how many are done, how many there are.
+# Called as cells finish, with the record, how many are done, and how many there are.
 Listener = Callable[[CellRecord, int, int], None]
 
 
 def prove_all(
     session: Session, cells: Sequence[Cell], record_file: Path, on_cell: Listener
 ) -> list[CellRecord]:
-    """The record of every cell, appended to `record_file` as it is made: a lane a toolchain, side by side."""
+    """The record of every cell, each appended to `record_file` and passed to `on_cell` when it is made.
+
+    Cells with a stored proof come first. The others are converted and judged in one lane for each format,
+    while another thread exports the networks and computes their references.
+    """
     done: list[CellRecord] = []
     lock = threading.Lock()
     stopped = threading.Event()
@@ -35,23 +36,23 @@ def prove_all(
             append(record_file, cell_line(record))
             on_cell(record, len(done), len(cells))
 
-    fresh: dict[str, list[Cell]] = {}
+    unproven: dict[str, list[Cell]] = {}
     for cell in cells:
         if (record := session.cached(cell)) is not None:
             finished(record)
         else:
-            fresh.setdefault(cell.format, []).append(cell)
+            unproven.setdefault(cell.format, []).append(cell)
 
     def lane(format: str) -> None:
-        """All cells are converted, then judged by a process that has converted none of them."""
-        for cell in fresh[format]:
-            # What fails here fails again as the cell is proven, and is recorded there.
+        """Converts all cells of a format, then judges them in a new process, which has converted none."""
+        for cell in unproven[format]:
+            # A failure happens again when the cell is proven, and is recorded then.
             with contextlib.suppress(WorkerFailedError, WorkerCrashedError):
                 session.convert(cell)
         session.workers.close(format)
-        for cell in fresh[format]:
+        for cell in unproven[format]:
             record = session.prove(cell)
-            if stopped.is_set():  # what the record says came of the stop
+            if stopped.is_set():  # the record may show the interruption instead of the cell
                 return
             finished(record)
 
@@ -62,17 +63,16 @@ def prove_all(
             for model in models:
                 session.truth(model)
 
-    # A lane a toolchain; a third prepares what both will ask for.
-    models = list(dict.fromkeys(cell.model for of_format in fresh.values() for cell in of_format))
-    with ThreadPoolExecutor(max_workers=len(fresh) + 1) as pool:
-        futures = [pool.submit(lane, format) for format in fresh]
+    models = list(dict.fromkeys(cell.model for of_format in unproven.values() for cell in of_format))
+    with ThreadPoolExecutor(max_workers=len(unproven) + 1) as pool:
+        futures = [pool.submit(lane, format) for format in unproven]
         if models:
             futures.append(pool.submit(prepare, models))
         try:
             for future in futures:
                 future.result()
         except BaseException:
-            # An interrupt, say: the pool waits for its threads, and they for their children.
+            # For example an interrupt: the pool waits for its threads, and they for their child processes.
             stopped.set()
             session.workers.kill()
             raise

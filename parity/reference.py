@@ -1,12 +1,10 @@
-"""The truth a cell is judged by: the network in float64, and how far its own float32 strays from it.
+"""Computes the reference of a cell: the network in float64, and the noise floor of its own float32.
 
-The noise floor of an output is the root-mean-square difference of float32 and float64, worst
-image, worst of two summation orders (fused kernels on and off): both are the same network, so no
-difference between them can be held against a conversion. Each is asked twice for the first image: a network
-that answers in other bits is run over the stream once more, and the floor holds that run, too.
+`modelparity.parity.noise_floor` measures the floor in two summation orders. Each order runs the first image
+twice: if the bits differ, it runs the whole evaluation set once more, and the floor covers that run, too.
 
-Other variants were measured and left out: two and four threads and batches raise no floor, channels last
-one of six by a fifth, which is nothing beside the bound (reports/noise-floors.md).
+Other variants were measured and left out: two and four threads and batches raise no floor; channels last
+raises one of six by a fifth, which is negligible beside the bound (reports/measurements/noise-floors.md).
 """
 
 from __future__ import annotations
@@ -24,27 +22,27 @@ from modelparity.converters.engine.source_digest import source_digest
 from modelparity.converters.engine.store import Key
 from modelparity.converters.engine.workbench import (
     NETWORKS,
-    Feeds,
     ModelUnderTest,
-    Outputs,
     Workbench,
     network_digest,
     versions_text,
 )
+from modelparity.fixtures.arrays import Array, Feeds, Outputs
 from modelparity.fixtures.inputs.evaluation_sets import EvaluationSet
 from modelparity.fixtures.specs import Task
-from modelparity.parity.metrics.detection_matching import Pair, paired
-from modelparity.parity.metrics.errors import Array, OutputError, compare
+from modelparity.parity.metrics.detection_matching import Pair
+from modelparity.parity.metrics.errors import OutputError, compare
 from modelparity.parity.noise_floor import float32_runs, noise_floors
+from modelparity.parity.output_kinds import OUTPUT_KINDS, OutputKind
 
 _FILE = "reference.npz"
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Float64 outputs of a stream, one array [1, ...] a sample, and each output's noise floor.
+    """Float64 outputs over an evaluation set, one array [1, ...] for each image, and noise floors.
 
-    `floors` are of the outputs that are compared number by number.
+    `floors` has an entry for each output that is compared number by number.
     """
 
     names: tuple[str, ...]
@@ -53,15 +51,19 @@ class Reference:
     floors: Mapping[str, float]
     task: Task = "map"
 
+    @property
+    def kind(self) -> OutputKind:
+        return OUTPUT_KINDS[self.task]
+
     def paired(self, outputs: Sequence[Outputs]) -> list[Pair]:
-        """Each sample's outputs beside the reference's, which they are to be compared with."""
+        """Each image's outputs, paired with the reference's."""
         truths = ({name: values[i] for name, values in self.outputs.items()} for i in range(len(self.feeds)))
-        return [paired(self.task, got, truth) for got, truth in zip(outputs, truths, strict=True)]
+        return [self.kind.paired(got, truth) for got, truth in zip(outputs, truths, strict=True)]
 
     def errors(self, pairs: Sequence[Pair]) -> list[OutputError]:
-        """One an output, of the images in which either run detected anything; [] if there are none."""
+        """One for each output, over the images in which either run detected anything; [] if none did."""
         seen = [index for index, pair in enumerate(pairs) if not pair.nothing]
-        found = []
+        errors = []
         for name in self.floors if seen else ():
             observed, expected = (
                 [pairs[i].observed[name] for i in seen],
@@ -69,11 +71,11 @@ class Reference:
             )
             error = compare(name, observed, expected)
             samples = tuple(replace(sample, sample=seen[sample.sample]) for sample in error.samples)
-            found.append(replace(error, samples=samples))
-        return found
+            errors.append(replace(error, samples=samples))
+        return errors
 
     def spread(self, name: str) -> float:
-        """Standard deviation of an output over the stream."""
+        """Standard deviation of an output over the evaluation set."""
         return self._spreads[name]
 
     @cached_property
@@ -84,17 +86,17 @@ class Reference:
         }
 
 
-def feeds_of(stream: EvaluationSet) -> tuple[Feeds, ...]:
-    """One feed a sample, at batch 1."""
-    return tuple({"image": sample.image[None]} for sample in stream.samples)
+def feeds_of(images: EvaluationSet) -> tuple[Feeds, ...]:
+    """One feed for each image, at batch 1."""
+    return tuple({"image": sample.image[None]} for sample in images.samples)
 
 
-def reference_key(subject: ModelUnderTest, stream: EvaluationSet) -> Key:
+def reference_key(subject: ModelUnderTest, images: EvaluationSet) -> Key:
     parts = {
         "checkpoint": subject.weights_digest,
         "network": network_digest(subject.spec),
         "definition": subject.definition,
-        "stream": stream.digest,
+        "images": images.digest,
         "harness": source_digest(
             "modelparity.converters.engine.network",
             "modelparity.parity.noise_floor",
@@ -105,9 +107,9 @@ def reference_key(subject: ModelUnderTest, stream: EvaluationSet) -> Key:
     return Key(f"{subject.label} reference", parts)
 
 
-def reference_of(bench: Workbench, subject: ModelUnderTest, stream: EvaluationSet) -> Reference:
-    """Computed once for a subject and a stream, then read from the store."""
-    feeds = feeds_of(stream)
+def reference_of(bench: Workbench, subject: ModelUnderTest, images: EvaluationSet) -> Reference:
+    """Computed once for a model and an evaluation set, then read from the store."""
+    feeds = feeds_of(images)
     names = subject.signature.output_names
 
     def make(folder: Path) -> dict[str, Any]:
@@ -117,17 +119,17 @@ def reference_of(bench: Workbench, subject: ModelUnderTest, stream: EvaluationSe
         np.savez(folder / _FILE, **arrays)  # type: ignore[arg-type]
         return {"floors": noise_floors(subject.spec.task, truth, variants)}
 
-    entry = bench.store.get(reference_key(subject, stream), make)
+    entry = bench.store.get(reference_key(subject, images), make)
     with np.load(entry.path(_FILE)) as file:
         outputs = {name: tuple(file[f"{name}/{i}"] for i in range(len(feeds))) for name in names}
     floors = {name: float(floor) for name, floor in entry.meta["floors"].items()}
-    return Reference(tuple(s.name for s in stream.samples), feeds, outputs, floors, subject.spec.task)
+    return Reference(tuple(s.name for s in images.samples), feeds, outputs, floors, subject.spec.task)
 
 
 class GeneratedReference:
-    """References of single drawn feeds, kept while a run lasts: every cell of a model draws the same.
+    """References of single generated feeds, kept during a run: every cell of a model draws the same ones.
 
-    Of two cells that ask for the same one at a time, the second waits for the first.
+    If two cells ask for one at the same time, the second waits for the first.
     """
 
     def __init__(self, bench: Workbench, subject: ModelUnderTest) -> None:
@@ -143,16 +145,17 @@ class GeneratedReference:
             if key not in self._known:
                 truth = self._bench.reference(self._subject, [feed], precision="float64")
                 run = partial(self._bench.reference, self._subject)
-                variants = float32_runs(run, [feed], repeat=False)  # the stream has shown whether it varies
+                # The evaluation set has shown already whether the bits vary.
+                variants = float32_runs(run, [feed], repeat=False)
                 self._known[key] = (truth[0], noise_floors(self._subject.spec.task, truth, variants))
             return self._known[key]
 
 
 @dataclass(frozen=True)
 class ReferenceData:
-    """What a subject's cells are judged by; shared by all of them."""
+    """What the cells of a model are compared with; shared by all of them."""
 
     subject: ModelUnderTest
     reference: Reference
-    drawn: GeneratedReference
+    generated: GeneratedReference
     elements: Mapping[str, int]  # "weights" and "elements" of the network, as exported

@@ -1,4 +1,4 @@
-"""One session: the store, the workers and what every cell of a model shares."""
+"""Holds the store, the workers and everything that the cells of a model share."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ from pathlib import Path
 
 from modelparity.converters.converter import Converter
 from modelparity.converters.engine.store import Key, Store
-from modelparity.converters.engine.workbench import (
-    Calibration,
-    Feeds,
-    ModelUnderTest,
-    Workbench,
-    digest_of_arrays,
-)
+from modelparity.converters.engine.workbench import Calibration, ModelUnderTest, Workbench, digest_of_arrays
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, RUN_TIMEOUT_S, Workers
 from modelparity.converters.formats import CONVERTERS
-from modelparity.converters.recipes import QUANTIZATIONS, KeepFloat
+from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.fixtures.arrays import Feeds
 from modelparity.fixtures.inputs.evaluation_sets import (
     EvaluationSet,
     calibration_from_directory,
     calibration_set,
     evaluation_set,
 )
-from modelparity.fixtures.specs import MODELS, ModelSpec
+from modelparity.fixtures.keep_float import KeepFloat
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.tolerances import Expectation, Limitation
 from modelparity.modelfiles.description import Artifact
 from modelparity.parity.cells import Cell
 from modelparity.parity.expectations import EXPECTATIONS, expectation_of
 from modelparity.parity.judge import CheckBudget
 from modelparity.parity.proof_cache import cached, evidence_key, prove_once
+from modelparity.parity.prove import OWN, Variant, prove_file
 from modelparity.parity.reference import (
     GeneratedReference,
     ReferenceData,
@@ -40,7 +39,6 @@ from modelparity.parity.reference import (
     reference_of,
 )
 from modelparity.parity.results import CellRecord
-from modelparity.parity.tolerances import Expectation
 
 
 def default_store() -> Path:
@@ -51,7 +49,12 @@ def default_store() -> Path:
 
 
 class Session:
-    """Proves cells. A context manager: leaving it ends the workers."""
+    """Proves cells. As a context manager, it ends the workers on exit.
+
+    Args:
+        input_size: Side of the images in pixels; None for each model's default.
+        on_miss: Called with a label and a key when the store has to make something.
+    """
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class Session:
         checkpoints: Mapping[str, Path] | None = None,
         size: str = "reduced",
         input_size: int | None = None,
+        *,
         check_budget: CheckBudget | None = None,
         models: Mapping[str, ModelSpec] | None = None,
         converters: Mapping[str, Converter] | None = None,
@@ -76,14 +80,15 @@ class Session:
         )
         self._checkpoints = dict(checkpoints or {})
         self._size = size
-        self._input_size = input_size  # None: each model's default
+        self._input_size = input_size
         self._truths: dict[str, ReferenceData] = {}
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
-        # Instance caches, not class ones: a session's subjects end with it.
+        # Caches of the instance, not of the class, so that they end with it.
         self.subject = functools.cache(self._subject)
-        self.stream = functools.cache(self._stream)
+        self.evaluation_set = functools.cache(self._evaluation_set)
         self.calibration = functools.cache(self._calibration)
+        self.calibration_from = functools.cache(self._calibration_from)
 
     def _subject(self, model: str) -> ModelUnderTest:
         spec, checkpoint = self.models[model], self._checkpoints.get(model)
@@ -96,18 +101,22 @@ class Session:
             spec = reply.value
         return ModelUnderTest.of(spec, checkpoint, self._input_size, self._size)
 
-    def _stream(self, model: str) -> EvaluationSet:
+    def _evaluation_set(self, model: str) -> EvaluationSet:
         subject = self.subject(model)
         return evaluation_set(
-            subject.spec, subject.input_size, self.check_budget.stream, self.check_budget.seed
+            subject.spec, subject.input_size, self.check_budget.images, self.check_budget.seed
         )
 
     def _calibration(self, model: str) -> Calibration:
         subject = self.subject(model)
         return calibration_of(calibration_set(subject.spec, subject.input_size))
 
+    def _calibration_from(self, model: str, images: Path) -> Calibration:
+        subject = self.subject(model)
+        return calibration_of(calibration_from_directory(subject.spec, subject.input_size, images))
+
     def truth(self, model: str) -> ReferenceData:
-        """The reference of a model, computed by whoever asks first."""
+        """The reference of a model, computed at the first call."""
         with self._lock:
             lock = self._locks.setdefault(model, threading.Lock())
         with lock:
@@ -116,18 +125,18 @@ class Session:
                 meta = self.bench.exported(subject).meta
                 self._truths[model] = ReferenceData(
                     subject,
-                    reference_of(self.bench, subject, self.stream(model)),
+                    reference_of(self.bench, subject, self.evaluation_set(model)),
                     GeneratedReference(self.bench, subject),
                     {"weights": meta["weights"], "elements": meta["elements"]},
                 )
             return self._truths[model]
 
     def feeds(self, model: str) -> tuple[Feeds, ...]:
-        """The evaluation stream, one feed a sample."""
-        return feeds_of(self.stream(model))
+        """The evaluation set, one feed for each image."""
+        return feeds_of(self.evaluation_set(model))
 
     def cached(self, cell: Cell) -> CellRecord | None:
-        """The record of an earlier run whose inputs were all the same."""
+        """The record of an earlier run with the same inputs; None if there is none."""
         calibration = self.calibration(cell.model)
         artifact = self.bench.artifact_key(
             self.subject(cell.model), cell.format, cell.quantization, calibration
@@ -135,7 +144,7 @@ class Session:
         return cached(self.bench, self._evidence_key(cell), artifact)
 
     def convert(self, cell: Cell) -> None:
-        """Makes the cell's artifact, if it is not there; raises what the worker raises."""
+        """Makes the cell's artifact unless it is stored; raises what the worker raises."""
         subject, calibration = self.subject(cell.model), self.calibration(cell.model)
         self.bench.artifact(subject, cell.format, cell.quantization, calibration)
 
@@ -144,21 +153,22 @@ class Session:
         model: str,
         maker: str,
         quantization: str,
+        *,
         images: Path | None = None,
         opset: int | None = None,
         mixed: tuple[KeepFloat, ...] | None = None,
     ) -> Artifact:
-        """The artifact in the store; `images` to calibrate with instead of the default stream.
+        """The artifact, from the store or made now.
 
-        `maker` is the format's own converter or a second route to it; `opset` None is the exporter's own;
-        `mixed` is what stays float instead of what the recipe says.
+        Args:
+            maker: The format's own converter, or a second route to it.
+            images: Folder of images to calibrate with, instead of the default calibration set.
+            opset: None for the exporter's own.
+            mixed: Layers that stay float, instead of those that the recipe names.
         """
         subject, calibration = self.subject(model), None
         if QUANTIZATIONS[quantization].needs_calibration:
-            calibration = self.calibration(model)
-            if images:
-                stream = calibration_from_directory(subject.spec, subject.input_size, images)
-                calibration = calibration_of(stream)
+            calibration = self.calibration_from(model, images) if images else self.calibration(model)
         artifact, _ = self.bench.artifact(subject, maker, quantization, calibration, mixed=mixed)
         return self.bench.at_opset(artifact, opset) if opset else artifact
 
@@ -169,10 +179,29 @@ class Session:
             self.subject(cell.model),
             lambda: self.truth(cell.model),
             self._evidence_key(cell),
+            cell=cell,
+            expectation=expectation_of(cell, self.expectations),
+            calibration=self.calibration(cell.model),
+            check_budget=self.check_budget,
+        )
+
+    def prove_file(self, cell: Cell, variant: Variant = OWN) -> CellRecord:
+        """The record of the cell's own file, or of a variant of it, judged as the gate judges.
+
+        The verdict is on the file alone: if the cell has a declared limitation, the file fails.
+        """
+        expectation = expectation_of(cell, self.expectations)
+        if variant == OWN and not isinstance(expectation, Limitation):
+            return self.prove(cell)
+        return prove_file(
+            self.bench,
+            self.subject(cell.model),
+            lambda: self.truth(cell.model),
             cell,
-            expectation_of(cell, self.expectations),
-            self.calibration(cell.model),
-            self.check_budget,
+            expectation=expectation,
+            calibration=self.calibration(cell.model),
+            check_budget=self.check_budget,
+            variant=variant,
         )
 
     def _evidence_key(self, cell: Cell) -> Key:
@@ -180,11 +209,11 @@ class Session:
         return evidence_key(
             self.bench,
             subject,
-            reference_key(subject, self.stream(cell.model)),
+            reference_key(subject, self.evaluation_set(cell.model)),
             cell,
-            expectation_of(cell, self.expectations),
-            self.calibration(cell.model),
-            self.check_budget,
+            expectation=expectation_of(cell, self.expectations),
+            calibration=self.calibration(cell.model),
+            check_budget=self.check_budget,
         )
 
     def __enter__(self) -> Session:
@@ -194,6 +223,6 @@ class Session:
         self.workers.close()
 
 
-def calibration_of(stream: EvaluationSet) -> Calibration:
-    feeds = feeds_of(stream)
+def calibration_of(images: EvaluationSet) -> Calibration:
+    feeds = feeds_of(images)
     return Calibration(feeds, digest_of_arrays(feeds))

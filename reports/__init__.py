@@ -1,17 +1,18 @@
-"""What people read: report.md, report.html, junit.xml and report.json of one recorded run.
+"""Renders a recorded run as report.md, report.html, junit.xml and report.json.
 
-Arrives: the JSON lines of a run, read by `modelparity.parity.results`.
-Leaves: four files that say the same thing, and `verdict_rows`, the matrix for a terminal.
-Imports: the standard library, jinja2, tabulate and `modelparity.parity.results`; nothing else of the project.
-A verdict is read from the record and never computed anew; equal records give equal bytes.
+Takes the JSON lines of a run, as `modelparity.parity.results` reads them. Gives four files with the same
+content, and `verdict_rows`, the matrix for a terminal. Imports nothing heavy, and of the other rooms only
+recorded results and the writer of files. Verdicts are read from the record and never computed again; the same
+record gives the same bytes.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from modelparity.parity.results import Run, read_run
+from modelparity.fixtures.whole_files import replaced
+from modelparity.parity.results import Run
+from modelparity.parity.results_json import read_run
 from modelparity.reports.catches import catches
 from modelparity.reports.junit import junit
 from modelparity.reports.machine import machine_readable
@@ -34,7 +35,7 @@ __all__ = [
     "weights_lines",
 ]
 
-RECORD = "run.jsonl"  # a run's record, in the folder of its reports
+RECORD = "run.jsonl"  # the record of a run, in the folder of its reports
 FORMATS = {
     "report.json": machine_readable,
     "report.md": markdown,
@@ -43,29 +44,24 @@ FORMATS = {
 
 
 def render(run_jsonl: Path, output: Path) -> dict[str, Path]:
-    """Writes the four reports of a recorded run into the folder `output`; returns name to path.
+    """Writes the four reports of a recorded run into the folder `output`; returns their paths by name.
 
-    Raises `OSError` or `ValueError` for a file that is not a run, having written nothing.
+    Raises:
+        OSError, ValueError: the file cannot be read or is not a run; nothing was written.
     """
     return render_run(read_run(run_jsonl), output, run_jsonl.parent)
 
 
 def render_run(run: Run, output: Path, folder: Path | None = None) -> dict[str, Path]:
-    """As `render`, for a run already read; a kill table is looked for in `folder`, by default `output`."""
-    caught = catches(run, folder or output)
-    texts = {name: write(run, caught) for name, write in FORMATS.items()} | {"junit.xml": junit(run)}
+    """Like `render`, for a run that was already read.
+
+    A kill table in `folder` (by default `output`) is part of the reports.
+    """
+    table = catches(run, folder or output)
+    texts = {name: write(run, table) for name, write in FORMATS.items()} | {"junit.xml": junit(run)}
     contents = {name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()}
-    output.mkdir(parents=True, exist_ok=True)
-    temporary = {name: output / f".{name}.{os.getpid()}.tmp" for name in contents}
-    try:
-        for name, path in temporary.items():
-            with path.open("wb") as file:
-                file.write(contents[name])
-                file.flush()
-                os.fsync(file.fileno())
-        for name, path in temporary.items():
-            path.replace(output / name)
-    finally:
-        for path in temporary.values():
-            path.unlink(missing_ok=True)
-    return {name: output / name for name in contents}
+    paths = {name: output / name for name in contents}
+    with replaced(*paths.values()) as partials:
+        for partial, content in zip(partials, contents.values(), strict=True):
+            partial.write_bytes(content)
+    return paths

@@ -1,7 +1,8 @@
-"""What this gate catches: the faults that were planted in these very files, and which claim noticed each.
+"""Summarises which planted faults the claims detect in the files of a run.
 
-A kill table is JSON lines, a cell a line (`modelparity.parity.results.ScoredCell`). It speaks for files, by their
-sha256, and for the harness that judged them: a run's report shows no cell of it whose file is another.
+A kill table (the term of mutation testing) is JSON lines, one cell per line
+(`modelparity.parity.results.ScoredCell`). An entry holds for one file, by its sha256, and for one version of
+the harness; a run's report shows only the entries of its own files.
 """
 
 from __future__ import annotations
@@ -12,36 +13,44 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelparity.parity.results import FaultRecord, Number, Run, ScoredCell, read_scored
+from modelparity.parity.results import FaultRecord, Number, Run, ScoredCell
+from modelparity.parity.results_json import read_scored
 from modelparity.reports.words import NONE, one_line, value
 
 TABLE = "what-it-catches.jsonl"
+SHIPPED = Path(__file__).with_name("measurements") / TABLE  # the table that comes with the project
 HEADER = (
     "fault",
-    "stands for",
+    "what it imitates",
     "killed",
-    "by",
-    "smallest strength",
-    "share of own error",
-    "named",
-    "not visible, floors",
+    "killed by",
+    "strength",
+    "of rounding error",
+    "located",
+    "below the noise floor",
 )
 NOTE = (
-    "Killed: of the faults that move an output by more than the network's own float32 error, or break what "
-    "the file promises, how many a claim noticed. Smallest strength: the weakest that was tried and noticed. "
-    "Share of own error: how far the fault moves an output, relative to what rounding itself does to "
-    "that file; below 1 it hides in rounding. Named: how often lineage's claims name the numbers that "
-    "were changed. Not visible: how far a fault moves an output that float32's own rounding moves as far."
+    "A fault is visible if it changes an output by more than the network's own float32 error (the noise "
+    "floor), or breaks what the file promises. Killed: how many visible faults a claim detected. Strength: "
+    "the range of strengths that were detected; the weakest was tried first. Of rounding error: how far the "
+    "fault changes an output, relative to the change that quantization itself causes in that file; below 1, "
+    "quantization hides it. Located: how often the lineage claims name the weights that were changed. Below "
+    "the noise floor: by how many floors the faults that are not visible change an output."
 )
 
 
 @dataclass(frozen=True)
 class Catches:
-    """Cells of a kill table whose files are those of a run, and how many cells the run has."""
+    """The entries of a kill table that are about the files of a run.
+
+    `files` is the number of files of the run, `harness` the digest of the harness that judged it, `earlier`
+    the entries about other files of the same cells.
+    """
 
     cells: tuple[ScoredCell, ...]
-    of: int
-    harness: str  # of the run
+    files: int
+    harness: str
+    earlier: tuple[ScoredCell, ...] = ()
 
     @property
     def faults(self) -> list[FaultRecord]:
@@ -49,36 +58,51 @@ class Catches:
 
     @property
     def line(self) -> str:
-        """How much of the run the table speaks for, and what it says."""
+        """How many files of the run the table covers, and how many faults were detected in them."""
         if not self.cells:
-            return "No file of this run has been scored: `modelparity mutate` plants faults in them."
-        seen = [fault for fault in self.faults if fault.visible]
-        killed = sum(fault.killed for fault in seen)
+            words = "No faults were planted in the files of this run; `modelparity mutate` does it."
+            if self.earlier:
+                killed, visible = _killed(fault for cell in self.earlier for fault in cell.faults)
+                words += (
+                    f" In earlier files of {len(self.earlier)} of these cells, judged by another version "
+                    f"of the harness, {killed} of {visible} visible faults were detected."
+                )
+            return words
+        killed, visible = _killed(self.faults)
         words = (
-            f"Faults were planted in {len(self.cells)} of the {self.of} files of this run (the same sha256)"
+            f"Faults were planted in {len(self.cells)} of the {self.files} files of this run (same sha256)"
         )
-        words += f": {killed} of {len(seen)} visible ones were noticed"
-        words += f", {len(self.faults) - len(seen)} more are below the noise floor."
+        words += f": {killed} of {visible} visible faults were detected"
+        words += f", {len(self.faults) - visible} more are below the noise floor."
         if refused := [cell.id for cell in self.cells if cell.refused]:
-            words += f" Refused as they are: {', '.join(refused)}."
+            words += f" These files failed before any fault was planted: {', '.join(refused)}."
         if other := {cell.harness for cell in self.cells} - {self.harness}:
-            words += f" Judged by another state of the harness ({', '.join(sorted(other))})."
+            words += f" Judged by another version of the harness ({', '.join(sorted(other))})."
         return words
 
 
 def catches(run: Run, folder: Path) -> Catches:
-    """From the table in the run's own folder, else the one that comes with the project."""
+    """The entries about the files of a run: those in its own folder, and the project's for other files."""
     shas = {cell.id: cell.artifact.sha256 for cell in run.cells if cell.artifact}
-    found: dict[str, ScoredCell] = {}
-    for path in (Path(__file__).with_name(TABLE), folder / TABLE):
-        if path.is_file():
-            found.update((cell.id, cell) for cell in read_scored(path) if shas.get(cell.id) == cell.sha256)
-    cells = tuple(found[name] for name in shas if name in found)
-    return Catches(cells, len(shas), run.header.versions.get("harness", ""))
+    entries: dict[str, ScoredCell] = {}
+    earlier: dict[str, ScoredCell] = {}
+    for path in (SHIPPED, folder / TABLE):
+        for cell in read_scored(path) if path.is_file() else ():
+            if cell.id in shas:
+                (entries if shas[cell.id] == cell.sha256 else earlier)[cell.id] = cell
+    cells = tuple(entries[name] for name in shas if name in entries)
+    others = tuple(earlier[name] for name in shas if name in earlier and name not in entries)
+    return Catches(cells, len(shas), run.header.versions.get("harness", ""), others)
+
+
+def _killed(faults: Iterable[FaultRecord]) -> tuple[int, int]:
+    """How many of the visible faults were detected, and how many are visible."""
+    visible = [fault for fault in faults if fault.visible and not fault.missing]
+    return sum(fault.killed for fault in visible), len(visible)
 
 
 def rows(faults: Iterable[FaultRecord]) -> list[tuple[str, ...]]:
-    """A row a fault, in the words of `HEADER`."""
+    """One row per fault, with the columns of `HEADER`."""
     by_name: dict[str, list[FaultRecord]] = {}
     for fault in faults:
         if not fault.missing:
@@ -87,21 +111,21 @@ def rows(faults: Iterable[FaultRecord]) -> list[tuple[str, ...]]:
 
 
 def _row(name: str, records: Sequence[FaultRecord]) -> tuple[str, ...]:
-    seen = [record for record in records if record.visible]
-    killed = [record for record in seen if record.killed]
+    visible = [record for record in records if record.visible]
+    killed = [record for record in visible if record.killed]
     claims = Counter(record.claim for record in killed)
     strengths = [record.strength for record in killed if record.strength]
     hidden = [record.of_own_error for record in killed if record.of_own_error is not None]
-    names = [record for record in killed if record.names and record.claim.startswith("lineage")]
+    by_lineage = [record for record in killed if record.names and record.claim.startswith("lineage")]
     below = [record.observed for record in records if not record.visible]
     return (
         one_line(name),
         one_line(records[0].because),
-        f"{len(killed)} of {len(seen)}" if seen else NONE,
+        f"{len(killed)} of {len(visible)}" if visible else NONE,
         ", ".join(f"{claim} {count}" for claim, count in claims.most_common()) or NONE,
         _range(strengths),
         _range(hidden),
-        f"{sum(record.named for record in names)} of {len(names)}" if names else NONE,
+        f"{sum(record.named for record in by_lineage)} of {len(by_lineage)}" if by_lineage else NONE,
         _range(below),
     )
 

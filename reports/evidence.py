@@ -1,4 +1,4 @@
-"""One cell's evidence in words: its claims, its worst samples, its cost."""
+"""Writes the evidence of one cell in words: its claims, its worst samples, its cost."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from modelparity.parity.results import CellRecord, Claim, Cost, Number, Run, Sam
 from modelparity.reports.view import Entry
 from modelparity.reports.words import NONE, megabytes, milliseconds, number, one_line, shares, value, visible
 
-CACHED = "cached evidence: taken from an earlier run whose inputs were all the same"
+CACHED = "cached evidence: taken from an earlier run with the same inputs"
 COST_HEADER = (
     "cell",
     "latency ms",
     "IQR ms",
-    "latency × fp32",
-    "95 %",
+    "latency / fp32",
+    "95 % interval",
     "size MB",
-    "size × fp32",
+    "size / fp32",
     "convert s",
     "convert peak MB",
     "run peak MB",
@@ -29,7 +29,7 @@ COST_HEADER = (
 
 @dataclass(frozen=True)
 class ClaimWords:
-    """A claim ready to print; `bound` bears its direction."""
+    """A claim, ready to print; `bound` starts with its direction."""
 
     name: str
     output: str
@@ -41,7 +41,7 @@ class ClaimWords:
 
 
 def claim_words(claim: Claim) -> ClaimWords:
-    """Observed and bound are written so that they differ in print whenever they differ in value."""
+    """A claim in words; observed and bound look different whenever their values differ."""
     observed, bound = value(claim.observed), value(claim.bound)
     if observed == bound and claim.observed != claim.bound:
         observed, bound = str(claim.observed), str(claim.bound)
@@ -60,11 +60,11 @@ def claim_words(claim: Claim) -> ClaimWords:
 _SENSES: Mapping[str, str] = {"<=": "<= ", ">=": ">= ", "=": ""}
 
 
-FLOOR_HEADER = ("output", "floor", "error", "ratio", "bound", "headroom")
+FLOOR_HEADER = ("output", "noise floor", "error", "error in floors", "bound", "headroom")
 
 
 def floor_rows(cell: CellRecord) -> tuple[tuple[str, ...], ...]:
-    """In the words of `FLOOR_HEADER`, of each output that was measured in floors against float64."""
+    """One row per output that `float_parity` measured, with the columns of `FLOOR_HEADER`."""
     return tuple(
         (
             one_line(claim.output or ""),
@@ -80,25 +80,29 @@ def floor_rows(cell: CellRecord) -> tuple[tuple[str, ...], ...]:
 
 
 def worst_sample_lines(cell: CellRecord) -> tuple[str, ...]:
-    """For each output, the sample of the lowest SQNR and the greatest error."""
+    """One line per output: the sample with the lowest SQNR, and the greatest error."""
     lines = []
     for output, samples in samples_by_output(cell).items():
         worst = min(samples, key=lambda s: (s.sqnr_db is None, s.sqnr_db or 0.0, -greatest_error(s)))
         greatest = max(samples, key=greatest_error)
         quality = f"SQNR {worst.sqnr_db:.1f} dB" if worst.sqnr_db is not None else "no SQNR"
-        line = f"{_place(samples, worst)}, {quality}, greatest absolute error {greatest_error(worst):.3g}"
+        line = f"{_numbered(samples, worst)}, {quality}, greatest absolute error {greatest_error(worst):.3g}"
         if greatest is not worst and greatest_error(greatest) > greatest_error(worst):
-            line += f"; greatest of all {greatest_error(greatest):.3g} in {_place(samples, greatest)}"
+            line += (
+                f"; greatest of all samples {greatest_error(greatest):.3g} in {_numbered(samples, greatest)}"
+            )
         lines.append(f"{one_line(output)}: {line}")
     return tuple(lines)
 
 
 def worst_found_lines(cell: CellRecord) -> tuple[str, ...]:
-    """For each input that a search has found, its errors by output, beside the stream's worst."""
+    """One line per input that a search found: its errors, beside the worst of the evaluation set."""
     errors: dict[str, list[str]] = {}
     for worst in cell.worst:
-        found, stream = (_with_unit(amount, worst.unit) for amount in (worst.found, worst.stream))
-        errors.setdefault(worst.input, []).append(f"{one_line(worst.output)} {found} (stream {stream})")
+        searched, evaluated = (_with_unit(amount, worst.unit) for amount in (worst.found, worst.stream))
+        errors.setdefault(worst.input, []).append(
+            f"{one_line(worst.output)} {searched} (evaluation set {evaluated})"
+        )
     return tuple(f"{', '.join(words)}: {one_line(which)}" for which, words in errors.items())
 
 
@@ -107,24 +111,24 @@ def _with_unit(amount: Number | str | None, unit: str) -> str:
 
 
 def greatest_error(sample: SampleRecord) -> float:
-    """The greatest error; infinite where the output was not finite."""
+    """The greatest absolute error of a sample; infinity if the output was not finite."""
     return math.inf if sample.max_abs_error is None else sample.max_abs_error
 
 
 def samples_by_output(cell: CellRecord) -> dict[str, list[SampleRecord]]:
-    """The samples of each output, in recorded order."""
+    """The samples by output, in recorded order."""
     grouped: dict[str, list[SampleRecord]] = {}
     for sample in cell.samples:
         grouped.setdefault(sample.output, []).append(sample)
     return grouped
 
 
-def _place(samples: list[SampleRecord], one: SampleRecord) -> str:
+def _numbered(samples: list[SampleRecord], one: SampleRecord) -> str:
     return f"{one_line(one.sample)} ({samples.index(one) + 1} of {len(samples)})"
 
 
 def cost_row(entry: Entry) -> tuple[str, ...]:
-    """The cell's cost in the words of `COST_HEADER`; dashes where nothing was measured."""
+    """The cost of a cell, with the columns of `COST_HEADER`; dashes where nothing was measured."""
     cell = entry.cell
     if cell is None:
         return (one_line(entry.id), *(NONE for _ in COST_HEADER[1:]))
@@ -146,19 +150,19 @@ def cost_row(entry: Entry) -> tuple[str, ...]:
     )
 
 
-CANNOT_TELL = "cannot tell"
+UNDECIDED = "inconclusive"
 
 
 def speed(cost: Cost) -> str:
-    """What the interval proves: nothing where it holds 1."""
+    """Whether a file is faster or slower than fp32; inconclusive if the interval contains 1."""
     if cost.latency_interval is None:
         return ""
     low, high = cost.latency_interval
-    return " faster" if high < 1 else " slower" if low > 1 else f" {CANNOT_TELL}"
+    return " faster" if high < 1 else " slower" if low > 1 else f" {UNDECIDED}"
 
 
 def cost_note(run: Run) -> str:
-    """How the times were taken, and which int8 cells gain no speed."""
+    """How the times were measured, and which int8 cells are slower than fp32."""
     timed = [cell.cost for cell in run.cells if cell.cost.latency_median_s is not None]
     if not timed:
         return "No latency was measured."
@@ -166,14 +170,14 @@ def cost_note(run: Run) -> str:
     threads = _range({cost.threads for cost in timed})
     slow = [one_line(cell.id) for cell in run.cells if cell.cost.slower_than_float]
     note = (
-        f"Latency is the median of {rounds} rounds on {threads} threads; "
-        "a ratio is to the fp32 file of the same model and format, which ran in turn with the cell's in one "
-        "process, and 95 % is where the median of the pairs' ratios lies; where that holds 1, this machine "
-        "cannot tell. "
+        f"Latency is the median of {rounds} rounds on {threads} threads. Ratios are to the fp32 file of the "
+        "same model and format: both files ran in one process, alternating, and the ratio is the median over "
+        "the pairs of runs, with its 95 % interval. If the interval contains 1, this machine does not show "
+        "which file is faster. "
     )
     if not slow:
-        return note + "No int8 cell is seen to be slower than fp32."
-    return note + f"Slower than fp32, though int8: {', '.join(slow)}."
+        return note + "No int8 cell is measurably slower than fp32."
+    return note + f"int8 cells that are slower than fp32: {', '.join(slow)}."
 
 
 def _range(numbers: set[int]) -> str:
@@ -182,5 +186,5 @@ def _range(numbers: set[int]) -> str:
 
 
 def other_versions(cell: CellRecord, run: Run) -> Mapping[str, str]:
-    """The cell's toolchain versions that the run's own list does not already say."""
+    """The toolchain versions of a cell that differ from those of the run."""
     return {name: text for name, text in cell.versions.items() if run.header.versions.get(name) != text}

@@ -1,4 +1,4 @@
-"""Failures that a person can act on: what was claimed, what was seen, where, and how to see it again."""
+"""Describes failures: what was claimed, what was observed, where, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ def failure_line(cell: CellRecord, claim: Claim) -> str:
     words = claim_words(claim)
     subject = f"{one_line(cell.id)}: " + " ".join(filter(None, (words.output, words.name)))
     if claim.status == "inconclusive":
-        found = f"{subject} = {words.observed} is undecided (bound {words.bound})"
+        line = f"{subject} = {words.observed} is undecided (bound {words.bound})"
     elif claim.bound is None:
-        found = f"{subject} = {words.observed} does not hold"
+        line = f"{subject} = {words.observed} does not hold"
     else:
-        found = f"{subject} = {words.observed}, but should be {words.bound}"
-    return f"{found} [{words.because}]" if words.because else found
+        line = f"{subject} = {words.observed}, but should be {words.bound}"
+    return f"{line} [{words.because}]" if words.because else line
 
 
 def undecided_or_failed(cell: CellRecord) -> tuple[Claim, ...]:
-    """The claims that keep a cell from passing: failed ones first."""
+    """The claims that keep a cell from passing, failed ones first."""
     order = {"failed": 0, "inconclusive": 1}
     return tuple(sorted((c for c in cell.claims if not c.passed), key=lambda c: order[c.status]))
 
 
 def outcome_line(entry: Entry) -> str:
-    """Why a cell is not simply passed, in one line; empty for a passed one."""
+    """Why a cell did not pass, in one line; empty for a passed cell."""
     cell, name = entry.cell, one_line(entry.id)
     if cell is None:
-        return f"{name}: missing: the run owes this cell and has no record of it"
+        return f"{name}: missing: the run should include this cell, but has no record of it"
     match cell.outcome:
         case Errored(stage, message):
             return f"{name}: error in {one_line(stage)}: {one_line(message)}"
@@ -47,11 +47,11 @@ def outcome_line(entry: Entry) -> str:
     broken = undecided_or_failed(cell)
     if broken:
         return failure_line(cell, broken[0])
-    return f"{name}: {cell.status}, and no claim says why" if not cell.green else ""
+    return f"{name}: {cell.status}, but no claim says why" if not cell.green else ""
 
 
 def log_of(cell: CellRecord) -> str:
-    """The traceback of an error or the last words of a process that died; empty for the rest."""
+    """The traceback of an error, or the end of the log of a crashed process; else empty."""
     match cell.outcome:
         case Errored(traceback=text) | Crashed(log_tail=text):
             return text
@@ -59,9 +59,9 @@ def log_of(cell: CellRecord) -> str:
 
 
 def failure_text(entry: Entry, claims: int = NO_LIMIT, chars: int = NO_LIMIT, lines: int = NO_LIMIT) -> str:
-    """Everything about a cell that is not passed: its false claims with their details, the log, reproduction.
+    """All about a cell that did not pass: claims that do not hold, the log, how to reproduce it.
 
-    At most `claims` claims, `chars` characters a line or detail, and the last `lines` lines of a log.
+    Has at most `claims` claims, `chars` characters per line or detail, and the last `lines` lines of the log.
     Empty for a passed cell.
     """
     first = outcome_line(entry)
@@ -69,10 +69,12 @@ def failure_text(entry: Entry, claims: int = NO_LIMIT, chars: int = NO_LIMIT, li
         return ""
     cell = entry.cell
     broken = undecided_or_failed(cell) if cell else ()
-    told = [(failure_line(cell, claim), visible(claim.detail).strip()) for claim in broken] if cell else []
-    parts = [first, *(part for pair in told[:claims] for part in pair if part and part != first)]
-    if len(told) > claims:
-        parts.append(f"and {len(told) - claims} more such claims")
+    failures = (
+        [(failure_line(cell, claim), visible(claim.detail).strip()) for claim in broken] if cell else []
+    )
+    parts = [first, *(part for pair in failures[:claims] for part in pair if part and part != first)]
+    if len(failures) > claims:
+        parts.append(f"and {len(failures) - claims} more claims that do not hold")
     text = [trim(part, chars) for part in parts]
     log = log_of(cell).strip() if cell else ""
     if log and lines:

@@ -1,4 +1,4 @@
-"""junit.xml: a suite for each model, a case for each claim, in the words a CI service shows."""
+"""Writes junit.xml: one suite per model, one case per claim."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from modelparity.reports.failures import failure_line, failure_text, outcome_lin
 from modelparity.reports.view import Entry, entries, verdict_line, weights_lines
 from modelparity.reports.words import visible
 
-OUTCOME = "outcome"  # the case that stands for what no claim of the cell says
+OUTCOME = "outcome"  # the case for an outcome that no claim of the cell reports
 COUNTED = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 
 
 def junit(run: Run) -> str:
-    """Red wherever the record is: a failed or undecided claim, an error, a crash, a missing cell, no cell."""
+    """The text of junit.xml.
+
+    A failed or undecided claim is a failure; an error, a crash, a missing cell and a run without cells are
+    errors; a known limitation is skipped.
+    """
     root = ET.Element("testsuites", name=visible(f"modelparity {verdict_line(run)}"))
     models: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries(run):
@@ -51,8 +55,8 @@ def _cell(suite: ET.Element, entry: Entry) -> None:
     for claim in claims:
         _claim(suite, entry, claim)
     statuses = {claim.status for claim in claims}
-    said_by_a_claim = {"passed": "passed", "mismatched": "failed", "inconclusive": "inconclusive"}
-    if said_by_a_claim.get(entry.status) not in statuses:
+    reported_by_a_claim = {"passed": "passed", "mismatched": "failed", "inconclusive": "inconclusive"}
+    if reported_by_a_claim.get(entry.status) not in statuses:
         _outcome(_case(suite, entry, OUTCOME), entry)
 
 
@@ -60,7 +64,7 @@ def _claim(suite: ET.Element, entry: Entry, claim: Claim) -> None:
     case = _case(suite, entry, f"{claim.name} [{claim.output}]" if claim.output else claim.name)
     if claim.passed or entry.cell is None:
         return
-    if entry.status == "limitation":  # foreseen, so not red
+    if entry.status == "limitation":  # declared in advance, so no failure
         ET.SubElement(case, "skipped", message=visible(outcome_line(entry)))
         return
     kind = "inconclusive" if claim.status == "inconclusive" else "mismatch"

@@ -1,4 +1,4 @@
-"""report.json: the whole record and its verdict, for scripts."""
+"""Writes report.json: the whole record and its verdict, for scripts."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from modelparity.parity.results import SCHEMA, Run
+from modelparity.parity.results import Run
+from modelparity.parity.results_json import SCHEMA
 from modelparity.reports.catches import Catches
 from modelparity.reports.view import Entry, counts, entries
 
 
-def machine_readable(run: Run, caught: Catches) -> str:
-    """Every owed cell has an object in `cells`; one without a record has the status "missing".
+def machine_readable(run: Run, kills: Catches) -> str:
+    """Every expected cell has an object in `cells`; without a record its status is "missing".
 
-    Raises `ValueError` for a NaN or an infinity, which no honest record holds.
+    Raises:
+        ValueError: a number is NaN or infinite, which a record never holds.
     """
     header = asdict(run.header)
     data = {
@@ -25,7 +27,7 @@ def machine_readable(run: Run, caught: Catches) -> str:
         "duration_s": run.duration_s,
         **{name: header[name] for name in sorted(header)},
         "cells": [_cell(entry) for entry in entries(run)],
-        "catches": [asdict(cell) for cell in caught.cells],
+        "catches": [asdict(cell) for cell in kills.cells],
     }
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -43,5 +45,5 @@ def _cell(entry: Entry) -> dict[str, Any]:
         return {**names, "claims": [], "artifact": None}
     recorded = asdict(entry.cell)
     if recorded["picture"]:
-        del recorded["picture"]["webp"]  # for eyes; report.html and the record have it
+        del recorded["picture"]["webp"]  # report.html and the record have it
     return {**names, **{name: recorded[name] for name in recorded if name not in names}}

@@ -1,7 +1,7 @@
-"""report.md: the verdict first, then the matrix, the cost, and a section for each cell.
+"""Writes report.md: the verdict, the matrix, the cost, and a section for each cell.
 
-A page that people paste into reviews must stay under `LIMIT` bytes, so long texts are trimmed
-step by step; no cell is ever dropped.
+People paste it into reviews, so it must stay under `LIMIT` bytes: long texts are shortened step by step, and
+no cell is left out.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from modelparity.reports import evidence, tasks
 from modelparity.reports.catches import HEADER, NOTE, Catches, rows
 from modelparity.reports.failures import failure_text, outcome_line
 from modelparity.reports.view import (
+    LEGEND,
     Entry,
     Slot,
     counts_line,
@@ -30,19 +31,19 @@ from modelparity.reports.view import (
 from modelparity.reports.words import GLYPHS, NONE, one_line, pairs, trim, visible
 
 LIMIT = 60_000
-CLAIM_HEADER = ("claim", "output", "observed", "bound", "status", "because")
+CLAIM_HEADER = ("claim", "output", "observed", "bound", "status", "reason")
 
 PARITY_CLAIMS = {"float_parity", "sqnr", "detections"}
 
 
 @dataclass(frozen=True)
 class Detail:
-    """How much is said. `reasons`: in each row, or once for all in a numbered list at the end."""
+    """How much is written. `reasons`: in each row, or once in a numbered list at the end."""
 
     reasons: Literal["inline", "numbered"]
-    chars: int  # the longest text
+    chars: int  # of the longest text
     lines: int  # of a log
-    failures: int  # false claims told in full
+    failures: int  # claims that do not hold and are shown in full
     passed_claims: Literal["all", "parity", "none"] = "all"  # rows for claims that hold
 
 
@@ -56,22 +57,22 @@ DETAILS = (
 )
 
 
-def markdown(run: Run, caught: Catches) -> str:
+def markdown(run: Run, kills: Catches) -> str:
     """The fullest report that stays under `LIMIT` bytes."""
     text = ""
     for detail in DETAILS:
-        text = _Report(run, caught, detail).text()
+        text = _Report(run, kills, detail).text()
         if len(text.encode(errors="backslashreplace")) < LIMIT:
             break
     return text
 
 
 class _Report:
-    """One rendering at one level of detail; collects the numbered reasons as it goes."""
+    """One rendering at one level of detail; collects the numbered reasons on the way."""
 
-    def __init__(self, run: Run, caught: Catches, detail: Detail) -> None:
+    def __init__(self, run: Run, kills: Catches, detail: Detail) -> None:
         self.run = run
-        self.caught = caught
+        self.kills = kills
         self.detail = detail
         self.reasons: dict[str, int] = {}
 
@@ -93,9 +94,10 @@ class _Report:
         yield inline(counts_line(self.run))
         matrix = verdict_rows(self.run)
         yield table(matrix.header, [[_linked(slot) for slot in row] for row in matrix.rows])
-        told = [outcome_line(entry) for entry in everything]
-        if any(told):
-            yield "\n".join(f"- {inline(trim(line, self.detail.chars))}" for line in told if line)
+        yield LEGEND
+        outcomes = [outcome_line(entry) for entry in everything]
+        if any(outcomes):
+            yield "\n".join(f"- {inline(trim(line, self.detail.chars))}" for line in outcomes if line)
         if self.detail is not DETAILS[0]:
             yield f"Shortened to stay under {LIMIT // 1000} kB; report.html and report.json have every word."
 
@@ -106,27 +108,27 @@ class _Report:
 
     def _catches(self) -> Iterable[str]:
         yield "## What this gate catches"
-        yield inline(self.caught.line)
-        if self.caught.cells:
+        yield inline(self.kills.line)
+        if self.kills.cells:
             columns = range(len(HEADER)) if self.detail is DETAILS[0] else (0, 2, 3, 4)
-            found = [[inline(trim(row[i], 60)) for i in columns] for row in rows(self.caught.faults)]
-            yield table([HEADER[i] for i in columns], found)
+            body = [[inline(trim(row[i], 60)) for i in columns] for row in rows(self.kills.faults)]
+            yield table([HEADER[i] for i in columns], body)
             yield NOTE
 
     def _tasks(self) -> Iterable[str]:
-        found = tasks.measured(self.run)
-        if not found:
+        measured = tasks.measured(self.run)
+        if not measured:
             return
         yield "## Task metrics"
         if self.detail.passed_claims != "all":
-            yield f"Of {len(found)} cells: in report.html and report.json."
+            yield f"Those of {len(measured)} cells are in report.html and report.json."
             return
-        measured = [
+        body = [
             [inline(id), *map(inline, tasks.metric_row(metric))]
-            for id, task in found
+            for id, task in measured
             for metric in task.metrics
         ]
-        yield table(("cell", *tasks.METRIC_HEADER), measured)
+        yield table(("cell", *tasks.METRIC_HEADER), body)
         yield inline(" ".join([tasks.NOTE, *tasks.remarks(self.run)]))
 
     def _section(self, entry: Entry) -> Iterable[str]:
@@ -173,21 +175,20 @@ class _Report:
         for line in evidence.worst_sample_lines(cell):
             yield f"worst sample, {inline(line)}"
         for line in evidence.worst_found_lines(cell):
-            yield f"worst found, {inline(trim(line, self.detail.chars))}"
-        if cell.artifact:
-            made = cell.artifact
-            key = f", key {_code(made.key)}" if made.key else ""
-            yield f"artifact: sha256 {_code(made.sha256)}, {made.bytes} bytes{key}"
-            for kept in made.kept_float:
+            yield f"worst input found, {inline(trim(line, self.detail.chars))}"
+        if artifact := cell.artifact:
+            key = f", key {_code(artifact.key)}" if artifact.key else ""
+            yield f"artifact: sha256 {_code(artifact.sha256)}, {artifact.bytes} bytes{key}"
+            for kept in artifact.kept_float:
                 because = trim(one_line(kept.because), self.detail.chars)
                 yield f"kept in float: {kept.count} × {inline(kept.operators)}, because {inline(because)}"
         else:
             yield "artifact: none"
         for name, because in cell.not_asked.items():
             yield f"not asked: {inline(name)}, because {self._reason(one_line(because))}"
-        versions = evidence.other_versions(cell, self.run)
-        yield f"versions: {inline(pairs(versions)) if versions else 'those of the run'}"
-        if cell.status == "passed":  # the rest say it with their failure
+        if versions := evidence.other_versions(cell, self.run):
+            yield f"other versions than the run's: {inline(pairs(versions))}"
+        if cell.status == "passed":  # other cells have it in their failure
             yield from (f"reproduce: {_code(command)}" for command in cell.reproduce)
 
     def _run_facts(self) -> Iterable[str]:
@@ -203,12 +204,12 @@ class _Report:
 
 
 def _linked(slot: Slot) -> str:
-    # A heading's anchor is its text in lower case, which for an id is all there is to do.
+    # The anchor of a heading is its text in lower case; an id needs no other change.
     return f"[{inline(slot.text)}](#{quote(slot.cell_id.lower())})" if slot.cell_id else inline(slot.text)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table without padding: half the bytes, and the same whether or not `wcwidth` is installed."""
+    """A Markdown table without padding: half the bytes, and the same with or without `wcwidth`."""
     lines = tabulate(rows, headers=header, tablefmt="pipe", disable_numparse=True).split("\n")
     squeezed = [re.sub(r" +\|", " |", line) for line in lines]
     squeezed[1] = re.sub("-+", "---", squeezed[1])
@@ -216,7 +217,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def inline(text: str) -> str:
-    """Foreign text as plain words in a line or a table cell: no markup of its own comes through."""
+    """Untrusted text for a line or a table cell, with any markup in it escaped."""
     escaped = re.sub(r"([\\`*|\[\]]|<(?=[A-Za-z/!?])|&(?=#?\w+;))", r"\\\1", one_line(text))
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", escaped)
 

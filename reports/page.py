@@ -1,4 +1,4 @@
-"""report.html: one file that needs no network, from the templates beside this module."""
+"""Writes report.html from the templates beside this module; it loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ from modelparity.parity.results import Run
 from modelparity.reports import charts, evidence, tasks, words
 from modelparity.reports.catches import HEADER, NOTE, Catches, rows
 from modelparity.reports.failures import failure_text, log_of, outcome_line
-from modelparity.reports.view import counts, counts_line, entries, verdict_line, verdict_rows, weights_lines
+from modelparity.reports.view import (
+    LEGEND,
+    counts,
+    counts_line,
+    entries,
+    verdict_line,
+    verdict_rows,
+    weights_lines,
+)
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def page(run: Run, caught: Catches) -> str:
-    """The whole page; third_party text is escaped by the template engine, charts escape their own."""
+def page(run: Run, kills: Catches) -> str:
+    """The whole page; the template engine escapes untrusted text, and the charts escape their own."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -44,6 +52,7 @@ def page(run: Run, caught: Catches) -> str:
         counts=counts(run),
         counts_line=counts_line(run),
         weights=weights_lines(run),
+        legend=LEGEND,
         matrix=verdict_rows(run),
         format_groups=_format_groups(verdict_rows(run).columns),
         entries=everything,
@@ -55,9 +64,9 @@ def page(run: Run, caught: Catches) -> str:
         metric_header=tasks.METRIC_HEADER,
         task_note=tasks.NOTE,
         task_remarks=tasks.remarks(run),
-        catches=caught,
+        catches=kills,
         catches_header=HEADER,
-        catches_rows=rows(caught.faults),
+        catches_rows=rows(kills.faults),
         catches_note=NOTE,
         latency_chart=charts.latency_chart(everything),
         size_chart=charts.size_chart(everything),
@@ -76,5 +85,5 @@ def page(run: Run, caught: Catches) -> str:
 
 
 def _format_groups(columns: tuple[tuple[str, str], ...]) -> list[tuple[str, int]]:
-    """Neighbouring columns of one format, for a heading that spans them."""
+    """Each format with the number of its adjacent columns, for a heading that spans them."""
     return [(form, len(list(group))) for form, group in groupby(columns, key=lambda column: column[0])]

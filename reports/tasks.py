@@ -1,20 +1,20 @@
-"""What cells are worth on labelled datasets, in words and rows."""
+"""Writes the metrics of cells on labelled datasets as rows and remarks."""
 
 from __future__ import annotations
 
 from modelparity.parity.results import Run, TaskMetric, TaskRecord
 from modelparity.reports.words import NONE, one_line
 
-METRIC_HEADER = ("metric", "reference", "observed", "difference", "95 %", "so it is")
+METRIC_HEADER = ("metric", "reference", "observed", "difference", "95 % interval", "verdict")
 NOTE = (
-    "The network in PyTorch beside each file, on the same images. Shown and not judged: no bound is declared "
-    "for a dataset that a run was given. 95 % is where the difference lies if other such images are drawn, "
-    "and what follows from it at a margin of 0.01."
+    "Each file compared with the network in PyTorch (the reference) on the same images. These numbers decide "
+    "no cell, because no bound is declared for the dataset. The 95 % interval is that of the difference over "
+    "other images of the same kind; the verdict compares it with a margin of 0.01."
 )
 
 
 def metric_row(metric: TaskMetric) -> tuple[str, ...]:
-    """A metric in the words of `METRIC_HEADER`; dashes where there is no number."""
+    """A metric, with the columns of `METRIC_HEADER`; dashes where there is no number."""
     low, high = metric.interval or (None, None)
     return (
         one_line(metric.name),
@@ -27,14 +27,14 @@ def metric_row(metric: TaskMetric) -> tuple[str, ...]:
 
 
 def measured(run: Run) -> list[tuple[str, TaskRecord]]:
-    """Cells that were evaluated, by id, in their order."""
+    """The cells that were evaluated, by id, in the order of the run."""
     return [(cell.id, cell.task) for cell in run.cells if cell.task is not None]
 
 
 def remarks(run: Run) -> tuple[str, ...]:
-    """What was remarked of the datasets, each once."""
-    said = (f"{task.dataset}: {words}" for _, task in measured(run) for words in task.remarks)
-    return tuple(dict.fromkeys(map(one_line, said)))
+    """The remarks about the datasets, each once."""
+    lines = (f"{task.dataset}: {remark}" for _, task in measured(run) for remark in task.remarks)
+    return tuple(dict.fromkeys(map(one_line, lines)))
 
 
 def _number(value: float | None) -> str:

@@ -1,7 +1,6 @@
-"""A run as a reader meets it: every owed cell, the matrix, the verdict in a sentence.
+"""Lists the cells of a run, its matrix and its verdict, for all reports and the terminal.
 
-All four formats and the terminal take their cells from `entries`, so a cell without a record
-cannot be left out of one of them.
+All of them take their cells from `entries`, so that none can leave out a cell without a record.
 """
 
 from __future__ import annotations
@@ -32,11 +31,16 @@ STATUSES: tuple[Status, ...] = (
     "missing",
 )
 HEADLINE_CHARS = 40
+LEGEND = (
+    "A cell is one model in one format and quantization. Its number is that of its worst output, against the "
+    "network in float64: × floor is the error in units of the network's own float32 error (the noise floor), "
+    "dB is the signal to quantization noise ratio (SQNR)."
+)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A cell that the run owes or recorded; `cell` is None where no record was found."""
+    """A cell that the run expects or has recorded; `cell` is None if there is no record."""
 
     id: str
     model: str
@@ -46,22 +50,22 @@ class Entry:
 
     @property
     def status(self) -> Status:
-        """As recorded; `missing` without a record."""
+        """The recorded status; "missing" without a record."""
         return self.cell.status if self.cell else "missing"
 
     @property
     def green(self) -> bool:
-        """As recorded; never without a record."""
+        """Whether the record says so; False without a record."""
         return self.cell is not None and self.cell.green
 
     @property
     def headline(self) -> str:
-        """The number that matters, or in a few words why there is none."""
+        """The number for the matrix, or in a few words why there is none."""
         return trim(one_line(_headline(self.cell)), HEADLINE_CHARS)
 
 
 class Slot(NamedTuple):
-    """One box of the matrix; `status` and `cell_id` are empty for a row's name and a cell not owed."""
+    """One box of the matrix; `status` and `cell_id` are empty for a row's name and a cell not expected."""
 
     text: str
     status: Status | Literal[""] = ""
@@ -71,7 +75,7 @@ class Slot(NamedTuple):
 
 @dataclass(frozen=True)
 class Matrix:
-    """Models by (format, quantization). `header` and each row begin with the column of model names."""
+    """Models by (format, quantization); `header` and every row start with the column of model names."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[Slot, ...], ...]
@@ -79,10 +83,10 @@ class Matrix:
 
 
 def entries(run: Run) -> tuple[Entry, ...]:
-    """Owed cells in the order in which they are owed, then any that were recorded besides."""
+    """The expected cells in the order of the header, then any others that were recorded."""
     recorded = {cell.id: cell for cell in run.cells}
-    owed = dict.fromkeys(run.header.expected)
-    names = [*owed, *(name for name in recorded if name not in owed)]
+    expected = dict.fromkeys(run.header.expected)
+    names = [*expected, *(name for name in recorded if name not in expected)]
     return tuple(_entry(run, name, recorded.get(name)) for name in names)
 
 
@@ -93,14 +97,14 @@ def _entry(run: Run, name: str, cell: CellRecord | None) -> Entry:
         for column in run.header.columns:
             if name == "-".join((model, *column)):
                 return Entry(name, model, *column, cell=None)
-    return Entry(name, name, "other", "", None)  # owed, and of no known model: a row of its own
+    return Entry(name, name, "other", "", None)  # expected, but of no known model: a row of its own
 
 
 def verdict_rows(run: Run) -> Matrix:
-    """The matrix of the verdict, as plain data; the reports and the terminal both print this one.
+    """The matrix of the verdict as plain data, for the reports and the terminal.
 
-    A slot's `text` is complete ("✔ passed 32.9 dB"). Where two cells meet in one place (two sizes
-    of a model), the model has a second row.
+    The `text` of a slot is complete ("✔ passed 32.9 dB"). If two cells have the same place (two sizes of a
+    model), the model has a second row.
     """
     stacks: dict[tuple[str, tuple[str, str]], list[Entry]] = defaultdict(list)
     models = dict.fromkeys(run.header.models)
@@ -142,25 +146,25 @@ def _headline(cell: CellRecord | None) -> str:
 
 
 def counts(run: Run) -> dict[Status, int]:
-    """Cells by status, every status named."""
-    found = Counter(entry.status for entry in entries(run))
-    return {status: found[status] for status in STATUSES}
+    """The number of cells for every status."""
+    by_status = Counter(entry.status for entry in entries(run))
+    return {status: by_status[status] for status in STATUSES}
 
 
 def verdict_line(run: Run) -> str:
-    """The verdict in a line, `FAIL: 17 of 24 cells green`, and what the run was narrowed to."""
+    """The verdict in one line, such as `FAIL: 17 of 24 cells green`, with the selection of the run."""
     everything = entries(run)
     green = sum(entry.green for entry in everything)
     scope = f" (narrowed with -k '{one_line(run.header.selection)}')" if run.header.selection else ""
-    found = f"{green} of {len(everything)} cells green" if everything else "no cell was run"
-    return f"{run.verdict.upper()}{scope}: {found}"
+    result = f"{green} of {len(everything)} cells green" if everything else "no cell was run"
+    return f"{run.verdict.upper()}{scope}: {result}"
 
 
 def counts_line(run: Run) -> str:
-    """One sentence: how many cells of each status, how many on cached evidence, how long it took."""
-    found = ", ".join(f"{count} {status}" for status, count in counts(run).items() if count)
+    """One sentence: the cells by status, those on cached evidence, the duration."""
+    by_status = ", ".join(f"{count} {status}" for status, count in counts(run).items() if count)
     cached = sum(cell.cached for cell in run.cells)
-    parts = [f"{len(entries(run))} cells: {found or 'nothing to judge'}"]
+    parts = [f"{len(entries(run))} cells: {by_status or 'nothing to judge'}"]
     if cached:
         parts.append(f"{cached} on cached evidence")
     if run.duration_s is None:
@@ -171,7 +175,7 @@ def counts_line(run: Run) -> str:
 
 
 def weights_lines(run: Run) -> tuple[str, ...]:
-    """Where the weights came from, one line for each origin with the models that share it."""
+    """Where the weights came from: one line per origin, with the models that share it."""
     origins: dict[str, list[str]] = defaultdict(list)
     for model in dict.fromkeys((*run.header.models, *run.header.weights)):
         origins[one_line(run.header.weights.get(model, "")) or "origin not recorded"].append(one_line(model))

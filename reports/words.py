@@ -1,4 +1,4 @@
-"""Values to words: how a number, a status or a third_party text is written in every format."""
+"""Writes numbers, statuses and untrusted texts the same way in every report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from modelparity.parity.results import Number
 
 NONE = "–"
-# A shape beside each colour, so that no status is told by colour alone.
+# A shape for each status: none can be recognised by its colour alone.
 GLYPHS: Mapping[str, str] = {
     "passed": "✔",
     "failed": "✘",
@@ -28,7 +28,7 @@ _UNPRINTABLE = re.compile(
 
 
 def visible(text: str) -> str:
-    """The text with line ends unified, colour codes dropped, and other control characters spelled out."""
+    """The text with one kind of line end, no colour codes, and other control characters spelled out."""
     text = _COLOUR_CODES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     return _UNPRINTABLE.sub(lambda match: _spelled(ord(match[0])), text)
 
@@ -38,17 +38,17 @@ def _spelled(code: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """The visible text without line ends or runs of spaces."""
+    """The visible text on one line, with single spaces."""
     return " ".join(visible(text).split())
 
 
 def trim(text: str, longest: int) -> str:
-    """The text, or as much of its beginning as fits with an ellipsis."""
+    """The text, cut to `longest` characters with an ellipsis."""
     return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
 
 
 def last_lines(text: str, count: int) -> str:
-    """The end of a log, which is where the cause stands, and how much was left out before it."""
+    """The end of a log, where the cause is, and how many lines were left out before it."""
     lines = visible(text).rstrip().split("\n")
     if len(lines) <= count:
         return "\n".join(lines)
@@ -56,7 +56,7 @@ def last_lines(text: str, count: int) -> str:
 
 
 def anchor(cell_id: str) -> str:
-    """The cell's place in the page, as a name that needs no escaping."""
+    """The anchor of a cell in the page, which needs no escaping."""
     return "cell-" + re.sub(r"[^\w.-]", "-", cell_id)
 
 
@@ -70,22 +70,22 @@ def value(observed: Number | str | None) -> str:
 
 
 def number(amount: float | None, digits: int = 2) -> str:
-    """A measured amount with fixed decimals, or a dash where nothing was measured."""
+    """A measured amount with fixed decimals, or a dash if nothing was measured."""
     return NONE if amount is None else f"{amount:,.{digits}f}".replace(",", " ")
 
 
 def milliseconds(seconds: float | None) -> str:
-    """1.23 for 0.00123 s."""
+    """Milliseconds, such as 1.23 for 0.00123 s."""
     return NONE if seconds is None else number(seconds * 1e3, 1 if seconds >= 0.1 else 2)
 
 
 def megabytes(count: int | None) -> str:
-    """1.2 for 1 200 000 bytes."""
+    """Megabytes, such as 1.20 for 1 200 000 bytes."""
     return NONE if count is None else number(count / 1e6, 1 if count >= 1e7 else 2)
 
 
 def shares(fractions: Mapping[str, float]) -> str:
-    """`int8 98.2 %, float32 1.8 %`, the largest first; no share above nothing is written as 0."""
+    """Such as `int8 98.2 %, float32 1.8 %`, largest first; a small share is `< 0.1 %`, never 0."""
     ordered = sorted(fractions.items(), key=lambda item: (-item[1], item[0]))
     words = (f"{one_line(name)} {_percent(share)}" for name, share in ordered if share > 0)
     return ", ".join(words) or NONE
@@ -101,11 +101,11 @@ def _percent(share: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`12 min 3 s` for 723."""
+    """Such as `12 min 3 s` for 723."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def pairs(mapping: Mapping[str, str]) -> str:
-    """`onnx 1.21, torch 2.14`, in the order of the names."""
+    """Such as `onnx 1.21, torch 2.14`, sorted by name."""
     return ", ".join(f"{one_line(name)} {one_line(mapping[name])}" for name in sorted(mapping)) or NONE

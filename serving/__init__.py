@@ -1,8 +1,10 @@
-"""What runs a released file: a photograph in, an answer out, without PyTorch.
+"""Runs a released model file on photographs, without PyTorch.
 
-Arrives: an ONNX or TFLite file of this project, which says itself what it is fed and what its outputs
-mean, and photographs. Leaves: answers of a type for each task. May import the runners of
-`converters` and a model's pre- and postprocessing in `fixtures`; never torch.
+Takes a file of this project, whose model card states its preprocessing and the meaning of its outputs, and
+photographs; gives one type of result per task. Imports the runners of `converters`, `modelfiles`, and the
+preprocessing in `fixtures`; never torch.
+
+    from modelparity import serving
 
     with serving.load("objectformer.onnx") as predictor:
         print(predictor.predict("photograph.jpg").as_dict())
@@ -17,10 +19,10 @@ if __name__ != "modelparity.serving":
     raise ImportError("this package is modelparity.serving: import it under that name")
 
 __all__ = [
-    "ModelCard",
     "Deepfake",
     "Detections",
     "ImageError",
+    "ModelCard",
     "ModelFileError",
     "Predictor",
     "Result",

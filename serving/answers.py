@@ -1,4 +1,4 @@
-"""From a network's outputs to an answer, as the file's card says what they mean."""
+"""Converts the outputs of a network to a result, with the meaning that the model card of the file states."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ from modelparity.serving.results import Deepfake, Detections, Result, Tampering,
 
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
-THRESHOLD = 0.5  # where nobody names another
+THRESHOLD = 0.5  # the default
 
 
 def answer(
-    card: ModelCard, outputs: Outputs, size: tuple[int, int], index: int = 0, threshold: float | None = None
+    card: ModelCard,
+    outputs: Outputs,
+    size: tuple[int, int],
+    index: int = 0,
+    *,
+    threshold: float | None = None,
 ) -> Result:
-    """The answer for photograph `index` of the batch, `size` being its height and width."""
+    """The result for photograph `index` of the batch; `size` is its height and width in pixels."""
     own = {name: np.asarray(value)[index] for name, value in outputs.items()}
     return _ANSWERS[card.output_kind](card, own, size, THRESHOLD if threshold is None else threshold)
 
@@ -56,15 +61,15 @@ def _deepfake(card: ModelCard, outputs: Outputs, size: tuple[int, int], threshol
 
 def _detections(card: ModelCard, outputs: Outputs, size: tuple[int, int], threshold: float) -> Detections:
     height, width = size
-    found = np.flatnonzero(outputs["score"] >= threshold)
-    found = found[np.argsort(-outputs["score"][found], kind="stable")]
-    categories = outputs["category"][found].astype(np.int32)
+    rows = np.flatnonzero(outputs["score"] >= threshold)
+    rows = rows[np.argsort(-outputs["score"][rows], kind="stable")]
+    categories = outputs["category"][rows].astype(np.int32)
     return Detections(
         model=card.model,
         threshold=threshold,
         size=size,
-        boxes=outputs["location"][found].astype(np.float32) * np.array([width, height] * 2, np.float32),
-        scores=outputs["score"][found].astype(np.float32),
+        boxes=outputs["location"][rows].astype(np.float32) * np.array([width, height] * 2, np.float32),
+        scores=outputs["score"][rows].astype(np.float32),
         categories=categories,
         labels=tuple(map(card.label, categories.tolist())),
     )
@@ -92,19 +97,19 @@ _ANSWERS: dict[str, Callable[[ModelCard, Outputs, tuple[int, int], float], Resul
 
 
 def _probabilities(card: ModelCard, outputs: Outputs) -> tuple[float, NDArray[np.float32] | None]:
-    """The image's, and those of its pixels or patches [h, w]; NaN or None for what the file leaves out."""
-    image, places = float("nan"), None
+    """The probability of the image, and of its pixels or patches [h, w]; NaN or None if the file lacks it."""
+    image, pixels = float("nan"), None
     for port in card.outputs:
         values = _probability(port, outputs[port.name])
         if values.ndim == 1:
             image = float(values[0])
-        elif places is None:
-            places = values[0]
-    return image, places
+        elif pixels is None:
+            pixels = values[0]
+    return image, pixels
 
 
 def _probability(port: TensorSpec, values: Array) -> NDArray[np.float32]:
-    """A probability as it is; what has no range is a logit."""
+    """Probabilities unchanged; an output without a declared range is a logit."""
     return (np.asarray(values) if port.range else sigmoid(values)).astype(np.float32)
 
 

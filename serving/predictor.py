@@ -1,4 +1,4 @@
-"""A released file, loaded: photographs in, answers out."""
+"""Loads a released model file and runs it on photographs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from modelparity.converters.onnx.runner import OnnxRunner
-from modelparity.converters.tflite.runner import TfliteRunner
+from modelparity.converters.formats import CONVERTERS
+from modelparity.converters.runner import Runner
 from modelparity.fixtures.images import Pixels, decode, preprocess
-from modelparity.fixtures.specs import MODELS
+from modelparity.fixtures.models import MODELS
 from modelparity.modelfiles.description import BrokenModelError, NotAModelError, whole
 from modelparity.modelfiles.formats import sniff
 from modelparity.modelfiles.model_card import ModelCard, card_for, card_of
@@ -28,19 +28,20 @@ Batch = NDArray[np.float32]
 
 
 class ModelFileError(ValueError):
-    """The file cannot be used; the message says in one line why, and what to do."""
+    """The file cannot be used; the message is one line with the reason and what to do."""
 
     def __init__(self, words: str) -> None:
         super().__init__(" ".join(words.split()))
 
 
 def load(path: Path | str, threads: int = 2, model: str | None = None) -> Predictor:
-    """Opens an ONNX or TFLite file, told apart by its bytes.
+    """Opens a model file; its format is recognised by its bytes.
 
-    `model` says what a file is that does not say it itself.
+    `model` is the name of the model, for a file without a model card.
 
     Raises:
-        ModelFileError: no file, no model, damaged, or a file that says nothing of itself.
+        ModelFileError: the file does not exist, is no model or is damaged, or it has no model card and no
+            `model` is given.
     """
     path = Path(path)
     try:
@@ -53,14 +54,14 @@ def load(path: Path | str, threads: int = 2, model: str | None = None) -> Predic
     if card is None and model is None:
         known = ", ".join(MODELS)
         raise ModelFileError(
-            f"{path}: does not say what it is, so it was not made by this project or before it wrote cards; "
-            f'say it: load(path, model="...") with one of {known}'
+            f"{path}: has no model card, so it was not made by this project, or by an early version of it; "
+            f'name the model: load(path, model="...") with one of {known}'
         )
     if card is not None and model is not None and card.model != model:
-        raise ModelFileError(f"{path}: is {card.model} by its own card, not {model}")
+        raise ModelFileError(f"{path}: is {card.model} according to its model card, not {model}")
     try:
-        runner = (OnnxRunner if format == "onnx" else TfliteRunner)(path, threads)
-    except ModuleNotFoundError:  # no fault of the file
+        runner = CONVERTERS[format].call("runner", path, threads)
+    except ModuleNotFoundError:  # not the fault of the file
         raise
     except Exception as error:  # runtimes raise anything
         raise ModelFileError(f"{path}: cannot be loaded: {str(error) or type(error).__name__}") from error
@@ -75,20 +76,23 @@ def load(path: Path | str, threads: int = 2, model: str | None = None) -> Predic
 
 
 class Predictor:
-    """One loaded file. One thread at a time may use it. A context manager; `close` unloads it."""
+    """One loaded file, for one thread at a time. A context manager; `close` unloads the file."""
 
-    def __init__(self, card: ModelCard, runner: OnnxRunner | TfliteRunner) -> None:
+    def __init__(self, card: ModelCard, runner: Runner) -> None:
         self.card = card
-        self._runner: OnnxRunner | TfliteRunner | None = runner
+        self._runner: Runner | None = runner
 
     def prepare(self, pixels: Pixels) -> Batch:
-        """RGB uint8 [H, W, 3] to what the network is fed, float32 [1, 3, h, w]."""
+        """Preprocesses RGB uint8 [H, W, 3] to the input of the network, float32 [1, 3, h, w]."""
         return preprocess(pixels, self.card.preprocessing, self.card.input_size)[None]
 
     def run(self, images: Batch) -> dict[str, NDArray[Any]]:
-        """The network's own outputs by name, of float32 [N, 3, h, w].
+        """The outputs of the network by name, for images float32 [N, 3, h, w].
 
-        A file that takes one image at a time runs N times. Raises ValueError for another dtype or shape.
+        A file with batch 1 is run N times.
+
+        Raises:
+            ValueError: the images have another dtype or shape, or the predictor is closed.
         """
         if self._runner is None:
             raise ValueError("the predictor is closed")
@@ -118,19 +122,20 @@ class Predictor:
         index: int = 0,
         threshold: float | None = None,
     ) -> Result:
-        """The answer for one photograph of a batch, of height and width `original_size`.
+        """The result for photograph `index` of a batch, whose height and width are `original_size`.
 
-        `threshold` is the probability (of a detection, the score) from which on something counts; one half
-        where it is not given.
+        `threshold` is the smallest probability (of an object, the smallest score) that counts; 0.5 by
+        default.
         """
-        return answer(self.card, outputs, original_size, index, threshold)
+        return answer(self.card, outputs, original_size, index, threshold=threshold)
 
     def predict(
         self, image: Path | str | bytes | Image.Image | Pixels, threshold: float | None = None
     ) -> Result:
-        """The answer for one photograph: a file, its bytes, a PIL image or RGB uint8 [H, W, 3].
+        """The result for one photograph: a file, its bytes, a PIL image or RGB uint8 [H, W, 3].
 
-        Raises ImageError for what is no photograph.
+        Raises:
+            ImageError: the image cannot be read.
         """
         times = [time.perf_counter()]
         pixels = decode(image)
@@ -141,10 +146,11 @@ class Predictor:
         times.append(time.perf_counter())
         result = self.answer(outputs, (pixels.shape[0], pixels.shape[1]), threshold=threshold)
         times.append(time.perf_counter())
-        spent = (after - before for before, after in itertools.pairwise(times))
-        return replace(result, seconds=dict(zip(("decode", "prepare", "run", "answer"), spent, strict=True)))
+        stages = (after - before for before, after in itertools.pairwise(times))
+        return replace(result, seconds=dict(zip(("decode", "prepare", "run", "answer"), stages, strict=True)))
 
     def close(self) -> None:
+        """Unloads the file; may be called again."""
         if self._runner is not None:
             self._runner.__exit__(None, None, None)
             self._runner = None
@@ -158,8 +164,8 @@ class Predictor:
         self.close()
 
 
-def _third_party(path: Path, format: str, model: str, runner: OnnxRunner | TfliteRunner) -> ModelCard:
-    """A card for a file without one, from what the model is by default and what the runtime says of it."""
+def _third_party(path: Path, format: str, model: str, runner: Runner) -> ModelCard:
+    """A card for a file without one, from the model's defaults and the inputs and outputs of the file."""
     if model not in MODELS:
         raise ModelFileError(f"model {model!r}: known are {', '.join(MODELS)}")
     spec = MODELS[model]
@@ -178,18 +184,26 @@ def _third_party(path: Path, format: str, model: str, runner: OnnxRunner | Tflit
     size = (sides[0], sides[1]) if len(sides) == 2 else None
     spec = replace(spec, prepared_size=size)
     dynamic = not isinstance(shape[0], int)
-    card = card_for(spec, spec.signature(size and size[0]), format, "unknown", "", {}, dynamic)
+    card = card_for(
+        spec,
+        spec.signature(size and size[0]),
+        format,
+        "unknown",
+        checkpoint="",
+        versions={},
+        dynamic_batch=dynamic,
+    )
     return replace(card, inputs=(replace(card.inputs[0], name=name, shape=shape),))
 
 
 def _sha256(path: Path) -> str:
-    """Of the file, or of the list of it and the weights beside it."""
+    """The sha256 of a file, or of a file together with its external data."""
     files = [path, *(p for p in [path.with_name(f"{path.name}.data")] if p.is_file())]
-    found = {}
+    digests = {}
     for file in files:
         digest = hashlib.sha256()
         with file.open("rb") as opened:
             while block := opened.read(1 << 20):
                 digest.update(block)
-        found[file.name] = (digest.hexdigest(), file.stat().st_size)
-    return whole(found)[0]
+        digests[file.name] = (digest.hexdigest(), file.stat().st_size)
+    return whole(digests)[0]

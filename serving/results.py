@@ -1,4 +1,4 @@
-"""Answers, one type a task: what the numbers mean, in the photograph's own size."""
+"""The result types, one per task; maps and boxes have the size of the photograph."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _MAPS = ("mask", "patches")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Result:
-    """What all answers share.
+    """What all results have in common.
 
-    `model` is the network's name, `threshold` what the verdict was taken at, `size` the photograph's
-    height and width, `seconds` what each stage took: decode, prepare, run, answer.
+    `model` is the name of the network, `threshold` the decision threshold, `size` the height and width of the
+    photograph, `seconds` the duration of each stage: decode, prepare, run, answer.
     """
 
     model: str
@@ -28,16 +28,16 @@ class Result:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: plain numbers and texts; of a map, its shape, mean and greatest value."""
+        """The result for JSON; a map is replaced by its shape, mean and greatest value."""
         return {item.name: _plain(item.name, getattr(self, item.name)) for item in fields(self)}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Tampering(Result):
-    """`probability` that the photograph was tampered with, and where.
+    """The `probability` that the photograph was tampered with, and where.
 
-    `mask` is float32 [H, W] at the photograph's size, the probability of each pixel; None for a
-    file that has no mask. `tampered_share` is the share of pixels at or over the threshold.
+    `mask` is float32 [H, W] at the size of the photograph, the probability of each pixel; None for a file
+    without a mask. `tampered_share` is the fraction of pixels at or above the threshold.
     """
 
     probability: float
@@ -48,9 +48,9 @@ class Tampering(Result):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Deepfake(Result):
-    """`probability` that the photograph is fake, and that of each patch.
+    """The `probability` that the photograph is fake, and that of each patch.
 
-    `patches` is float32 [h, w], rows from the top; None for a file that has no patches.
+    `patches` is float32 [h, w], rows from the top; None for a file without patches.
     """
 
     probability: float
@@ -60,10 +60,10 @@ class Deepfake(Result):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Detections(Result):
-    """Objects, the best first: those whose score reaches the threshold.
+    """The objects whose score reaches the threshold, best first.
 
-    `boxes` is float32 [n, 4], corners x1, y1, x2, y2 in the photograph's pixels; `scores` float32 [n];
-    `categories` int32 [n], from 1; `labels` their names.
+    `boxes` is float32 [n, 4], corners x1, y1, x2, y2 in pixels of the photograph; `scores` is float32 [n];
+    `categories` is int32 [n], from 1; `labels` are their names.
     """
 
     boxes: Floats
@@ -74,8 +74,9 @@ class Detections(Result):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Watermark(Result):
-    """`confidence` that there is a message, and the message: `bits` uint8 [n], the first one most
-    significant in `integer` and in `hex`.
+    """The `confidence` that there is a message, and the message.
+
+    `bits` is uint8 [n]; the first bit is the most significant one in `integer` and `hex`.
     """
 
     confidence: float
@@ -91,20 +92,27 @@ class Watermark(Result):
         return f"{self.integer:0{-(-len(self.bits) // 4)}x}"
 
     def accuracy(self, expected: str | int | Sequence[int] | NDArray[Any]) -> float:
-        """The share of bits that are as expected.
+        """The fraction of bits that are as expected.
 
-        `expected` is a sequence of 0 and 1, a text of them, hexadecimal digits (with or without 0x),
-        or an integer. Raises ValueError for any other, and for one of another length.
+        `expected` is a sequence of 0 and 1, a string of them, hexadecimal digits (with or without 0x), or an
+        integer.
+
+        Raises:
+            ValueError: `expected` is none of these, or has another length.
         """
         return float(np.mean(self.bits == bits_of(expected, len(self.bits))))
 
     def as_dict(self) -> dict[str, Any]:
-        """An integer of many bits is a text: JSON readers round it."""
+        """Like `Result.as_dict`; the integer is a string, because JSON readers round large integers."""
         return {**super().as_dict(), "hex": self.hex, "integer": str(self.integer)}
 
 
 def bits_of(message: str | int | Sequence[int] | NDArray[Any], count: int) -> NDArray[np.uint8]:
-    """A message of `count` bits, most significant first. Raises ValueError where it is none."""
+    """The bits of a message, uint8 [count], most significant first.
+
+    Raises:
+        ValueError: `message` is no message of `count` bits.
+    """
     if isinstance(message, str):
         digits = message.strip().lower().removeprefix("0x")
         if re.fullmatch(r"[01]*", digits) and len(digits) == count and "0x" not in message.lower():

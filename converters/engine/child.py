@@ -1,7 +1,7 @@
-"""The child's side of a worker: answers calls until its parent goes away.
+"""Runs a worker's child process: answers calls until its parent goes away.
 
-Started as `python -m modelparity.converters.engine.child FD`. A call names a function "module:name"; the reply
-carries its value or its error, the seconds it took and the peak resident memory meanwhile.
+Started as `python -m modelparity.converters.engine.child FD`. A call names a function "module:name"; the
+reply carries its value or its error, the seconds it took and the peak resident memory meanwhile.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An exported program on disk, with its weights or, where they are large, without.
+"""Stores what converters start from: an exported program, with its weights or, where they are large, without.
 
 Weights above `APART_BYTES` stay in the checkpoint: the program is stored with their shapes alone,
 which for the 3.1 GB of ChunkySeal saves writing, syncing and hashing a second copy. Who loads it
@@ -7,17 +7,19 @@ maps them from there, so that converting never holds a copy either.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.specs import ModelSpec, Signature, TensorSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.export import ExportedProgram
 
 APART_BYTES = 1 << 30
+Shapes = Mapping[str, tuple[int, ...]]  # of ports, by name
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,20 @@ class Exported:
         return program
 
 
+@dataclass(frozen=True)
+class FloatFile:
+    """A float32 file of another format to convert, and the shapes of its ports at batch 1."""
+
+    path: Path
+    inputs: Shapes
+    outputs: Shapes
+
+    @staticmethod
+    def of(path: Path, signature: Signature) -> FloatFile:
+        """A file with the ports of a signature."""
+        return FloatFile(path, _at_batch_one(signature.inputs), _at_batch_one(signature.outputs))
+
+
 def save(program: ExportedProgram, target: Path) -> None:
     """Writes the program; leaves it without its weights if these are large."""
     import torch
@@ -61,6 +77,10 @@ def weight_bytes(tensors: object) -> int:
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _at_batch_one(ports: Iterable[TensorSpec]) -> Shapes:
+    return {port.name: tuple(1 if isinstance(n, str) else n for n in port.shape) for port in ports}
 
 
 def _is_apart(tensor: Tensor) -> bool:

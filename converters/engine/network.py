@@ -1,4 +1,4 @@
-"""The network itself: exported once for all formats, and run in float32 and float64 as the reference.
+"""Exports the network once for all formats, and runs it in float32 and float64 as the reference.
 
 Everything here runs in the `torch` worker. Weights come from a checkpoint file or, where the
 path is None, from the goldens.
@@ -6,20 +6,17 @@ path is None, from the goldens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from modelparity.converters.engine import exported_program as program_file
+from modelparity.fixtures.arrays import Feeds, Outputs
 from modelparity.fixtures.checkpoints.load import read_checkpoint, weighted
 from modelparity.fixtures.specs import ModelSpec
-
-Feeds = Mapping[str, np.ndarray[Any, Any]]
-Outputs = dict[str, np.ndarray[Any, Any]]
 
 # A batch of 2 keeps the traced batch from being taken for a constant 1.
 _TRACE_BATCH = 2
@@ -73,6 +70,7 @@ def run(
     spec: ModelSpec,
     checkpoint: Path | None,
     feeds: Sequence[Feeds],
+    *,
     precision: str = "float32",
     threads: int = 1,
     fused_kernels: bool = True,
@@ -84,13 +82,15 @@ def run(
     """
     module = _deployed(spec, checkpoint, precision)
     names = spec.signature().output_names
-    return _run(module, names, feeds, getattr(torch, precision), threads, fused_kernels)
+    dtype = getattr(torch, precision)
+    return _run(module, names, feeds, dtype, threads=threads, fused_kernels=fused_kernels)
 
 
 def run_published(spec: ModelSpec, checkpoint: Path | None, feeds: Feeds) -> Outputs:
     """Every output of the published network, named as in the goldens."""
     module = weighted(spec, checkpoint, published=True)
-    return _run(module, spec.published_outputs, [feeds], torch.float32, torch.get_num_threads(), True)[0]
+    names, threads = spec.published_outputs, torch.get_num_threads()
+    return _run(module, names, [feeds], torch.float32, threads=threads, fused_kernels=True)[0]
 
 
 def _run(
@@ -98,6 +98,7 @@ def _run(
     names: Sequence[str],
     feeds: Sequence[Feeds],
     dtype: torch.dtype,
+    *,
     threads: int,
     fused_kernels: bool,
 ) -> list[Outputs]:

@@ -1,4 +1,4 @@
-"""A content-addressed store: what was made from exactly these inputs is never made twice.
+"""Keeps artifacts by the hash of all that they depend on: what was made once is never made again.
 
 An entry is a folder named by the hash of its key's parts. It is filled under a temporary name,
 synced and renamed, so that a kill at any moment leaves either the whole entry or none; a file
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+from modelparity.fixtures.whole_files import sync
 
 ENTRY = "entry.json"
 _FULL_BYTES = 1 << 20
@@ -149,28 +151,6 @@ def sha256_of(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def sync(path: Path) -> None:
-    """Forces a file or folder to the disk, so that a rename never outruns the data."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def replace_with(target: Path, source: Path) -> None:
-    """Copies `source` to `target`, whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        shutil.copyfile(source, partial)
-        sync(partial)
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def digest_of_files(paths: list[Path]) -> str:

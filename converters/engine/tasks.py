@@ -1,18 +1,14 @@
-"""What workers are asked to do with a format's module, by the module's name."""
+"""Does in a worker what a format's module offers, by the module's name."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import numpy as np
-
 from modelparity.converters.engine.exported_program import Exported
-
-Feeds = Mapping[str, np.ndarray[Any, Any]]
-Outputs = dict[str, np.ndarray[Any, Any]]
+from modelparity.fixtures.arrays import Feeds, Outputs
 
 
 class Runner(Protocol):
@@ -37,6 +33,7 @@ class FormatModule(Protocol):
         source: Path,
         target: Path,
         quantization: str,
+        *,
         keep_float: Sequence[Any],
         calibration: Sequence[Feeds],
     ) -> None: ...
@@ -51,7 +48,7 @@ def load(module: str) -> FormatModule:
 
 
 def convert_float(
-    module: str, exported: Exported, target: Path, inputs: Sequence[str], outputs: Sequence[str]
+    module: str, exported: Exported, target: Path, *, inputs: Sequence[str], outputs: Sequence[str]
 ) -> None:
     load(module).convert_float(exported, target, inputs, outputs)
 
@@ -60,12 +57,13 @@ def quantize(
     module: str,
     source: Path,
     target: Path,
+    *,
     quantization: str,
     keep_float: Sequence[Any],
     calibration: Sequence[Feeds],
 ) -> list[int]:
     """Returns how many operators each entry of `keep_float` left in float."""
-    load(module).quantize(source, target, quantization, keep_float, calibration)
+    load(module).quantize(source, target, quantization, keep_float=keep_float, calibration=calibration)
     return [count for _, count in load(module).kept_float(source, keep_float)] if keep_float else []
 
 
@@ -77,6 +75,7 @@ def run(
     module: str,
     path: Path,
     feeds: Sequence[Feeds],
+    *,
     threads: int = 1,
     fresh: bool = False,
     kernels: str = "",

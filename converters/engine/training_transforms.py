@@ -1,4 +1,4 @@
-"""JPEGs as training code prepares them, by torchvision's own transforms: what serving is held against."""
+"""Prepares JPEGs as training code does, by torchvision's own transforms: serving is compared with it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def prepared(
 ) -> list[np.ndarray[Any, Any]]:
     """float32 [3, h, w] for each JPEG.
 
-    `resized` is `ModelSpec.resize_backend`. A "picture" goes through Resize, ToTensor, Normalize. A "tensor" is
-    resized as floating-point pixels with antialiasing, as VideoSeal's detector does it
+    `resized` is `ModelSpec.resize_backend`. A "picture" goes through Resize, ToTensor, Normalize. A "tensor"
+    is resized as floating-point pixels with antialiasing, as VideoSeal's detector does it
     (facebookresearch/videoseal, wam.py: detect). "opencv" is the bilinear of OpenCV's INTER_LINEAR, which
     weighs the four nearest pixels however much it shrinks and rounds to whole levels (OpenCV 5.0.0 itself,
     whose arithmetic is fixed-point, is within one level of it on the gate's JPEGs); so albumentations

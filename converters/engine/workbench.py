@@ -1,4 +1,4 @@
-"""From a model with its weights to artifacts: what is made, from what, in which process, under which key."""
+"""Makes artifacts of a model with its weights: from what, in which process, under which key."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ import numpy as np
 
 from modelparity.converters.converter import Converter
 from modelparity.converters.engine.child import Reply
-from modelparity.converters.engine.exported_program import Exported
+from modelparity.converters.engine.exported_program import Exported, FloatFile
 from modelparity.converters.engine.source_digest import source_digest
 from modelparity.converters.engine.store import Entry, Key, Store, sha256_of
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, RUN_TIMEOUT_S, Workers
 from modelparity.converters.formats import CONVERTERS
-from modelparity.converters.keep_float import KEEP_FLOAT
-from modelparity.converters.onnx2tf.graph import Source
-from modelparity.converters.recipes import QUANTIZATIONS, KeepFloat
-from modelparity.fixtures.specs import ModelSpec, Signature, TensorSpec
+from modelparity.converters.recipes import FLOAT, QUANTIZATIONS
+from modelparity.fixtures.arrays import Feeds, Outputs
+from modelparity.fixtures.keep_float import KeepFloat
+from modelparity.fixtures.models import KEEP_FLOAT
+from modelparity.fixtures.specs import ModelSpec, Signature
+from modelparity.modelfiles.describe import describe
 from modelparity.modelfiles.description import Artifact, Description, whole
+from modelparity.modelfiles.formats import FILE_FORMATS
 from modelparity.modelfiles.model_card import ModelCard, card_for
-
-Feeds = Mapping[str, np.ndarray[Any, Any]]
-Outputs = dict[str, np.ndarray[Any, Any]]
 
 PROGRAM = "program.pt2"
 _LARGE_BYTES = 2 << 30
-# Networks and their declarations: a key names those that it depends on by `network_digest` and by their settings.
+# Networks and their declarations: keys name those that they depend on by `network_digest` and their settings.
 NETWORKS = "modelparity.fixtures.networks"
 
 
@@ -75,9 +75,8 @@ class ModelUnderTest:
 
     @property
     def definition(self) -> str:
-        """Every setting and its value, and the outputs where they were selected, for keys."""
-        outputs = {"outputs": self.spec.selected} if self.spec.selected else {}
-        return json.dumps({**self.spec.values, **outputs}, sort_keys=True)
+        """Everything declared of the model, at its settings, for keys."""
+        return repr(self.spec)
 
     @property
     def label(self) -> str:
@@ -133,16 +132,17 @@ class Workbench:
         format: str,
         quantization: str,
         calibration: Calibration | None = None,
+        *,
         again: bool = False,
         mixed: tuple[KeepFloat, ...] | None = None,
     ) -> Key:
         """Names what the artifact depends on; nothing is made to know it."""
         converter = self._maker(format, quantization)
         keep = kept_float(subject.spec.name, converter.format, quantization) if mixed is None else mixed
-        if quantization != "fp32":
-            source = self.artifact_key(subject, format, "fp32")
+        if not QUANTIZATIONS[quantization].is_float:
+            source = self.artifact_key(subject, format, FLOAT)
         elif converter.source:
-            source = self.artifact_key(subject, converter.source, "fp32")
+            source = self.artifact_key(subject, converter.source, FLOAT)
         else:
             source = self.exported_key(subject)
         parts = {
@@ -163,6 +163,7 @@ class Workbench:
         format: str,
         quantization: str,
         calibration: Calibration | None = None,
+        *,
         again: bool = False,
         mixed: tuple[KeepFloat, ...] | None = None,
     ) -> tuple[Artifact, Mapping[str, Any]]:
@@ -175,29 +176,32 @@ class Workbench:
         """
         converter = self._maker(format, quantization)
         name = f"{subject.spec.name}{converter.suffix}"
+        is_float = QUANTIZATIONS[quantization].is_float
 
         def make(folder: Path) -> dict[str, Any]:
-            arguments: tuple[Any, ...]
-            if quantization == "fp32":
+            made_from: Exported | FloatFile | Path
+            if is_float:
                 function = "convert_float"
-                inputs = [spec.name for spec in subject.signature.inputs]
-                made_from: Exported | Source
                 if converter.source:
-                    ports = subject.signature
-                    path = self.artifact(subject, converter.source, "fp32")[0].path
-                    made_from = Source(path, _single(ports.inputs), _single(ports.outputs))
+                    path = self.artifact(subject, converter.source, FLOAT)[0].path
+                    made_from = FloatFile.of(path, subject.signature)
                 else:
                     program = self.exported(subject).path(PROGRAM)
                     made_from = Exported(program, subject.spec, subject.checkpoint)
-                arguments = (made_from, folder / name, inputs, subject.signature.output_names)
+                options: dict[str, Any] = {
+                    "inputs": [spec.name for spec in subject.signature.inputs],
+                    "outputs": subject.signature.output_names,
+                }
             else:
                 function = "quantize"
-                source, _ = self.artifact(subject, format, "fp32")
-                keep = kept_float(subject.spec.name, converter.format, quantization)
-                keep = keep if mixed is None else mixed
-                feeds = _calibration_for(quantization, calibration).feeds
-                arguments = (source.path, folder / name, quantization, keep, feeds)
-            worker = self.workers[format if quantization == "fp32" else converter.format]
+                made_from = self.artifact(subject, format, FLOAT)[0].path
+                own = kept_float(subject.spec.name, converter.format, quantization)
+                options = {
+                    "quantization": quantization,
+                    "keep_float": own if mixed is None else mixed,
+                    "calibration": _calibration_for(quantization, calibration).feeds,
+                }
+            worker = self.workers[format if is_float else converter.format]
             if again:
                 _, first = self.artifact(subject, format, quantization, calibration, mixed=mixed)
                 if worker.pid == first["pid"]:
@@ -205,8 +209,10 @@ class Workbench:
             reply = worker.call(
                 f"modelparity.converters.engine.tasks:{function}",
                 converter.module,
-                *arguments,
+                made_from,
+                folder / name,
                 timeout=CONVERT_TIMEOUT_S,
+                **options,
             )
             text = self.card(subject, format, quantization).text()
             worker.call(
@@ -215,12 +221,12 @@ class Workbench:
                 text,
                 timeout=CONVERT_TIMEOUT_S,
             )
-            made = {"kept_float": reply.value or [], "pid": worker.pid, **_cost(reply)}
+            meta = {"kept_float": reply.value or [], "pid": worker.pid, **_cost(reply)}
             if reply.peak_bytes > _LARGE_BYTES:
                 worker.close()  # toolchains keep what they had, beside what comes next
-            return made
+            return meta
 
-        key = self.artifact_key(subject, format, quantization, calibration, again, mixed)
+        key = self.artifact_key(subject, format, quantization, calibration, again=again, mixed=mixed)
         entry = self.store.get(key, make)
         sha256, size = whole(entry.files)
         return Artifact(entry.path(name), sha256, size, entry.key, format, quantization), entry.meta
@@ -234,30 +240,34 @@ class Workbench:
             subject.signature,
             converter.format,
             quantization,
-            subject.weights_digest,
-            versions,
-            converter.dynamic_batch,
+            checkpoint=subject.weights_digest,
+            versions=versions,
+            dynamic_batch=converter.dynamic_batch,
         )
 
     def _maker(self, format: str, quantization: str) -> Converter:
         """Who makes it: a second route makes float files, which its format's own converter quantizes."""
         converter = self.converters[format]
-        return converter if quantization == "fp32" else self.converters.get(converter.format, converter)
+        return (
+            converter
+            if QUANTIZATIONS[quantization].is_float
+            else self.converters.get(converter.format, converter)
+        )
 
     def at_opset(self, artifact: Artifact, opset: int) -> Artifact:
-        """An ONNX artifact written again at an older opset."""
+        """An artifact written again at an older opset, of a format that has them."""
+        converter = self.converters[artifact.format]
         name = artifact.path.name
         parts = {
             "source": artifact.key,
             "opset": str(opset),
-            "converter": source_digest("modelparity.converters.onnx.opset"),
-            "toolchain": versions_text(("onnx",)),
+            "converter": source_digest(converter.lower.partition(":")[0]),
+            "toolchain": versions_text(converter.toolchain),
         }
 
         def make(folder: Path) -> dict[str, Any]:
-            function = "modelparity.converters.onnx.opset:lower"
-            reply = self.workers["onnx"].call(
-                function, artifact.path, folder / name, opset, timeout=CONVERT_TIMEOUT_S
+            reply = self.workers[artifact.format].call(
+                converter.lower, artifact.path, folder / name, opset, timeout=CONVERT_TIMEOUT_S
             )
             return _cost(reply)
 
@@ -266,9 +276,7 @@ class Workbench:
         return replace(artifact, path=entry.path(name), sha256=sha256, bytes=size, key=entry.key)
 
     def describe(self, path: Path) -> Description:
-        """What the file says of itself; raises as `census.describe` does."""
-        from modelparity.modelfiles.describe import describe
-
+        """What the file says of itself; raises as `modelparity.modelfiles.describe` does."""
         return describe(path)
 
     def observed_ranges(
@@ -296,6 +304,7 @@ class Workbench:
         path: Path,
         feeds: Sequence[Feeds],
         threads: int = 1,
+        *,
         fresh: bool = False,
         kernels: str = "",
     ) -> list[Outputs]:
@@ -308,9 +317,9 @@ class Workbench:
             self.converters[format].module,
             path,
             feeds,
-            threads,
-            fresh,
-            kernels,
+            threads=threads,
+            fresh=fresh,
+            kernels=kernels,
             timeout=self._run_timeout_s * len(feeds),
         )
         return reply.value
@@ -318,7 +327,7 @@ class Workbench:
     def training_feeds(
         self, subject: ModelUnderTest, jpegs: Sequence[bytes], input_size: tuple[int, int], resized: str
     ) -> list[np.ndarray[Any, Any]]:
-        """JPEGs as the training code feeds them (`modelparity.converters.engine.training_transforms.prepared`)."""
+        """JPEGs as the training code feeds them (`engine.training_transforms.prepared`)."""
         reply = self.workers["torch"].call(
             "modelparity.converters.engine.training_transforms:prepared",
             jpegs,
@@ -342,11 +351,6 @@ class Workbench:
         return reply.value
 
 
-def _single(ports: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:
-    """Shapes at batch 1."""
-    return {port.name: tuple(1 if isinstance(n, str) else n for n in port.shape) for port in ports}
-
-
 def _cost(reply: Reply) -> dict[str, Any]:
     return {
         "convert_s": round(reply.seconds, 3),
@@ -366,7 +370,7 @@ def _calibration_for(quantization: str, calibration: Calibration | None) -> Cali
 
 def kept_float(model: str, format: str, quantization: str) -> tuple[KeepFloat, ...]:
     """The recipe's exceptions for one model; none unless declared."""
-    return next((keep for key, keep in KEEP_FLOAT.items() if key == (model, format, quantization)), ())
+    return KEEP_FLOAT.get((model, format, quantization), ())
 
 
 def network_digest(spec: ModelSpec) -> str:
@@ -375,8 +379,11 @@ def network_digest(spec: ModelSpec) -> str:
 
 
 def _format_digest(converter: Converter) -> str:
-    """One hash over the sources that make and quantize files of a format."""
-    return source_digest(converter.module, "modelparity.converters.engine.tasks", apart=[NETWORKS])
+    """One hash over the sources that make and quantize files of a format, and write their model cards."""
+    # By the suffix: a test's converter may bear a name that is no format's.
+    formats = [format for format in FILE_FORMATS.values() if format.suffix == converter.suffix]
+    writers = [format.write_metadata.partition(":")[0] for format in formats]
+    return source_digest(converter.module, "modelparity.converters.engine.tasks", *writers, apart=[NETWORKS])
 
 
 def versions_text(distributions: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Warm child processes, one a toolchain: a crash in native code is a result, not an end.
+"""Runs toolchains in child processes that stay warm, one a toolchain: a crash of one is a result.
 
 A worker starts its child at the first call and keeps it, imports and all, for the next. A child
 that dies or does not answer in time is reported as `WorkerCrashedError` and replaced at the next call.

@@ -1,0 +1,1 @@
+"""Makes, quantizes and runs ONNX files."""

@@ -1,7 +1,6 @@
-"""ONNX: an exported program to a file, and a runner for such files.
+"""Converts an exported program to an ONNX file by the dynamo exporter, whose batch stays dynamic.
 
-The float file comes from the dynamo exporter, whose batch stays dynamic; quantized files are
-made from it (`onnx_quantization`).
+Quantized files are made from the float one (`modelparity.converters.onnx.quantize`).
 """
 
 from __future__ import annotations

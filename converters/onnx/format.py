@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelparity.converters.converter import Converter
+from modelparity.converters.converter import Converter, PlainKernels
 
 CONVERTER = Converter(
     "onnx",
@@ -10,5 +10,22 @@ CONVERTER = Converter(
     suffix=".onnx",
     dynamic_batch=True,
     toolchain=("torch", "onnx", "onnxscript", "onnxruntime"),
-    reference_kernels=True,
+    title="torch.onnx",
+    runtime="ONNX Runtime",
+    fast_kernels="optimised",
+    plain_kernels=PlainKernels(
+        "not optimised",
+        sequential=False,  # the same kernels, not fused
+        slow=False,
+        not_asked={
+            "dynamic": "an unoptimised graph multiplies uint8 by int8 as the CPU does, "
+            "which saturates where VNNI is missing"
+        },
+    ),
+    runner="modelparity.converters.onnx.runner:OnnxRunner",
+    opsets=range(
+        12, 21
+    ),  # modelparity.converters.onnx.opset.OLDEST to modelparity.converters.onnx.convert.OPSET
+    lower="modelparity.converters.onnx.opset:lower",
+    sensitivities="modelparity.converters.onnx.sensitivity:sensitivities",
 )

@@ -1,4 +1,4 @@
-"""An ONNX file at an older opset: operators that came later written in those that were there.
+"""Rewrites an ONNX file at an older opset: operators that came later become those that were there.
 
 The exporter writes opset 18 and up. onnx's own converter downwards stops at Relu ("No Adapter From
 Version $14") and leaves the file as it was, which its callers report as a success.
@@ -15,6 +15,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper
 
 from modelparity.modelfiles.onnx.nodes import set_nodes
+from modelparity.modelfiles.onnx.opset import STANDARD_DOMAINS, opset_entry, opset_of
 
 OLDEST = 12  # what the oldest runtimes in use read; the first with integer Clip, Max and Min
 _EXTERNAL_DATA_BYTES = 1_900_000_000  # protobuf ends at 2 GiB
@@ -35,21 +36,12 @@ def lower(source: Path, target: Path, opset: int) -> None:
     if not OLDEST <= opset <= present:
         raise OpsetError(f"opset {opset}, but should be {OLDEST} to {present}")
     _Lowering(model.graph, opset).rewrite()
-    _entry(model).version = opset
+    opset_entry(model).version = opset
     # The least that goes with this opset; readers of its day refuse a later one.
-    model.ir_version = helper.find_min_ir_version_for([_entry(model)])
+    model.ir_version = helper.find_min_ir_version_for([opset_entry(model)])
     _check(model, opset)
     large = model.ByteSize() > _EXTERNAL_DATA_BYTES
     onnx.save_model(model, target, save_as_external_data=large, location=f"{target.name}.data")
-
-
-def opset_of(model: ModelProto) -> int:
-    """The version of ONNX's own operators that the file declares."""
-    return int(_entry(model).version)
-
-
-def _entry(model: ModelProto) -> Any:
-    return next(entry for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
 
 
 def _check(model: ModelProto, opset: int) -> None:
@@ -94,7 +86,7 @@ class _Lowering:
         set_nodes(self._graph, [made for node in self._graph.node for made in self._lowered(node)])
 
     def _lowered(self, node: NodeProto) -> Iterator[NodeProto]:
-        if node.domain not in ("", "ai.onnx"):
+        if node.domain not in STANDARD_DOMAINS:
             yield node  # versioned by its own domain
             return
         if _since(node.op_type, self._opset) is None:

@@ -1,9 +1,9 @@
 """Quantizes an ONNX file: float16 weights, or int8 layers with run-time or calibrated activations.
 
-The graph is rewritten here (`onnx_int8`) rather than by onnxruntime's quantizers: these infer
-shapes anew and refuse what the exporter's optimizer wrote ("Inferred shape and existing shape
-differ"), and write augmented models to disk. Names, order and float32 type of inputs and outputs
-stay, and so does the dynamic batch.
+The graph is rewritten by `modelparity.converters.onnx.int8`, which says how onnxruntime's quantizers differ;
+they also keep a calibrated copy of the model on disk, and refuse the shapes that the exporter's optimizer
+leaves behind ("Inferred shape and existing shape differ") unless `graph.value_info` is cleared. Names, order
+and float32 type of inputs and outputs stay, and so does the dynamic batch.
 """
 
 from __future__ import annotations
@@ -11,50 +11,61 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import GraphProto, TensorProto, helper, numpy_helper
 
 from modelparity.converters.onnx.int8 import Dynamic, Ranges, Static, stays_float
-from modelparity.converters.recipes import KeepFloat
+from modelparity.fixtures.arrays import Feeds
+from modelparity.fixtures.keep_float import KeepFloat
 from modelparity.modelfiles.onnx import external_data
 from modelparity.modelfiles.onnx.nodes import set_nodes, shapes_of
 
-Feeds = Mapping[str, np.ndarray[Any, Any]]
+Rewrite = Callable[[GraphProto, Sequence[KeepFloat]], None]  # of a graph, in place
 
 
 def quantize(
     source: Path,
     target: Path,
     quantization: str,
+    *,
     keep_float: Sequence[KeepFloat],
     calibration: Sequence[Feeds],
 ) -> None:
     """Writes `source`, a float32 ONNX file, to `target` under the recipe named `quantization`.
 
-    `calibration` is a stream of feeds by input name, used by int8_static only. Raises ValueError
-    for a recipe that this format lacks, and for int8_static without calibration or where the
-    float file is not finite on it.
+    `calibration` is a stream of feeds by input name, used by int8_static only.
+
+    Raises:
+        ValueError: this format lacks the recipe, or int8_static is not given calibration inputs on which the
+            float file is finite.
     """
-    if quantization not in ("fp16", "int8_dynamic", "int8_static"):
-        raise ValueError(f"onnx has no recipe {quantization!r}")
-    static_recipe = quantization == "int8_static"
-    ranges = _ranges(source, target.parent, keep_float, calibration) if static_recipe else {}
+    rewrite = rewriter(quantization, source, target.parent, keep_float=keep_float, calibration=calibration)
     model = onnx.load(source, load_external_data=False)  # each weight is read as its turn comes
-    if quantization == "fp16":
-        _store_float16(model.graph, keep_float, source.parent)
-    elif quantization == "int8_dynamic":
-        Dynamic(model.graph, keep_float, source.parent).rewrite()
-    else:
-        static = Static(model.graph, keep_float, source.parent)
-        static.ranges = ranges
-        static.rewrite()
+    rewrite(model.graph, keep_float)
     external_data.embed(model, source.parent)
     onnx.save(model, target)
+
+
+def rewriter(
+    quantization: str,
+    source: Path,
+    scratch: Path,
+    *,
+    keep_float: Sequence[KeepFloat],
+    calibration: Sequence[Feeds],
+) -> Rewrite:
+    """What rewrites a graph of `source` under a recipe, in place; calibrated already, where that is needed.
+
+    Raises:
+        ValueError: as `quantize` does.
+    """
+    if quantization not in _REWRITERS:
+        raise ValueError(f"onnx has no recipe {quantization!r}")
+    return _REWRITERS[quantization](source, scratch, keep_float, calibration)
 
 
 def kept_float(source: Path, keep_float: Sequence[KeepFloat]) -> list[tuple[KeepFloat, int]]:
@@ -62,6 +73,34 @@ def kept_float(source: Path, keep_float: Sequence[KeepFloat]) -> list[tuple[Keep
     graph = onnx.load(source, load_external_data=False).graph
     shapes = shapes_of(graph)
     return [(entry, sum(stays_float(node, shapes, [entry]) for node in graph.node)) for entry in keep_float]
+
+
+def _float16(source: Path, *_: object) -> Rewrite:
+    return lambda graph, keep_float: _store_float16(graph, keep_float, source.parent)
+
+
+def _dynamic(source: Path, *_: object) -> Rewrite:
+    return lambda graph, keep_float: Dynamic(graph, keep_float, source.parent).rewrite()
+
+
+def _static(
+    source: Path, scratch: Path, keep_float: Sequence[KeepFloat], calibration: Sequence[Feeds]
+) -> Rewrite:
+    ranges = _ranges(source, scratch, keep_float, calibration)
+
+    def rewrite(graph: GraphProto, keep_float: Sequence[KeepFloat]) -> None:
+        static = Static(graph, keep_float, source.parent)
+        static.ranges = ranges
+        static.rewrite()
+
+    return rewrite
+
+
+_REWRITERS: Mapping[str, Callable[[Path, Path, Sequence[KeepFloat], Sequence[Feeds]], Rewrite]] = {
+    "fp16": _float16,
+    "int8_dynamic": _dynamic,
+    "int8_static": _static,
+}
 
 
 def _store_float16(graph: GraphProto, keep_float: Sequence[KeepFloat], folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-Shape = tuple[int | str, ...]
+from modelparity.fixtures.arrays import Shape
 
 
 class OnnxRunner:

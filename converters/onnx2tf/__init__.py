@@ -1,0 +1,1 @@
+"""Makes TFLite files by way of ONNX and TensorFlow: the second route."""

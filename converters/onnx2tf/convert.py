@@ -1,4 +1,4 @@
-"""The second route to TFLite: PyTorch -> ONNX -> TFLite, by onnx2tf and TensorFlow.
+"""Converts an ONNX file to a TFLite file by onnx2tf and TensorFlow: the second route from PyTorch to TFLite.
 
 It shares the exported program with the first route (litert-torch) and nothing behind it, so that two
 files which agree are two witnesses. onnx2tf rewrites channels-first networks as channels-last ones and,
@@ -15,14 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from modelparity.converters.onnx2tf.graph import Shapes, Source, prepared
+from modelparity.converters.engine.exported_program import FloatFile, Shapes
+from modelparity.converters.onnx2tf.graph import prepared
 from modelparity.converters.onnx2tf.workarounds import mended
 
 _MODULES = ("onnx2tf", "tensorflow", "tf_keras", "onnx_graphsurgeon", "sng4onnx")
-
-# Networks that this route does not carry: the operator where it stops, a colon, and why. Strict:
-# `tox -e routes` fails once one of them is carried after all, or stops elsewhere.
-NOT_CARRIED: dict[str, str] = {}
 
 
 class SecondRouteError(RuntimeError):
@@ -34,7 +31,7 @@ def missing() -> tuple[str, ...]:
     return tuple(name for name in _MODULES if find_spec(name) is None)
 
 
-def convert_float(source: Source, target: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+def convert_float(source: FloatFile, target: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
     """A float32 `.onnx` file to `.tflite` at batch 1, axes, names and order kept.
 
     Raises `SecondRouteError` for an operator that onnx2tf does not carry.

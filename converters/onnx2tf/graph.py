@@ -1,28 +1,17 @@
-"""The graph as onnx2tf can take it: fixed at batch 1, constants folded, outputs flat."""
+"""Prepares an ONNX graph for onnx2tf: fixed at batch 1, constants folded, outputs flat."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
+from modelparity.converters.engine.exported_program import FloatFile, Shapes
 from modelparity.converters.onnx2tf.workarounds import pass_on_counts
 
-Shapes = Mapping[str, tuple[int, ...]]
 
-
-@dataclass(frozen=True)
-class Source:
-    """A float32 `.onnx` file, and the shapes that its ports are to have at batch 1."""
-
-    path: Path
-    inputs: Shapes
-    outputs: Shapes
-
-
-def prepared(source: Source, folder: Path) -> Any:
+def prepared(source: FloatFile, folder: Path) -> Any:
     """The model to give to onnx2tf; `folder` takes what is written on the way.
 
     onnxruntime folds what is constant at these shapes: onnx2tf builds Keras layers, which cannot begin

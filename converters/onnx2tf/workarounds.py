@@ -1,4 +1,7 @@
-"""Ways past faults of onnx2tf 1.28.8. `meta_tests/test_upstream.py` says when one is mended."""
+"""Works around faults of onnx2tf 1.28.8.
+
+`meta_tests/converters/test_upstream.py` fails once one is mended.
+"""
 
 from __future__ import annotations
 

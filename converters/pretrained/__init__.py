@@ -1,0 +1,1 @@
+"""Writes clean weights: a training checkpoint without what only training needs."""

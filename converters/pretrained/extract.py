@@ -1,14 +1,13 @@
-"""The part of a large training checkpoint that one network needs, in a file of its own.
+"""Extracts the weights of one network from a large training checkpoint.
 
-The checkpoint is mapped, not loaded: only the part's own pages are ever read, and they are written
-from where they lie. (A file in torch's format before 1.6 cannot be mapped and is loaded whole.)
-Pickles are read by torch's weights-only unpickler alone.
+The checkpoint is memory-mapped, so only the extracted weights are read, and they are written without a copy.
+(A file in torch's format before 1.6 cannot be mapped and is loaded as a whole.) Pickles are read only by
+torch's weights-only unpickler.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +27,11 @@ _READ: dict[tuple[Path, ModelSpec], Checkpoint] = {}
 
 
 def read_part(path: Path, spec: ModelSpec) -> dict[str, Any]:
-    """What would be written: bytes, keys, parameters, settings and words. Raises `CheckpointError`."""
+    """Reads the weights that `write_part` writes; returns their bytes, keys, parameters, settings and source.
+
+    Raises:
+        CheckpointError: the file cannot be read, or holds no weights of `spec`.
+    """
     try:
         checkpoint = read_checkpoint(path, spec)
     except CheckpointError as error:
@@ -45,8 +48,8 @@ def read_part(path: Path, spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def write_part(path: Path, spec: ModelSpec, output: Path, partial: Path) -> int:
-    """Writes what `read_part` found to `output` by way of `partial`; returns the file's bytes.
+def write_part(path: Path, spec: ModelSpec, output: Path, partial: Path) -> None:
+    """Writes what `read_part` read to `partial`, which the caller renames to `output`.
 
     A `.pth` holds {"model": {"detector.…": …}}, as the published loader reads it; a `.safetensors`
     holds the same keys.
@@ -63,19 +66,11 @@ def write_part(path: Path, spec: ModelSpec, output: Path, partial: Path) -> int:
         raise CheckpointError(
             f"{output}: needs {needed / 1e9:.1f} GB, but its disk has {free / 1e9:.1f} GB free"
         )
-    try:
-        with partial.open("wb") as file:
-            if output.suffix == ".safetensors":
-                _write_safetensors(file, state)
-            else:
-                torch.save({"model": state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        size = partial.stat().st_size
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
-    return size
+    with partial.open("wb") as file:
+        if output.suffix == ".safetensors":
+            _write_safetensors(file, state)
+        else:
+            torch.save({"model": state}, file)
 
 
 def _alone(tensor: Tensor) -> Tensor:
@@ -102,7 +97,7 @@ def _write_safetensors(file: IO[bytes], state: Mapping[str, Tensor]) -> None:
 
 
 def _without_part(path: Path, spec: ModelSpec) -> CheckpointError | None:
-    """The error of a file that holds other networks only, naming them; None for any other fault."""
+    """The error for a file that holds only other networks, named; None if that is not the fault."""
     try:
         state, _ = chosen_state(open_checkpoint(path).content, path.name)
     except CheckpointError:
@@ -113,5 +108,5 @@ def _without_part(path: Path, spec: ModelSpec) -> CheckpointError | None:
     ):
         return None
     parts = sorted({key.partition(".")[0] for key in state})
-    found = ", ".join(parts[:8]) + (f" and {len(parts) - 8} further" if len(parts) > 8 else "")
-    return CheckpointError(f"{path}: no {spec.checkpoint_prefix.rstrip('.')} in it; its parts are {found}")
+    listed = ", ".join(parts[:8]) + (f" and {len(parts) - 8} further" if len(parts) > 8 else "")
+    return CheckpointError(f"{path}: no {spec.checkpoint_prefix.rstrip('.')} in it; its parts are {listed}")

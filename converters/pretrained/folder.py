@@ -1,20 +1,19 @@
-"""A folder of clean weights: both file types, what is known of the network and its training, the proof."""
+"""Writes a folder of clean weights: both file types, metadata, and a report that proves them right."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modelparity.converters.engine.store import sync
 from modelparity.converters.pretrained.metadata import described
 from modelparity.converters.pretrained.weights import SUFFIXES, PretrainedResult, write_pretrained
 from modelparity.fixtures.checkpoints.files import open_checkpoint
 from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.whole_files import partial_of, sync
 
 
 def write_pretrained_folder(checkpoint: Path, spec: ModelSpec, folder: Path) -> list[PretrainedResult]:
@@ -23,7 +22,7 @@ def write_pretrained_folder(checkpoint: Path, spec: ModelSpec, folder: Path) -> 
     Files of these names are replaced once all are written and proven; what else lies in the folder
     stays. Raises as `write_pretrained` does.
     """
-    partial = folder.parent / f".{folder.name}.{os.getpid()}.partial"
+    partial = partial_of(folder)
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)

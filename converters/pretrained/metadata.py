@@ -1,8 +1,8 @@
-"""What a checkpoint says of its training, in one shape whatever it was trained with.
+"""Describes a checkpoint's training in the same fields, whatever code it was trained with.
 
-Nothing is inferred: a field is a value that stands in the file, under the name that `read_from`
-gives, or null. Configurations are nested dictionaries, or the YAML text that yacs dumps; names are
-compared without case, `-` and `_` alike.
+Nothing is inferred: a field is a value from the file, under the name that `read_from` gives, or null.
+Configurations are nested dictionaries, or YAML text as yacs dumps it. Names are compared without regard to
+case, and `-` equals `_`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from modelparity.fixtures.specs import ModelSpec
 CONFIGURATIONS = ("cfg", "config", "args", "opt", "hparams", "hyper_parameters")
 _READ_FROM = "read_from"
 
-# Field -> where it may stand, the surest first. Under a configuration, or beside it.
+# Field -> its names in a checkpoint, the most reliable first, inside or outside a configuration.
 _FIELDS: dict[str, tuple[str, ...]] = {
     "architecture": ("model.model_name", "model.name", "model.arch", "model_name", "arch", "architecture"),
     "input_size": (
@@ -63,7 +63,7 @@ _TRAINING: dict[str, tuple[str, ...]] = {
     "mixed_precision": ("train.amp_enable", "train.mixed_precision", "amp", "training.mixed_precision"),
     "initialised_from": ("model.pretrained", "train.checkpoint_path", "training.initialised_from"),
 }
-# Under these names only: an accuracy or F1 that does not say of what is reported, but not as one of these.
+# Under these names only: an accuracy or F1 that does not say what of goes under "reported".
 _PERFORMANCE: dict[str, tuple[str, ...]] = {
     "image_accuracy": ("image_accuracy", "image_acc", "image_level_acc", "image_level_accuracy", "il_acc"),
     "image_auc": ("image_auc", "image_level_auc", "il_auc"),
@@ -76,12 +76,12 @@ _PERFORMANCE: dict[str, tuple[str, ...]] = {
 def described(metadata: Mapping[str, Any], spec: ModelSpec) -> dict[str, Any]:
     """Architecture, input size, classes, dataset, performance and training, each a value or None.
 
-    `metadata` is `Checkpoint.metadata`. `read_from` maps each field that has a value to its place.
+    `metadata` is `Checkpoint.metadata`. `read_from` maps each field that has a value to its name in the file.
     """
     places = dict(_places(metadata))
     read_from: dict[str, str] = {}
 
-    def found(field: str, names: tuple[str, ...]) -> Any:
+    def look_up(field: str, names: tuple[str, ...]) -> Any:
         for name in names:
             for place, value in places.items():
                 same = name in (_norm(place), _without_configuration(place))
@@ -90,7 +90,7 @@ def described(metadata: Mapping[str, Any], spec: ModelSpec) -> dict[str, Any]:
                     return usable
         return None
 
-    fields = {field: found(field, names) for field, names in _FIELDS.items()}
+    fields = {field: look_up(field, names) for field, names in _FIELDS.items()}
     if fields["architecture"] is None:
         fields["architecture"] = spec.title.partition(",")[0]
         read_from["architecture"] = "names and shapes of the weights"
@@ -106,7 +106,7 @@ def described(metadata: Mapping[str, Any], spec: ModelSpec) -> dict[str, Any]:
         if place:
             read_from[f"performance.{field}"] = place
     claimed = {*read_from.values()}
-    training = {field: found(f"training.{field}", names) for field, names in _TRAINING.items()}
+    training = {field: look_up(f"training.{field}", names) for field, names in _TRAINING.items()}
     performance["reported"] = {
         place.removeprefix("performance.reported."): value  # as an earlier cleaning wrote it
         for place, value in measured.items()
@@ -116,7 +116,7 @@ def described(metadata: Mapping[str, Any], spec: ModelSpec) -> dict[str, Any]:
 
 
 def _places(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of nested dictionaries by its dotted place, and the dictionaries too."""
+    """Every value of nested dictionaries by its dotted name, and the dictionaries themselves."""
     if isinstance(value, str) and _norm(place) in CONFIGURATIONS:
         value = _parsed(value)
     if place:
@@ -127,7 +127,7 @@ def _places(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _parsed(text: str) -> Any:
-    """A configuration dumped as YAML; the text itself if it is none."""
+    """A configuration parsed as YAML; the text itself if it is not YAML."""
     import yaml
 
     try:
@@ -137,7 +137,7 @@ def _parsed(text: str) -> Any:
 
 
 def _usable(field: str, value: Any) -> Any:
-    """`value` in the field's shape, or None if it cannot be what the field means."""
+    """`value` as the field's type, or None if it cannot be one."""
     if field == "input_size":
         return _size(value)
     if isinstance(value, Mapping) or value == "" or value is None:
@@ -175,5 +175,5 @@ def _without_configuration(place: str) -> str:
 
 
 def _own(place: str) -> bool:
-    """What an earlier cleaning wrote of the network, which no training measured."""
+    """Whether an earlier `write_pretrained` wrote it; then it is not a training's measurement."""
     return _norm(place).partition(".")[0] in ("modelparity", "training", "num_classes", _READ_FROM)

@@ -1,14 +1,13 @@
-"""Training checkpoint to clean weights: the published keys and what is known of them, nothing else.
+"""Writes the weights of a training checkpoint alone: the published keys and their metadata.
 
-The file is written under a temporary name, read back, and proven: the network computes the same
-bits with it as with the checkpoint. Only then does it take its name.
+The file is written under a temporary name, read back, and renamed only if the network computes the same bits
+with it as with the checkpoint.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,23 +20,24 @@ from modelparity.fixtures.checkpoints.layouts import METADATA_ENTRY
 from modelparity.fixtures.checkpoints.load import Checkpoint, read_checkpoint
 from modelparity.fixtures.goldens.weights import golden_image
 from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.whole_files import replaced
 
 SUFFIXES = (".pth", ".safetensors")
 PROOF_SHAPE = (1, 3, 64, 64)
 
 
 class ProofError(RuntimeError):
-    """What was written does not compute the same bits; nothing was left behind."""
+    """The network computes other bits with the written file, which was removed."""
 
 
 @dataclass(frozen=True)
 class PretrainedResult:
-    """What was written, and the proof.
+    """The written file, and the proof.
 
-    `spec` has the settings that the checkpoint tells, `source` says which weights were taken and
-    `metadata` what else the checkpoint says in plain values. `outputs` maps each output of the
-    network to the sha256 of its bytes, the same with the checkpoint's weights and with those read
-    back from `path`; the input is `PROOF_SHAPE` noise.
+    `spec` has the settings read from the checkpoint, `source` says which of its weights were used, and
+    `metadata` holds its other plain values. `outputs` maps each output of the network to the SHA-256 of its
+    bytes for noise of `PROOF_SHAPE`, the same with the checkpoint's weights and with those read back from
+    `path`.
     """
 
     path: Path
@@ -83,16 +83,12 @@ def write_pretrained(checkpoint_path: Path | str, spec: ModelSpec, output: Path 
         (published, spec.published_outputs) if whole else (spec.build(), spec.signature().output_names)
     )
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp{output.suffix}")
-    try:
-        with temporary.open("wb") as file:
+    with replaced(output) as (partial,):
+        with partial.open("wb") as file:
             _write(file, checkpoint, _metadata(checkpoint, spec, parameters), output.suffix)
-            file.flush()
-            os.fsync(file.fileno())
-        written = read_checkpoint(temporary, spec)
-        kept, found = checkpoint.everything, written.everything
-        differing = [key for key in kept if key not in found or not torch.equal(kept[key], found[key])]
+        written = read_checkpoint(partial, spec)
+        expected, actual = checkpoint.everything, written.everything
+        differing = [k for k in expected if k not in actual or not torch.equal(expected[k], actual[k])]
         before, after = (
             _outputs(module, names, weights.everything if whole else weights.state_dict)
             for weights in (checkpoint, written)
@@ -100,10 +96,6 @@ def write_pretrained(checkpoint_path: Path | str, spec: ModelSpec, output: Path 
         differing += [name for name in names if before[name] != after[name]]
         if differing:
             raise ProofError(f"{output}: not written: {', '.join(differing[:5])} differ when read back")
-        bytes_after = temporary.stat().st_size
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
     return PretrainedResult(
         path=output,
         spec=spec,
@@ -112,7 +104,7 @@ def write_pretrained(checkpoint_path: Path | str, spec: ModelSpec, output: Path 
         metadata=checkpoint.metadata,
         sha256=written.sha256,
         bytes_before=checkpoint_path.stat().st_size,
-        bytes_after=bytes_after,
+        bytes_after=output.stat().st_size,
         shapes={key: tuple(tensor.shape) for key, tensor in written.everything.items()},
         parameters=parameters,
         outputs=after,
@@ -120,7 +112,7 @@ def write_pretrained(checkpoint_path: Path | str, spec: ModelSpec, output: Path 
 
 
 def _metadata(checkpoint: Checkpoint, spec: ModelSpec, parameters: int) -> dict[str, Any]:
-    """What the source said of itself, and under "modelparity" what is known of the network."""
+    """The source's own metadata, and under "modelparity" those of the network."""
     return {
         **checkpoint.metadata,
         **described(checkpoint.metadata, spec),

@@ -1,7 +1,6 @@
-"""TFLite: an exported program to a file, and a runner for such files.
+"""Converts an exported program to a TFLite file by litert-torch, which fixes the batch at 1.
 
-The float file comes from litert-torch, which fixes the batch at 1; quantized files are made
-from it (`tflite_quantization`).
+Quantized files are made from the float one (`modelparity.converters.tflite.quantize`).
 """
 
 from __future__ import annotations

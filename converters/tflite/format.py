@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelparity.converters.converter import Converter
+from modelparity.converters.converter import Converter, PlainKernels
 
 CONVERTER = Converter(
     "tflite",
@@ -10,5 +10,9 @@ CONVERTER = Converter(
     suffix=".tflite",
     dynamic_batch=False,
     toolchain=("torch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert"),
-    reference_kernels=True,
+    title="litert-torch",
+    runtime="LiteRT",
+    fast_kernels="XNNPACK",
+    plain_kernels=PlainKernels("reference kernels", sequential=True, slow=True),
+    runner="modelparity.converters.tflite.runner:TfliteRunner",
 )

@@ -11,31 +11,33 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
+from modelparity.fixtures.arrays import Feeds
+from modelparity.fixtures.keep_float import KeepFloat
+from modelparity.modelfiles.tflite.operators import OPERATORS
 
-from modelparity.converters.recipes import KeepFloat
-
-Array = np.ndarray[Any, Any]
-_LAYERS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
+_LAYERS = tuple(kind for kind, of in OPERATORS.items() if of.layer)
 
 
 def quantize(
     source: Path,
     target: Path,
     quantization: str,
+    *,
     keep_float: Sequence[KeepFloat],
-    calibration: Sequence[Mapping[str, Array]],
+    calibration: Sequence[Feeds],
 ) -> None:
     """Writes `source`, a float32 TFLite file, to `target` under the recipe named `quantization`.
 
-    `calibration` is a stream of feeds by input name, used by int8_static only. Raises ValueError
-    for a recipe that this format lacks, and for int8_static without calibration or where the
-    float file is not finite on it.
+    `calibration` is a stream of feeds by input name, used by int8_static only.
+
+    Raises:
+        ValueError: this format lacks the recipe, or int8_static is not given calibration inputs on which the
+            float file is finite.
     """
     from ai_edge_quantizer import quantizer
 
@@ -44,7 +46,7 @@ def quantize(
     recipe = _recipe(source, quantization, keep_float)
     engine = quantizer.Quantizer(str(source), recipe.get_quantization_recipe())
     ranges = None
-    if quantization == "int8_static":
+    if _ARITHMETIC[quantization].calibrated:
         ranges = _ranges(source, recipe, calibration)
         _expect_finite(ranges, (o for o in _operators(source) if o.is_layer(keep_float)))
     with by_channel():
@@ -105,21 +107,11 @@ def _recipe(source: Path, quantization: str, keep_float: Sequence[KeepFloat]) ->
     from ai_edge_quantizer import qtyping, recipe_manager
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
-    float16 = qtyping.OpQuantizationConfig(
-        weight_tensor_config=qtyping.TensorQuantizationConfig(16, dtype=qtyping.TensorDataType.FLOAT),
-        compute_precision=qtyping.ComputePrecision.FLOAT,
-        explicit_dequantize=True,
-    )
+    if quantization not in _ARITHMETIC:
+        raise ValueError(f"tflite has no recipe {quantization!r}")
     recipe = recipe_manager.RecipeManager()
     for layer in map(qtyping.TFLOperationName, _LAYERS):
-        if quantization == "fp16":
-            recipe.add_quantization_config(".*", layer, float16, AlgorithmName.FLOAT_CASTING)
-        elif quantization == "int8_dynamic":
-            recipe.add_dynamic_config(".*", layer, num_bits=8)
-        elif quantization == "int8_static":
-            recipe.add_static_config(".*", layer, activation_num_bits=8, weight_num_bits=8)
-        else:
-            raise ValueError(f"tflite has no recipe {quantization!r}")
+        _ARITHMETIC[quantization].configure(recipe, layer)
     for operator in _operators(source):
         if operator.kind in _LAYERS and not operator.is_layer(keep_float):
             recipe.add_quantization_config(
@@ -130,7 +122,41 @@ def _recipe(source: Path, quantization: str, keep_float: Sequence[KeepFloat]) ->
     return recipe
 
 
-def _ranges(source: Path, recipe: Any, calibration: Sequence[Mapping[str, Array]]) -> Any:
+def _float16(recipe: Any, layer: Any) -> None:
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    float16 = qtyping.OpQuantizationConfig(
+        weight_tensor_config=qtyping.TensorQuantizationConfig(16, dtype=qtyping.TensorDataType.FLOAT),
+        compute_precision=qtyping.ComputePrecision.FLOAT,
+        explicit_dequantize=True,
+    )
+    recipe.add_quantization_config(".*", layer, float16, AlgorithmName.FLOAT_CASTING)
+
+
+def _dynamic(recipe: Any, layer: Any) -> None:
+    recipe.add_dynamic_config(".*", layer, num_bits=8)
+
+
+def _static(recipe: Any, layer: Any) -> None:
+    recipe.add_static_config(".*", layer, activation_num_bits=8, weight_num_bits=8)
+
+
+class _Arithmetic(NamedTuple):
+    """How a recipe quantizes one type of layer, and whether by calibrated ranges."""
+
+    configure: Callable[[Any, Any], None]
+    calibrated: bool = False
+
+
+_ARITHMETIC = {
+    "fp16": _Arithmetic(_float16),
+    "int8_dynamic": _Arithmetic(_dynamic),
+    "int8_static": _Arithmetic(_static, calibrated=True),
+}
+
+
+def _ranges(source: Path, recipe: Any, calibration: Sequence[Feeds]) -> Any:
     """Least and greatest value of each tensor over the calibration stream, by the float file.
 
     ai-edge-quantizer's default update, a moving average of ranges, cuts off what few images reach;

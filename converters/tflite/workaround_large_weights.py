@@ -1,4 +1,4 @@
-"""Ways past the faults that litert-torch 0.10.0 and ai-edge-quantizer 0.10.0 have with large weights.
+"""Works around faults that litert-torch 0.10.0 and ai-edge-quantizer 0.10.0 have with large weights.
 
 - litert-torch writes to every weight, in place, to clamp infinities that no checkpoint has: all
   pages of mapped weights become copies (`untouched`).
@@ -7,7 +7,7 @@
 - ai-edge-quantizer broadcasts 4-D scales over 2-D data where a convolution's weight has more than
   32 MiB (`by_channel`).
 
-`meta_tests/test_upstream.py` fails once the first or the last is mended.
+`meta_tests/converters/test_upstream.py` fails once the first or the last is mended.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A way past one fault of litert-torch 0.10.0: a top-k whose indices nobody uses cannot be run.
+"""Works around a fault of litert-torch 0.10.0: a top-k whose indices nobody uses cannot be run.
 
 Such a top-k is lowered to STABLEHLO_SORT, which the TFLite runtime does not have; with its indices
 in use it becomes TOPK_V2. So the indices are put to use, at a weight of zero, which the
-converter then folds away. `meta_tests/test_upstream.py` fails once the fault is mended.
+converter then folds away. `meta_tests/converters/test_upstream.py` fails once the fault is mended.
 """
 
 from __future__ import annotations

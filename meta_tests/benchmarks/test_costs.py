@@ -33,7 +33,7 @@ def test_the_interval_ends_at_the_order_statistics_of_the_tables(count, ends):
 
 @pytest.mark.parametrize(
     ("interval", "words"),
-    [((0.4, 0.6), " faster"), ((0.9, 1.1), " cannot tell"), ((1.01, 1.2), " slower"), (None, "")],
+    [((0.4, 0.6), " faster"), ((0.9, 1.1), " inconclusive"), ((1.01, 1.2), " slower"), (None, "")],
 )
 def test_a_verdict_only_where_the_interval_leaves_1_out(interval, words):
     assert speed(Cost(latency_ratio=0.5, latency_interval=interval)) == words

@@ -24,7 +24,7 @@ def world(tmp_path_factory):
     (folder / "splices").mkdir()
     list(synthetic.splices(folder / "splices", 4))
     made: list[str] = []
-    check_budget = CheckBudget(stream=3, draws=1, batches=(1,), convert_again=False)
+    check_budget = CheckBudget(images=3, draws=1, batches=(1,), convert_again=False)
     options = {"check_budget": check_budget, "on_miss": lambda label, _: made.append(label)}
     with session_of(["honest"], folder / "store", **options) as session:
         yield session, session.prove(HONEST), open_dataset(folder / "splices"), made
@@ -32,7 +32,9 @@ def world(tmp_path_factory):
 
 def looked_at(world, **labelled):
     session, record, _, _ = world
-    (seen,) = gate._looked_at(session, [HONEST], [record], lambda _: None, labelled)
+    (seen,) = gate._with_pictures_and_tasks(
+        session, [HONEST], records=[record], labelled=labelled, on_stage=lambda _: None
+    )
     return seen
 
 
@@ -65,8 +67,9 @@ def test_what_no_longer_runs_or_cannot_be_read_is_said(world, monkeypatch):
     def broken(*_, **__):
         return session.workers["honest"].call("modelparity.converters.engine.tasks:no_such_function")
 
-    monkeypatch.setattr("modelparity.pictures.worst_sample._DRAWN_BY", [])  # so that it is drawn anew
-    monkeypatch.setattr("modelparity.evaluate.cells._MEASURED_BY", [])
+    # Other digests of the code, so that it is drawn and measured anew.
+    monkeypatch.setattr("modelparity.pictures.worst_sample._APART", ("modelparity",))
+    monkeypatch.setattr("modelparity.evaluate.cells._APART", ("modelparity",))
     with monkeypatch.context() as patch:
         patch.setattr(session.bench, "run", broken)
         seen = looked_at(world, miniature=dataset)
@@ -81,5 +84,7 @@ def test_what_no_longer_runs_or_cannot_be_read_is_said(world, monkeypatch):
 def test_a_cell_that_never_ran_has_neither(world):
     session, record, dataset, _ = world
     never = replace(record, samples=())
-    (seen,) = gate._looked_at(session, [HONEST], [never], lambda _: None, {"miniature": dataset})
+    (seen,) = gate._with_pictures_and_tasks(
+        session, [HONEST], records=[never], labelled={"miniature": dataset}, on_stage=lambda _: None
+    )
     assert (seen.picture, seen.task) == (None, None)

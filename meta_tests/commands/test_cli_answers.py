@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meta_tests.commands.test_cli import modelparity, passes, refusal
+from meta_tests.commands.command_line import modelparity, passes, refusal
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_a_file_is_worth_what_its_network_is(world):
     words = passes("evaluate", world / "int8_dynamic.onnx", "--dataset", dataset, "--against", target)
     assert words.splitlines()[0] == f"int8_dynamic.onnx on {dataset}: 4 images, a dataset of masks"
     assert words.splitlines()[1].split() == [
-        "metric", "reference", "observed", "difference", "95", "%", "so", "it", "is",
+        "metric", "reference", "observed", "difference", "95", "%", "interval", "verdict",
     ]  # fmt: skip
 
 
@@ -61,7 +62,7 @@ def test_what_cannot_be_evaluated(world, tmp_path):
     assert "is evaluated on 0_real/ and 1_fake/" in refusal(
         "evaluate", world / "fp32.onnx", "--dataset", world / "triangles"
     )
-    assert "are for a model's name" in refusal(
+    assert "go with a model's name" in refusal(
         "evaluate", world / "fp32.onnx", "--dataset", world / "splices", "--input-size", 256
     )
     dataset = f"tiny_ladeda={tmp_path}"
@@ -77,7 +78,7 @@ def test_pictures_are_written(world, tmp_path):
     against = ("--against", world / "fp32.onnx", "--output", both)
     result = modelparity("show", world / "int8_dynamic.onnx", image, *against)
     assert result.exit_code == 0
-    assert "warning: the weights are of no training" in result.stderr
+    assert "warning: the weights are untrained" in result.stderr
     for path, panels in ((alone, 2), (both, 4)):
         with Image.open(path) as picture:
             assert abs(picture.width - (0.14 + panels * 3.24) * 130) <= 1
@@ -87,7 +88,7 @@ def test_pictures_are_written(world, tmp_path):
 
 def test_pictures_need_no_harness():
     """Nothing of it but what scikit-learn itself brings."""
-    from meta_tests.house.test_rooms import loaded_by
+    from meta_tests.house.sources import loaded_by
     from modelparity.exit_codes import HARNESS
 
     loaded = loaded_by(
@@ -95,7 +96,9 @@ def test_pictures_need_no_harness():
     )
     assert "matplotlib" in loaded
     assert loaded & set(HARNESS) <= {"scipy", "psutil"}
-    assert not {"matplotlib", "sklearn"} & loaded_by("import modelparity.cli, reports, serving")
+    assert not {"matplotlib", "sklearn"} & loaded_by(
+        "import modelparity.cli, modelparity.reports, modelparity.serving"
+    )
 
 
 def test_what_cannot_be_shown(world, tmp_path):
@@ -120,11 +123,11 @@ def test_a_set_is_written_whole_into_a_new_folder(world, tmp_path, monkeypatch):
     assert line.startswith(f"wrote {output}: 3 images; dataset.jsonl with message")
     about = json.loads((output / "about.json").read_text())
     assert (about["set"], about["count"], about["seed"]) == ("watermarks", 3, 5)
-    assert "is there already; choose a new folder" in refusal("dataset", "splices", "--output", output)
+    assert "exists already; choose a new folder" in refusal("dataset", "splices", "--output", output)
     assert "did you mean splices?" in refusal("dataset", "splice", "--output", tmp_path / "b")
     assert "--count 0" in refusal("dataset", "splices", "--count", 0, "--output", tmp_path / "b")
     monkeypatch.setitem(
-        __import__("modelparity.fixtures.datasets.synthetic").synthetic.SETS, "splices", _broken
+        importlib.import_module("modelparity.fixtures.datasets.synthetic").SETS, "splices", _broken
     )
     assert modelparity("dataset", "splices", "--output", tmp_path / "b").exit_code == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]

@@ -14,7 +14,7 @@ from meta_tests.miniatures.triangles import LABELS, write_listing
 from modelparity import terminal
 from modelparity.evaluate.detections import surveyed
 from modelparity.fixtures.datasets.detection import DatasetError
-from modelparity.run_directory.comparison import Pair, Side, check_words, checked, evaluated
+from modelparity.run_directory.comparison import ComparedModel, Pair, check_words, checked, evaluated
 
 BOX = (0.25, 0.5, 0.75, 1.0)
 BOTH = [(label, BOX) for label in LABELS]
@@ -62,15 +62,15 @@ RIGHT = detector((BOX, 0.9, 1), (BOX, 0.8, 2))
 
 def pair(network=RIGHT, converted=RIGHT, **key: object) -> Pair:
     return Pair(
-        Side("pytorch", Path("best_model.pth"), network, {"checkpoint": "c", **key}),
-        Side("onnx", Path("model.onnx"), converted, {"file": "f"}),
+        ComparedModel("pytorch", Path("best_model.pth"), network, {"checkpoint": "c", **key}),
+        ComparedModel("onnx", Path("model.onnx"), converted, {"file": "f"}),
         lambda pixels: np.zeros((3, 32, 64), np.float32),
     )
 
 
 def evaluation(dataset: Path, both: Pair, run: Path):
     with terminal.progress("a test") as progress:
-        return evaluated(both, survey(dataset), run, 0.5, progress)
+        return evaluated(both, survey(dataset), run=run, confidence=0.5, progress=progress)
 
 
 def test_ground_truth_is_in_each_images_own_pixels_as_seen(dataset):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from modelparity.fixtures.images import preprocess
-from modelparity.fixtures.specs import MODELS
+from modelparity.fixtures.models import MODELS
 from modelparity.parity.results import SampleRecord
 from modelparity.pictures import compose
 from modelparity.pictures.worst_sample import photograph_of, worst

@@ -10,7 +10,7 @@ import pytest
 
 from modelparity.converters.engine.child import Reply
 from modelparity.converters.engine.workers import WorkerFailedError
-from modelparity.fixtures.specs import MODELS
+from modelparity.fixtures.models import MODELS
 from modelparity.modelfiles.description import Description, Port
 from modelparity.verification import quick_checks
 
@@ -41,7 +41,7 @@ class Session:
     def subject(self, _: str) -> SimpleNamespace:
         return SimpleNamespace(signature=SPEC.signature(), spec=SPEC, input_size=256)
 
-    def stream(self, _: str) -> SimpleNamespace:
+    def evaluation_set(self, _: str) -> SimpleNamespace:
         return SimpleNamespace(samples=[SimpleNamespace(name="astronaut-crop0")])
 
     def feeds(self, _: str) -> list[dict[str, np.ndarray]]:
@@ -57,7 +57,7 @@ def checks_of(session: Session, tmp_path: Path, outputs: int = 33) -> quick_chec
         (Port("image", ("batch", 3, 256, 256), "float32"),),
         (Port("preds", ("batch", outputs), "float32"),),
     )
-    return quick_checks.checked(session, "chunkyseal", path, description)  # type: ignore[arg-type]
+    return quick_checks.checked(session, "chunkyseal", path=path, description=description)  # type: ignore[arg-type]
 
 
 def test_a_good_file_reads_as_published(tmp_path):

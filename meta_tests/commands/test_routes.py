@@ -12,20 +12,21 @@ import pytest
 from meta_tests.miniatures.miniature import FLOAT, INT8, cell, session_of
 from meta_tests.parity.test_detections import moved, outputs_of
 from modelparity.commands import convert
+from modelparity.converters.engine.exported_program import FloatFile
 from modelparity.converters.engine.store import Store
 from modelparity.converters.engine.workbench import ModelUnderTest, Workbench
 from modelparity.converters.engine.workers import Workers
 from modelparity.converters.formats import CONVERTERS, ROUTES
 from modelparity.converters.onnx2tf.convert import convert_float, missing
-from modelparity.converters.onnx2tf.graph import Source, prepared
+from modelparity.converters.onnx2tf.graph import prepared
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import BAD_INPUT, explained
-from modelparity.fixtures.specs import MODELS
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.tolerances import QuantizedTolerance
 from modelparity.parity.cells import Cell
 from modelparity.parity.claims import kernels
 from modelparity.parity.reference import Reference
 from modelparity.parity.route_agreement import TRUTH, Agreement, agreement
-from modelparity.parity.tolerances import QuantizedTolerance
 from modelparity.routes import compare
 from modelparity.routes.document import Finding, document
 
@@ -54,14 +55,18 @@ def reference_of_one(value):
 def test_float_kernels_agree_as_far_as_sums_line_up(off, loops, status):
     """A mean of 1,588 patches is 6 to 14 floors off in TFLite's plain loops, over three streams."""
     fast = np.linspace(0, 1, 8)[None]
-    (claim,) = kernels.agree(reference_of_one(fast), [{"score": fast}], [{"score": fast + off}], FLOAT, loops)
+    (claim,) = kernels.agree(
+        reference_of_one(fast), [{"score": fast}], [{"score": fast + off}], FLOAT, loops=loops
+    )
     assert (claim.name, claim.output, claim.status) == ("kernels", "score", status)
 
 
 @pytest.mark.parametrize(("off", "status"), [(0.01, "passed"), (0.03, "failed"), (np.nan, "failed")])
 def test_int8_kernels_agree_within_the_budget_of_the_worst_image(off, status):
     fast = np.linspace(0, 1, 8)[None]
-    (claim,) = kernels.agree(reference_of_one(fast), [{"score": fast}], [{"score": fast + off}], INT8, True)
+    (claim,) = kernels.agree(
+        reference_of_one(fast), [{"score": fast}], [{"score": fast + off}], INT8, loops=True
+    )
     assert claim.status == status
 
 
@@ -72,7 +77,7 @@ def test_int8_kernels_agree_on_detections_by_their_median_row(rows, by, status):
         ("a",), ({},), {n: (v,) for n, v in fast.items()}, {"location": 1e-7, "score": 1e-7}, "detection"
     )
     budget = QuantizedTolerance({}, {"location": 30.0, "score": 30.0}, "as the real cells")
-    made = kernels.agree(reference, [fast], [moved(fast, rows, by)], budget, True)
+    made = kernels.agree(reference, [fast], [moved(fast, rows, by)], budget, loops=True)
     (claim,) = (claim for claim in made if claim.output == "location")
     assert claim.status == status
     assert "median row" in claim.detail
@@ -86,26 +91,31 @@ def test_kernels_that_compute_another_thing_are_red(tmp_path):
 
 
 def test_what_makes_no_claim_says_why():
-    assert "widened" in kernels.skipped(Cell("tiny_ladeda", "tflite", "fp16"))
-    assert "GFLOP" in kernels.skipped(Cell("ladeda", "tflite", "fp32"))
-    assert "VNNI" in kernels.skipped(Cell("ladeda", "onnx", "int8_dynamic"))
-    assert not kernels.skipped(Cell("ladeda", "onnx", "fp32"))
+    def skipped(*cell):
+        plain = CONVERTERS[cell[1]].plain_kernels
+        assert plain is not None
+        return kernels.skipped(Cell(*cell), plain)
+
+    assert "widened" in skipped("tiny_ladeda", "tflite", "fp16")
+    assert "GFLOP" in skipped("ladeda", "tflite", "fp32")
+    assert "VNNI" in skipped("ladeda", "onnx", "int8_dynamic")
+    assert not skipped("ladeda", "onnx", "fp32")
     recipes = ("fp32", "int8_dynamic", "int8_static")
-    assert not any(kernels.skipped(Cell("objectformer", "tflite", name)) for name in recipes)
+    assert not any(skipped("objectformer", "tflite", name) for name in recipes)
     assert set(kernels._SKIPPED) <= set(MODELS)
 
 
 # --- witnesses --------------------------------------------------------------------------------
 
 
-def witnesses(**off):
+def runs_off(**off):
     right = np.linspace(0, 1, 8)[None]
     runs = {name: [{"score": right + by}] for name, by in off.items()}
     return agreement(reference_of_one(right), runs, FLOAT)
 
 
 def test_witnesses_that_agree():
-    found = witnesses(a=1e-7, b=2e-7, c=-1e-7)
+    found = runs_off(a=1e-7, b=2e-7, c=-1e-7)
     assert found.holds
     assert len(found.floors) == 6  # four with float64, two at a time
     assert found.floors[TRUTH, "b"]["score"] == pytest.approx(2, rel=1e-3)
@@ -114,20 +124,20 @@ def test_witnesses_that_agree():
 
 @pytest.mark.parametrize("off", [1e-6, 0.5, np.nan])
 def test_the_one_that_left_is_named(off):
-    found = witnesses(a=1e-7, b=off, c=-1e-7)
-    assert found.left == ("b",)
+    found = runs_off(a=1e-7, b=off, c=-1e-7)
+    assert found.outliers == ("b",)
     assert not found.holds
-    assert found.verdict.startswith("b left PyTorch float64")
+    assert found.verdict.startswith("b differs from PyTorch float64")
 
 
 def test_an_output_of_another_shape_has_left():
     right = np.linspace(0, 1, 8)[None]
     runs = {"a": [{"score": right}], "b": [{"score": right[0]}]}
-    assert agreement(reference_of_one(right), runs, FLOAT).left == ("b",)
+    assert agreement(reference_of_one(right), runs, FLOAT).outliers == ("b",)
 
 
 def test_two_that_sit_on_either_side_of_the_truth_may_be_twice_as_far_apart():
-    found = witnesses(a=7e-7, b=-7e-7)
+    found = runs_off(a=7e-7, b=-7e-7)
     assert found.holds
     assert found.distance("b", "a") == pytest.approx(14, rel=1e-3)
     assert not Agreement({"score": 8}, {**found.floors, ("a", "b"): {"score": 17.0}}).holds
@@ -136,7 +146,7 @@ def test_two_that_sit_on_either_side_of_the_truth_may_be_twice_as_far_apart():
 def test_an_output_may_be_as_far_off_as_its_own_floors():
     right = np.linspace(0, 1, 8)[None]
     reference = Reference(("a",), ({},), {"score": (right,), "mask": (right,)}, {"score": 1e-7, "mask": 1e-7})
-    own = replace(FLOAT, apart={"score": 20})
+    own = replace(FLOAT, output_floors={"score": 20})
     for output, by, held in (("score", 19e-7, True), ("score", 21e-7, False), ("mask", 9e-7, False)):
         off = {name: right + (by if name == output else 0) for name in ("score", "mask")}
         found = agreement(reference, {"a": [off], "b": [{"score": right, "mask": right}]}, own)
@@ -148,7 +158,7 @@ def test_a_slow_witness_is_compared_over_the_images_that_it_saw():
     right, wrong = np.linspace(0, 1, 8)[None], np.linspace(1, 2, 8)[None]
     reference = Reference(("a", "b"), ({}, {}), {"score": (right, right)}, {"score": 1e-7})
     runs = {"all": [{"score": right}, {"score": wrong}], "first": [{"score": right}]}
-    assert agreement(reference, runs, FLOAT).left == ("all",)
+    assert agreement(reference, runs, FLOAT).outliers == ("all",)
     with pytest.raises(ValueError, match="not those of first"):
         agreement(reference, {**runs, "first": []}, FLOAT)
 
@@ -163,7 +173,7 @@ def test_detections_are_matched_before_they_are_compared():
     )
     found = agreement(reference, {"turned": [turned], "fewer": [fewer]}, FLOAT)
     assert found.distance(TRUTH, "turned") == 0
-    assert found.left == ("fewer",)
+    assert found.outliers == ("fewer",)
 
 
 @pytest.fixture(scope="module")
@@ -189,20 +199,20 @@ def no_extra_needed(monkeypatch):
 
 def test_all_witnesses_are_heard_and_their_agreement_is_kept(shelf, monkeypatch, no_extra_needed):
     with session_with(shelf) as session:
-        found = compare.compared(session, "miniature")
+        found = compare.compared(session, "miniature", "onnx2tf")
     assert found.holds, compare.words(found)
-    assert found.witnesses == (TRUTH, *(witness.name for witness in compare._WITNESSES))
+    assert found.runs == (TRUTH, *(run.name for run in compare._runs("onnx2tf")))
     with session_with(shelf) as session:
         monkeypatch.setattr(session.bench, "run", lambda *_, **__: pytest.fail("asked again"))
-        assert compare.compared(session, "miniature") == found
+        assert compare.compared(session, "miniature", "onnx2tf") == found
 
 
 def test_kernels_that_left_are_named(shelf, no_extra_needed):
     with session_with(shelf, tflite="meta_tests.liars.process.other_kernels") as session:
-        found = compare.compared(session, "miniature")
-        assert found.left == ("litert-torch on reference kernels", "onnx2tf on reference kernels")
+        found = compare.compared(session, "miniature", "onnx2tf")
+        assert found.outliers == ("litert-torch on reference kernels", "onnx2tf on reference kernels")
         heard = []
-        compare.compared(session, "miniature", heard.append)
+        compare.compared(session, "miniature", "onnx2tf", heard.append)
     assert any("running" in words for words in heard)  # what did not agree is asked again
 
 
@@ -211,16 +221,16 @@ def test_kernels_that_left_are_named(shelf, no_extra_needed):
 
 def test_the_document_says_who_left_and_who_stopped():
     findings = {
-        "good": Finding(witnesses(a=1e-7, b=2e-7), "", "", True),
-        "bad": Finding(witnesses(a=1e-7, b=0.5), "", "", False),
+        "good": Finding(runs_off(a=1e-7, b=2e-7), "", "", True),
+        "bad": Finding(runs_off(a=1e-7, b=0.5), "", "", False),
         "declared": Finding(None, "Expand: why", "onnx2tf does not carry Expand x", True),
         "stopped": Finding(None, "", "onnx2tf does not carry Mod y", False),
-        "carried": Finding(witnesses(a=1e-7, b=2e-7), "Expand: why", "", False),
+        "carried": Finding(runs_off(a=1e-7, b=2e-7), "Expand: why", "", False),
     }
     text = document(findings, "onnx2tf 1")
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
     assert [words.strip() for words in rows["good"].split("|")[2:-1]] == ["1", "2", "1", "8", "all agree"]
-    assert "LEFT: b left PyTorch float64" in rows["bad"]
+    assert "OUTLIER: b differs from PyTorch float64" in rows["bad"]
     assert "not carried, as declared" in rows["declared"]
     assert "STOPPED" in rows["stopped"]
     assert "but carried" in rows["carried"]
@@ -235,20 +245,20 @@ def request(tmp_path, **changes):
     options = {"format": "tflite", "route": "onnx", **changes}
     return convert.request(
         "tiny_ladeda",
-        options["format"],
-        "fp32",
-        tmp_path / "x.tflite",
-        False,
-        None,
-        "reduced",
-        None,
-        None,
+        format=options["format"],
+        quantization="fp32",
+        output=tmp_path / "x.tflite",
+        is_folder=False,
+        checkpoint=None,
+        size="reduced",
+        input_size=None,
+        calibration=None,
         route=options["route"],
     )
 
 
 def test_without_the_extra_one_line_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(compare, "missing", lambda: ("onnx2tf", "tensorflow"))
+    monkeypatch.setattr("modelparity.converters.onnx2tf.convert.missing", lambda: ("onnx2tf", "tensorflow"))
     with pytest.raises(BadInputError) as caught:
         request(tmp_path)
     words, code = explained(caught.value)
@@ -263,7 +273,7 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path, monkeypatch):
     [({"format": "onnx"}, "leads to --format tflite"), ({"route": "onxx"}, "no such route")],
 )
 def test_a_route_that_is_not_there(tmp_path, monkeypatch, changes, words):
-    monkeypatch.setattr(compare, "missing", tuple)
+    monkeypatch.setattr("modelparity.converters.onnx2tf.convert.missing", tuple)
     with pytest.raises(BadInputError, match=words):
         request(tmp_path, **changes)
 
@@ -317,7 +327,7 @@ def source(tmp_path_factory):
     path = tmp_path_factory.mktemp("source") / "source.onnx"
     opset = [helper.make_opsetid("", 20)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
-    return Source(path, {"image": (1, 3, 12, 12)}, {"score": (1, 1), "map": (1, 1, 12, 12)})
+    return FloatFile(path, {"image": (1, 3, 12, 12)}, {"score": (1, 1), "map": (1, 1, 12, 12)})
 
 
 def image():

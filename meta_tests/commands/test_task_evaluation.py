@@ -13,25 +13,25 @@ from modelparity import terminal
 from modelparity.errors import BadInputError
 from modelparity.evaluate.detections import surveyed
 from modelparity.evaluate.evaluate import compared, evaluated
-from modelparity.evaluate.predictors import Side
+from modelparity.evaluate.predictors import EvaluatedModel
 from modelparity.fixtures.datasets import synthetic
 from modelparity.fixtures.datasets.detection import DatasetError, read_dataset
 from modelparity.fixtures.datasets.labelled import open_dataset
-from modelparity.fixtures.specs import MODELS
+from modelparity.fixtures.models import MODELS
 from modelparity.modelfiles.model_card import card_for
 
 
 def card(model: str, **changes):
     spec = replace(MODELS[model], **changes)
-    return card_for(spec, spec.signature(), "onnx", "fp32", "", {}, True)
+    return card_for(spec, spec.signature(), "onnx", "fp32", checkpoint="", versions={}, dynamic_batch=True)
 
 
-def evaluation(side: Side, folder):
+def evaluation(side: EvaluatedModel, folder):
     with terminal.progress("a test") as progress:
         return evaluated(side, open_dataset(folder), progress)
 
 
-def answering(model: str, answers, **changes) -> Side:
+def answering(model: str, answers, **changes) -> EvaluatedModel:
     """Gives its answers in their order, whatever it is fed."""
     queue = list(answers)
 
@@ -39,7 +39,7 @@ def answering(model: str, answers, **changes) -> Side:
         assert all(feed.shape[:2] == (1, 3) for feed in feeds)
         return [queue.pop(0) for _ in feeds]
 
-    return Side(model, card(model, **changes), run)
+    return EvaluatedModel(model, card(model, **changes), run)
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_labels_that_a_file_does_not_name_are_the_datasets(sets):
     ]
     assert found.metrics["AP"] > 0.1
     one = answering("fasterrcnn", [], chosen_settings=(("classes", 1),))
-    with pytest.raises(DatasetError, match="2 labels, but fasterrcnn tells 1 apart"):
+    with pytest.raises(DatasetError, match="2 labels, but fasterrcnn distinguishes 1"):
         evaluation(one, sets / "triangles")
 
 

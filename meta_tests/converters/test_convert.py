@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from modelparity.cli import app
+from modelparity.fixtures.tolerances import FloatTolerance
 from modelparity.parity.cells import Cell
 from modelparity.parity.expectations import EXPECTATIONS
-from modelparity.parity.tolerances import FloatTolerance
 
 FP32 = Cell("tiny_ladeda", "onnx", "fp32")
 
@@ -28,7 +28,7 @@ def _world(tmp_path_factory):
         patch.setenv("MODELPARITY_STORE", str(tmp_path_factory.mktemp("store")))
         patch.setattr(
             "modelparity.parity.session.CheckBudget",
-            lambda: CheckBudget(stream=6, draws=1, convert_again=False),
+            lambda: CheckBudget(images=6, draws=1, convert_again=False),
         )
         patch.setitem(EXPECTATIONS, FP32, FloatTolerance(floors=30, generated_floors=200, because="a test"))
         yield
@@ -98,10 +98,10 @@ def test_refusals(tmp_path, monkeypatch, arguments, words):
 
 
 def test_selected_outputs_are_those_of_the_whole():
-    from modelparity.fixtures.specs import MODELS
+    from modelparity.fixtures.models import MODELS
 
     spec = MODELS["tiny_ladeda"]
     turned = spec.with_outputs(["patch_logits", "score"])
     assert turned.signature().output_names == ("patch_logits", "score")
-    assert turned.with_outputs(["score"]).selected == (0,)
+    assert turned.with_outputs(["score"]).selected_outputs == (0,)
     assert spec.with_outputs(["score", "patch_logits"]) == spec

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modelparity.fixtures.specs import MODELS
+from modelparity.fixtures.models import MODELS
 
 SPEC = MODELS["chunkyseal"]
 BITS = 2
@@ -49,9 +49,12 @@ def checkpoints(detector, tmp_path_factory) -> dict[str, Path]:
 
 def extracted(source: Path, output: Path) -> int:
     from modelparity.converters.pretrained.extract import read_part, write_part
+    from modelparity.fixtures.whole_files import replaced
 
     read_part(source, SPEC)
-    return write_part(source, SPEC, output, output.with_name("partial"))
+    with replaced(output) as (partial,):
+        write_part(source, SPEC, output, partial)
+    return output.stat().st_size
 
 
 @pytest.mark.parametrize("layout", ["training", "legacy", "wrapped", "prefixed", "bare"])

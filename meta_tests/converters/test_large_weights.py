@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from modelparity.fixtures.goldens.weights import golden_image
-from modelparity.fixtures.specs import MODELS
+from modelparity.fixtures.models import MODELS
 
 SPEC = MODELS["chunkyseal"].configured({"bits": 2})
 IMAGE = golden_image((1, 3, 256, 256))
@@ -43,14 +43,14 @@ def program(network):
 
 
 @pytest.fixture
-def exported(large, exported_program, tmp_path):
+def exported(large, program, tmp_path):
     """The program stored without weights."""
     from copy import copy
 
     from modelparity.converters.engine.exported_program import Exported, save
 
     apart = copy(program)
-    apart._state_dict = dict(exported_program.state_dict)
+    apart._state_dict = dict(program.state_dict)
     save(apart, tmp_path / "program.pt2")
     return Exported(tmp_path / "program.pt2", SPEC)
 
@@ -80,7 +80,7 @@ def test_folding_keeps_the_outputs(network, exported, monkeypatch):
 
 
 @pytest.mark.parametrize("recipe", ["fp32", "fp16", "int8_dynamic", "int8_static"])
-def test_onnx_weights_beside_the_file_give_the_same_numbers(exported_program, exported, tmp_path, recipe):
+def test_onnx_weights_beside_the_file_give_the_same_numbers(program, exported, tmp_path, recipe):
     """A float file with external data, and what is quantized from it, against the file that holds all."""
     import torch
 
@@ -91,7 +91,7 @@ def test_onnx_weights_beside_the_file_give_the_same_numbers(exported_program, ex
     for folder, source in ((whole, None), (apart, exported)):
         folder.mkdir()
         if source is None:
-            torch.export.save(exported_program, folder / "program.pt2")
+            torch.export.save(program, folder / "program.pt2")
             source = Exported(folder / "program.pt2")
             with pytest.MonkeyPatch.context() as small:
                 small.setattr(onnx, "APART_BYTES", 1 << 40)
@@ -99,7 +99,13 @@ def test_onnx_weights_beside_the_file_give_the_same_numbers(exported_program, ex
         else:
             onnx.convert_float(source, folder / "fp32.onnx", ["image"], ["preds"])
         if recipe != "fp32":
-            onnx.quantize(folder / "fp32.onnx", folder / f"{recipe}.onnx", recipe, (), [{"image": IMAGE}])
+            onnx.quantize(
+                folder / "fp32.onnx",
+                folder / f"{recipe}.onnx",
+                recipe,
+                keep_float=(),
+                calibration=[{"image": IMAGE}],
+            )
     assert (apart / "fp32.onnx.data").stat().st_size > 10 * (apart / "fp32.onnx").stat().st_size
     outputs = [run(folder / f"{recipe}.onnx") for folder in (whole, apart)]
     assert np.array_equal(*outputs)

@@ -123,11 +123,12 @@ def test_scales_a_channel_need_13(tmp_path):
 
 
 def test_bounds_are_the_exporters_and_ours(tmp_path):
-    from modelparity.arguments import OPSETS as OFFERED
+    from modelparity.converters.formats import CONVERTERS
     from modelparity.converters.onnx.convert import OPSET
     from modelparity.converters.onnx.opset import OLDEST
 
-    assert (OFFERED[0], OFFERED[-1]) == (OPSETS[0], OPSETS[-1]) == (OLDEST, OPSET)
+    offered = CONVERTERS["onnx"].opsets
+    assert (offered[0], offered[-1]) == (OPSETS[0], OPSETS[-1]) == (OLDEST, OPSET)
     source = saved(tmp_path / "source.onnx", [helper.make_node("Relu", ["x"], ["y"], "n")], opset=18)
     for opset in (11, 19):
         with pytest.raises(OpsetError, match=f"opset {opset}, but should be 12 to 18"):

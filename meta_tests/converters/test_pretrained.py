@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from modelparity.fixtures.specs import MODELS
+from modelparity.fixtures.models import MODELS
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -155,7 +155,7 @@ def test_a_write_cut_short_leaves_nothing(tmp_path, training, monkeypatch):
     def full(_descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pretrained.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_pretrained(training, TINY, tmp_path / "clean.pth")
     assert list(tmp_path.iterdir()) == [training]

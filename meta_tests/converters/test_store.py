@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from modelparity.converters.engine.store import ENTRY, Key, Store, replace_with
+from modelparity.converters.engine.store import ENTRY, Key, Store
+from modelparity.fixtures.whole_files import replace_with
 
 ROOT = Path(__file__).parents[2]
 KEY = Key("thing", {"source": "1", "recipe": "a"})
@@ -125,7 +126,7 @@ def test_a_copy_is_whole_or_not_there(tmp_path, monkeypatch):
     def full(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("modelparity.converters.engine.store.shutil.copyfile", full)
+    monkeypatch.setattr("modelparity.fixtures.whole_files.shutil.copyfile", full)
     source.write_bytes(b"newer")
     with pytest.raises(OSError, match="No space left"):
         replace_with(target, source)

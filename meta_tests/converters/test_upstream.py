@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from modelparity.converters.engine.exported_program import FloatFile
 from modelparity.converters.onnx2tf import convert, workarounds
 from modelparity.converters.onnx2tf import graph as second_route_graph
-from modelparity.converters.onnx2tf.graph import Source
 
 needs_second_route = pytest.mark.skipif(
     bool(convert.missing()), reason="the extra `tensorflow` is not installed: `tox -e routes` runs this"
@@ -106,7 +106,8 @@ def _both_ways(folder, nodes, constants, shape):
     graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], constants)
     path, target = folder / "map.onnx", folder / "map.tflite"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
-    convert.convert_float(Source(path, {"image": (1, 3, 4, 5)}, {"map": shape}), target, ["image"], ["map"])
+    source = FloatFile(path, {"image": (1, 3, 4, 5)}, {"map": shape})
+    convert.convert_float(source, target, ["image"], ["map"])
     feeds = {"image": np.random.default_rng(0).normal(size=(1, 3, 4, 5)).astype(np.float32)}
     with TfliteRunner(target) as runner:
         return onnxruntime.InferenceSession(path).run(None, feeds)[0], runner.run(feeds)["map"]

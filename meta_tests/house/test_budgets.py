@@ -1,4 +1,4 @@
-"""Bounds of cells rest on what right files reach from stream to stream, and on nothing else."""
+"""The bounds of cells rest on what correct files reach on other evaluation sets, and on nothing else."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ from meta_tests.measurements.seed_spread import (
     document,
     read,
     spreads,
-    tolerance_of,
     written,
 )
-from modelparity.parity.expectations import EXPECTATIONS, ROOM
+from modelparity.fixtures.networks.bounds import ROOM
+from modelparity.fixtures.tolerances import tolerance_of
+from modelparity.parity.expectations import EXPECTATIONS
 from modelparity.parity.judge import CheckBudget
 
 REPORTS = Path(__file__).resolve().parents[2] / "reports" / "measurements"
-# dB are rounded down to a half, float16's are one for both formats; ONNX Runtime's int8 hangs on the CPU.
+# Budgets are rounded down to half a dB, and float16 has one for both formats. ONNX Runtime's int8 depends on
+# the CPU.
 SLACK, ONNX_INT8 = 1.5, 3
 SPREADS = {(spread.cell, spread.claim, spread.output): spread for spread in spreads(read(REPORTS))}
 CELLS = {cell.id: cell for cell in EXPECTATIONS}
 BUDGETS = [key for key in SPREADS if key[1] != FLOAT]
 FLOORS = [key for key in SPREADS if key[1] == FLOAT]
-SPARE = 1.3  # a bound of an output's own is at most so many times what streams make necessary
+SPARE = 1.3  # an output's own bound is at most this many times what evaluation sets make necessary
 
 
 @pytest.mark.parametrize("key", BUDGETS, ids=" ".join)
-def test_a_budget_leaves_room_for_another_stream_and_no_more(key):
+def test_a_budget_leaves_room_for_another_evaluation_set_and_no_more(key):
     spread = SPREADS[key]
     if spread.room < 0:  # a declared limitation: `tolerance` is what the cell would have to reach
         assert key[1:] == ("sqnr", "patch_logits")
@@ -45,10 +47,10 @@ def test_a_budget_leaves_room_for_another_stream_and_no_more(key):
 
 
 @pytest.mark.parametrize("key", FLOORS, ids=" ".join)
-def test_floors_leave_room_for_another_stream_and_where_they_are_an_output_s_own_no_more(key):
+def test_floors_leave_room_for_another_evaluation_set(key):
     spread = SPREADS[key]
     assert spread.room >= ROOM
-    if key[2] in tolerance_of(CELLS[key[0]]).apart:
+    if key[2] in tolerance_of(EXPECTATIONS[CELLS[key[0]]]).output_floors:
         assert spread.count >= 12
         assert spread.bound <= SPARE * spread.mean * math.exp(ROOM * spread.deviation)
 
@@ -57,7 +59,7 @@ def test_every_bound_was_measured(cell):
     assert cell in cells_of(cell.model)
     measured = {(claim, output) for name, claim, output in SPREADS if name == cell.id}
     if cell.quantization == "fp32":
-        assert {output for _, output in measured} >= {*tolerance_of(cell).apart}
+        assert {output for _, output in measured} >= {*tolerance_of(EXPECTATIONS[cell]).output_floors}
         assert {claim for claim, _ in measured} == {FLOAT}
     else:
         assert {claim for claim, _ in measured} >= {"sqnr", "worst_sqnr"}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from modelparity.fixtures.specs import MODELS
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.tolerances import FloatTolerance, Limitation, tolerance_of
 from modelparity.parity.cells import Cell, all_cells, select
 from modelparity.parity.expectations import EXPECTATIONS, expectation_of
 from modelparity.parity.metrics.detection_matching import COMPARED
-from modelparity.parity.tolerances import FloatTolerance, Limitation
 
 
 def test_the_cell_has_an_expectation_that_says_why(cell):
     expectation = expectation_of(cell)  # its message is the entry to paste
     assert len(expectation.because) > 20
-    tolerance = expectation.tolerance if isinstance(expectation, Limitation) else expectation
+    tolerance = tolerance_of(expectation)
     if isinstance(tolerance, FloatTolerance):
         assert cell.quantization == "fp32"
         assert 1 < tolerance.floors <= tolerance.generated_floors < 150
@@ -36,7 +36,7 @@ def test_few_limitations():
 
 
 def test_an_undeclared_cell_names_the_entry_to_paste():
-    with pytest.raises(KeyError, match=r'Cell\("new", "onnx", "fp32"\)'):
+    with pytest.raises(KeyError, match=r'declaration.py: \("new", "onnx", "fp32"\)'):
         expectation_of(Cell("new", "onnx", "fp32"))
 
 

@@ -6,28 +6,44 @@ import ast
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-import modelparity
+from meta_tests.house.sources import ROOMS, ROOT, files_of
 from meta_tests.miniatures.miniature import cell, session_of
 from modelparity.converters.engine import source_digest as digests
 from modelparity.converters.engine.source_digest import closure, is_first_party, source_digest
-from modelparity.converters.engine.workbench import NETWORKS
-from modelparity.converters.formats import CONVERTERS, modules_of
+from modelparity.converters.engine.workbench import NETWORKS, _format_digest, network_digest
+from modelparity.converters.formats import CONVERTERS, ROUTES, modules_of, packages_of
 from modelparity.fixtures.lookup import named
-from modelparity.parity.proof_cache import APART, judge_digest
+from modelparity.fixtures.models import DECLARATIONS, MODELS, declaration_module
+from modelparity.parity.proof_cache import APART, harness_digest, judge_digest
 
-PACKAGE = Path(modelparity.__file__).parent
+PYTHON_FILES = [path for room in ROOMS for path in files_of(room)]
 WORKER_FUNCTION = re.compile(r"modelparity(\.[A-Za-z_]\w*)+:[A-Za-z_]\w*")
 PREFIX = re.compile(r"modelparity(\.[A-Za-z_]\w*)+:")
-# Run beside the judge without deciding anything: what keeps, finds and carries, and the face of it all.
+# Loaded beside the judge, these decide no verdict: they start it, store its records and compute the keys.
 DECIDE_NOTHING = (
     "modelparity.parity.session",
     "modelparity.parity.proof_cache",
+    "modelparity.parity.results_json",
     "modelparity.converters.engine.source_digest",
 )
+# Proves one cell, and prints what is loaded afterwards, here and in the workers.
+LOADED = """
+import sys
+from pathlib import Path
+from meta_tests.miniatures.miniature import cell, session_of
+with session_of(["onnx"], Path(sys.argv[1]), "int8_dynamic") as session:
+    record = session.prove(cell("onnx", "int8_dynamic"))
+    assert record.claims, record.outcome
+    loaded = set(sys.modules)
+    for name in list(session.workers._workers):
+        loaded |= set(session.workers[name].call("meta_tests.miniatures.worker_tasks:loaded_modules").value)
+print(*sorted(name for name in loaded if name.startswith("modelparity.")))
+"""
 
 
 @pytest.fixture
@@ -51,14 +67,6 @@ def changed(monkeypatch):
     digests._parsed.cache_clear()
 
 
-def python_files() -> list[Path]:
-    return [
-        path
-        for room in [PACKAGE, *(child for child in PACKAGE.iterdir() if child.is_dir())]
-        for path in (room.glob("*.py") if room == PACKAGE else room.rglob("*.py"))
-    ]
-
-
 def test_a_docstring_or_a_comment_ages_nothing(changed):
     before = judge_digest()
     changed("modelparity.parity.claims.kernels", '"""The claim `kernels`', '"""Another wording of `kernels`')
@@ -74,23 +82,64 @@ def test_a_constant_ages_what_depends_on_it(changed):
     assert source_digest("modelparity.converters.engine.network", apart=[NETWORKS]) == network
 
 
-def test_what_chooses_the_quantized_operators_is_in_the_artifact_s_key(changed):
-    digest = source_digest(CONVERTERS["onnx"].module, apart=[NETWORKS])
-    changed("modelparity.converters.recipes", "operator == self.operator", "operator != self.operator")
-    assert source_digest(CONVERTERS["onnx"].module, apart=[NETWORKS]) != digest
+@pytest.mark.parametrize("format", CONVERTERS)
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("modelparity.fixtures.keep_float", "operator == self.operator", "operator != self.operator"),
+        (
+            "modelparity.modelfiles.{format}.metadata",
+            "import annotations\n",
+            "import annotations\nUNUSED = 0\n",
+        ),
+    ],
+    ids=["which operators are quantized", "how the model card is written"],
+)
+def test_what_decides_a_file_s_bytes_is_in_its_key(changed, format, module, old, new):
+    digest = _format_digest(CONVERTERS[format])
+    changed(module.format(format=format), old, new)
+    assert _format_digest(CONVERTERS[format]) != digest
 
 
 @pytest.mark.parametrize("format", CONVERTERS)
 def test_a_format_s_own_module_ages_its_own_cells_alone(changed, format):
     before = {name: judge_digest(name) for name in CONVERTERS}
-    changed(f"modelparity.modelfiles.{format}.describe", "import annotations\n", "import annotations\nUNUSED = 0\n")
+    changed(
+        f"modelparity.modelfiles.{format}.describe",
+        "import annotations\n",
+        "import annotations\nUNUSED = 0\n",
+    )
     assert {name for name in CONVERTERS if judge_digest(name) != before[name]} == {format}
 
 
-def test_another_bound_or_network_ages_no_other_cell(changed):
-    before = judge_digest()
-    changed("modelparity.parity.expectations", "import annotations\n", "import annotations\nUNUSED = 0\n")
-    assert judge_digest() == before
+@pytest.mark.parametrize(
+    "module",
+    [
+        "modelparity.parity.expectations",
+        "modelparity.fixtures.networks.bounds",
+        *map(declaration_module, DECLARATIONS),
+    ],
+)
+def test_another_bound_ages_no_other_cell_and_no_reference(changed, module):
+    judge, networks = judge_digest(), [network_digest(spec) for spec in MODELS.values()]
+    harness = harness_digest()
+    changed(module, "import annotations\n", "import annotations\nUNUSED = 0\n")
+    assert judge_digest() == judge
+    assert [network_digest(spec) for spec in MODELS.values()] == networks
+    assert harness_digest() != harness
+
+
+def test_another_network_ages_no_other_cell(changed):
+    judge, networks = judge_digest(), {name: network_digest(spec) for name, spec in MODELS.items()}
+    changed(f"{NETWORKS}.ladeda.network", "import annotations\n", "import annotations\nUNUSED = 0\n")
+    assert judge_digest() == judge
+    assert {name for name, spec in MODELS.items() if network_digest(spec) != networks[name]} == {
+        "ladeda",
+        "tiny_ladeda",
+    }
+
+
+def test_no_network_is_in_the_hash_of_the_judge():
     for name in closure("modelparity.parity.prove", *modules_of("onnx"), apart=APART):
         assert not name.startswith(APART)
 
@@ -103,44 +152,39 @@ def test_another_bound_asks_for_the_proof_of_its_own_cell(tmp_path):
         assert session._evidence_key(mine).digest != key
 
 
+def test_whatever_a_model_declares_is_in_its_keys(tmp_path):
+    def keys(models):
+        with session_of(["honest"], tmp_path) as session:
+            session.models = models or session.models
+            exported = session.bench.exported_key(session.subject(mine.model))
+            return session.models[mine.model], session._evidence_key(mine).digest, exported.digest
+
+    mine = cell("honest")
+    spec, evidence, exported = keys({})
+    preprocessing = replace(spec.preprocessing, mean=(0.1, 0.1, 0.1))
+    for other in (replace(spec, preprocessing=preprocessing), replace(spec, free_size=True)):
+        _, *others = keys({mine.model: other})
+        assert others[0] != evidence
+        assert others[1] != exported
+
+
 def test_every_module_that_judges_is_in_a_key(tmp_path):
-    """What is loaded after judging a cell, here and in the workers, is named by its keys."""
-    script = (
-        "import sys\n"
-        "from meta_tests.miniatures.miniature import cell, session_of\n"
-        "from pathlib import Path\n"
-        f"with session_of(['onnx'], Path({str(tmp_path)!r}), 'int8_dynamic') as session:\n"
-        "    session.prove(cell('onnx', 'int8_dynamic'))\n"
-        "    loaded = set(sys.modules)\n"
-        "    for name in list(session.workers._workers):\n"
-        "        loaded |= set(session.workers[name].call("
-        "'meta_tests.miniatures.worker_tasks:loaded_modules').value)\n"
-        "print(sorted(name for name in loaded if name.startswith('modelparity')))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
-    )
-    loaded = set(ast.literal_eval(done.stdout))
-    # The registries load the values of all formats; a cell's key names its own format's.
-    other = {module for name in CONVERTERS if name != "onnx" for module in modules_of(name)}
+    command = [sys.executable, "-c", LOADED, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert len(loaded) > 50
     known = {
         *closure("modelparity.parity.prove", *modules_of("onnx"), apart=APART),
         *closure("modelparity.converters.engine.network", CONVERTERS["onnx"].module),
     }
-    strange = {
-        name
-        for name in loaded - known - other
-        if not name.startswith((*APART, *DECIDE_NOTHING)) and "." in name
-    }
-    assert not {name for name in strange if not _registry_of_another_format(name)}
+    # The tables of formats load what the other formats are; a key names its own format's modules.
+    others = [package for name in (*CONVERTERS, *ROUTES) if name != "onnx" for package in packages_of(name)]
+    beside = tuple(f"{name}." for name in (*APART, *DECIDE_NOTHING, *others))
+    assert not {name for name in loaded - known if not f"{name}.".startswith(beside)}
 
 
-def _registry_of_another_format(name: str) -> bool:
-    return any(name.startswith(f"modelparity.{room}.{other}") for room in ("modelfiles", "converters")
-               for other in (*CONVERTERS, "onnx2tf") if other != "onnx")
-
-
-@pytest.mark.parametrize("path", python_files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_worker_function_exists(path):
     """No type checker follows the `"module:function"` strings that workers are given."""
     text = path.read_text(encoding="utf-8")

@@ -1,27 +1,29 @@
-"""No bound stands without its reason: not in a table, and not in a line of source."""
+"""Every bound has its reason, in the networks' declarations and wherever the source makes one."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
-from pathlib import Path
 
 import pytest
 
-from meta_tests.house.test_rooms import ROOMS
+from meta_tests.house.sources import ROOMS, ROOT, files_of
 from meta_tests.miniatures.miniature import session_of
-from modelparity.converters.keep_float import KEEP_FLOAT
-from modelparity.converters.recipes import KeepFloat
+from modelparity.fixtures.keep_float import KeepFloat
+from modelparity.fixtures.models import KEEP_FLOAT
+from modelparity.fixtures.tolerances import FloatTolerance, Limitation, QuantizedTolerance
 from modelparity.parity.claims.margins import Bound
 from modelparity.parity.expectations import EXPECTATIONS
 from modelparity.parity.results import Claim, KeptFloat
-from modelparity.parity.tolerances import FloatTolerance, Limitation, QuantizedTolerance
 
-ROOT = Path(__file__).parents[2]
-# Whatever holds a number to be reached, or an exception from one.
+# What makes a bound, or an exception from one, and the position of `because` among its arguments.
 BOUNDS = {
-    kind.__name__: [field.name for field in dataclasses.fields(kind)].index("because")
-    for kind in (Claim, FloatTolerance, QuantizedTolerance, Limitation, KeepFloat, KeptFloat, Bound)
+    **{
+        kind.__name__: [field.name for field in dataclasses.fields(kind)].index("because")
+        for kind in (Claim, FloatTolerance, QuantizedTolerance, Limitation, KeepFloat, KeptFloat, Bound)
+    },
+    "budget": 0,
+    "float_floors": 0,
 }
 LEAST = 12  # characters: "measured" is no reason
 
@@ -42,7 +44,7 @@ def _says_why(call: ast.Call, position: int) -> bool:
     if any(isinstance(argument, ast.Starred) for argument in call.args) or any(
         k.arg is None for k in call.keywords
     ):
-        return True  # values made elsewhere, which are looked at there
+        return True  # the values are made elsewhere, and checked there
     named = {keyword.arg: keyword.value for keyword in call.keywords}
     reason = named.get("because", call.args[position] if len(call.args) > position else None)
     if reason is None:
@@ -52,11 +54,11 @@ def _says_why(call: ast.Call, position: int) -> bool:
     )
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS - {"meta_tests"}))
+@pytest.mark.parametrize("room", ROOMS)
 def test_every_bound_in_the_source_has_its_reason(room):
     found = [
         f"{path.relative_to(ROOT)}:{line}"
-        for path in sorted((ROOT / room).rglob("*.py"))
+        for path in files_of(room)
         for line in unreasoned(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert not found, "a bound without a reason"
@@ -74,6 +76,7 @@ def test_every_bound_in_the_source_has_its_reason(room):
         'Limitation("sqnr", "int8 is too coarse", because="", tolerance=tolerance)',
         'KeepFloat("Softmax", "")',
         'Bound(0.1, because="")',
+        'budget("", score=(9, 2))',
     ],
 )
 def test_a_bound_without_one_is_refused(line):

@@ -1,9 +1,9 @@
 """Plants one fault a file and asks `explain` which layer it is.
 
-`python -m meta_tests.measurements.explain_faults [WORDS]` prints a table, and ends with 1 if any planted layer is not the
-first one named. WORDS select rows. Float
-files come from the store; each row costs two runs of the network, a minute or two for the large ones. Where
-the fault goes is found by the weights' own numbers, not by what `explain` looks at.
+`python -m meta_tests.measurements.explain_faults [WORDS]` prints a table, and ends with 1 if any planted
+layer is not the first one named. WORDS select rows. Float files come from the store; each row costs two
+runs of the network, a minute or two for the large ones. Where the fault goes is found by the weights' own
+numbers, not by what `explain` looks at.
 """
 
 from __future__ import annotations
@@ -224,8 +224,8 @@ def main(words: list[str]) -> int:
                 session.subject(spec.name),
                 row.format,
                 target,
-                session.feeds(spec.name)[0],
-                folder,
+                feed=session.feeds(spec.name)[0],
+                folder=folder,
             )
             found, seconds = followed.explanation, time.monotonic() - start
         first = found.diverging[0] if found.diverging else None

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock
 
-from modelparity.folders import write_whole
+from modelparity.arrays import written
 from modelparity.parity.session import Session
 
 Row = TypeVar("Row")
@@ -40,8 +40,9 @@ def add(
         known = {key(one): one for one in (*read(path, row), *found)}
         every = [known[one] for one in sorted(known)]
         lines = [json.dumps(asdict(one)) + "\n" for one in every]  # type: ignore[call-overload]
-        write_whole(path, "".join(lines))
-        write_whole(path.with_suffix(".md"), document(every))
+        for target, text in ((path, "".join(lines)), (path.with_suffix(".md"), document(every))):
+            with written(target) as file:
+                file.write(text.encode())
     return every
 
 

@@ -1,6 +1,6 @@
 """False alarms, counted: right files proven again and again on other streams, other draws, other threads.
 
-    python -m meta_tests.measurements.repeated_gates --output reports tiny_ladeda
+    python -m meta_tests.measurements.repeated_gates --output reports/measurements tiny_ladeda
 
 A proof of seed 0 on one thread is the gate's own. Each further one crops and splices the evaluation
 photographs anew, draws other inputs and runs the files on 1 to 4 threads in turn; files, bounds and claims
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from meta_tests.measurements import measured_rows
-from modelparity.fixtures.specs import MODELS
+from modelparity.fixtures.models import MODELS
 from modelparity.parity.cells import Cell
 from modelparity.parity.judge import CheckBudget
 from modelparity.parity.proof_cache import harness_digest
@@ -137,9 +137,10 @@ def document(every: Sequence[Proof]) -> str:
     states = sorted({proof.harness for proof in every}, key=lambda state: (state != harness_digest(), state))
     parts = [
         "# False alarms",
-        "Right files proven on other crops and splices of the photographs, on other drawn inputs and other "
-        "numbers of threads; the same files, claims and bounds.",
-        "How to repeat it: `python -m meta_tests.measurements.repeated_gates --output reports MODEL...`",
+        "Right files, proven again with other crops and splices of the photographs, other generated "
+        "inputs and other numbers of threads. Files, claims and bounds are the same.",
+        "To repeat it: "
+        "`python -m meta_tests.measurements.repeated_gates --output reports/measurements MODEL...`",
     ]
     for state in states:
         mine = [proof for proof in every if proof.harness == state]
@@ -166,10 +167,10 @@ def _section(every: Sequence[Proof]) -> Iterator[str]:
     if near := nearest(every):
         yield (
             f"### Nearest to their bounds\n\nThe {len(near)} numbers that came nearest, of those with "
-            f"{ENOUGH} proofs or more: `room` is the distance to the bound in dB, of objects and detections "
-            "their number, `deviations` how many standard deviations of it, of the half below its median, "
-            "lie between the median and the bound. A normal number at 3 raises an alarm in 1 of 740 proofs, "
-            "at 4 in 1 of 31,000."
+            f"{ENOUGH} proofs or more. `room` is the distance to the bound: in dB, or a count for objects "
+            "and detections. `deviations` is the distance of the median room from the bound in standard "
+            "deviations, computed from the half below the median. A normally distributed number at 3 "
+            "raises an alarm in 1 of 740 proofs, at 4 in 1 of 31,000."
         )
         header = ("cell", "number", "proofs", "least room", "median room", "deviations")
         yield table(header, [[*row[:2], str(row[2]), *(f"{x:.3g}" for x in row[3:])] for row in near])
@@ -214,15 +215,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Counts false alarms over repeated proofs.")
     parser.add_argument("models", nargs="+", choices=list(MODELS))
     parser.add_argument("--seeds", type=int, nargs=2, default=SEEDS, metavar=("FIRST", "END"))
-    parser.add_argument("--output", type=Path, default=Path("reports"))
+    parser.add_argument("--output", type=Path, default=Path("reports/measurements"))
     wanted = parser.parse_args()
     for check_budget in efforts(*wanted.seeds):
         with measured_rows.measuring(Session(check_budget=check_budget)) as session:
             found = proofs(session, wanted.models, lambda proof: print(_line(proof), flush=True))
         every = written(wanted.output, found)
-        red = [proof for proof in found if not proof.green]
+        green = sum(proof.green for proof in found)
         print(
-            f"seed {check_budget.seed}, {check_budget.threads} threads: {len(found) - len(red)} of {len(found)} green",
+            f"seed {check_budget.seed}, {check_budget.threads} threads: {green} of {len(found)} green",
             flush=True,
         )
     print(f"{counted(sum(not proof.green for proof in every))} in {len(every)} proofs", flush=True)

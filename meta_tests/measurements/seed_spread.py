@@ -1,11 +1,11 @@
 """How far a right file's error varies from stream to stream: what bounds and budgets rest on.
 
-    python -m meta_tests.measurements.seed_spread --output reports --seeds 20 32 ladeda
+    python -m meta_tests.measurements.seed_spread --output reports/measurements --seeds 20 32 ladeda
 
 A stream is twelve crops and splices. Where an output is one number an image, its SQNR over a stream is
 an estimate from twelve numbers, off by 2 dB, and a float file's worst error in floors is one number over
-another; bounds must leave room for that, and budgets no more (`meta_tests.house.test_budgets`). Seeds are others
-than those of the repeated gates, so that these prove something.
+another; bounds must leave room for that, and budgets no more (`meta_tests.house.test_budgets`). Seeds are
+others than those of the repeated gates, so that these prove something.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from pathlib import Path
 import numpy as np
 
 from meta_tests.measurements import measured_rows
-from modelparity.fixtures.specs import MODELS
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance, tolerance_of
 from modelparity.parity.cells import Cell
 from modelparity.parity.claims import basic
+from modelparity.parity.claims.kind_claims import KIND_CLAIMS
 from modelparity.parity.expectations import EXPECTATIONS
 from modelparity.parity.judge import CheckBudget
 from modelparity.parity.metrics.errors import Array
 from modelparity.parity.reference import Outputs, Reference
 from modelparity.parity.session import Session
-from modelparity.parity.tolerances import FloatTolerance, Limitation, QuantizedTolerance
 from modelparity.reports.markdown import table
 
 SEEDS = (20, 32)
@@ -71,23 +72,17 @@ class Spread:
         return between / self.deviation if self.deviation else math.inf
 
 
-def tolerance_of(cell: Cell) -> FloatTolerance | QuantizedTolerance:
-    """What a cell must reach, or would have to without its limitation."""
-    expectation = EXPECTATIONS[cell]
-    return expectation.tolerance if isinstance(expectation, Limitation) else expectation
-
-
 def reached(cell: Cell, seed: int, reference: Reference, outputs: Sequence[Outputs]) -> Iterator[Reached]:
     """The numbers of the claims that hang on a bound of the cell, over one stream."""
-    tolerance, pairs = tolerance_of(cell), reference.paired(outputs)
+    tolerance, pairs = tolerance_of(EXPECTATIONS[cell]), reference.paired(outputs)
     made = []
     for error in reference.errors(pairs):
         if isinstance(tolerance, FloatTolerance):
             made.append(basic.float_parity(reference, error, tolerance))
         else:
             made += basic.quantized_parity(reference, error, tolerance)
-    if reference.task == "detection" and isinstance(tolerance, QuantizedTolerance):
-        made.append(basic.detections(reference, pairs, tolerance)[0])
+    if isinstance(tolerance, QuantizedTolerance):
+        made += KIND_CLAIMS[reference.task].matches(reference, pairs, tolerance)[:1]
     for claim in made:
         yield Reached(cell.id, seed, claim.name, claim.output or "", float(claim.observed))
 
@@ -126,7 +121,7 @@ def spreads(rows: Sequence[Reached]) -> list[Spread]:
                 for (twin, *rest), other in values.items()
                 if rest == [claim, output] and _alike(twin, cell)
             ]
-            bound, mean = _bound(tolerance_of(cell), claim, output), float(np.mean(own))
+            bound, mean = _bound(tolerance_of(EXPECTATIONS[cell]), claim, output), float(np.mean(own))
             nearest = min(own)
             if claim == FLOAT:
                 nearest, mean = math.exp(max(own)), math.exp(mean)
@@ -189,13 +184,15 @@ def document(found: Sequence[Spread]) -> str:
     return (
         "\n\n".join(
             (
-                "# Bounds beside what streams reach",
-                "Right files on streams of other seeds than any gate's: SQNR in dB, detections as a share, "
-                "float files' errors in floors. `deviation` is a stream's, pooled over a model's int8 or "
-                "float16 cells, and a float cell's own; `room` is how many of these lie between mean and "
-                "bound. Of floors, which are ratios, the mean is the geometric one and the deviation the "
-                "logarithm's.",
-                "How to repeat it: `python -m meta_tests.measurements.seed_spread --output reports MODEL...`",
+                "# Bounds, and what evaluation sets reach",
+                "Right files on evaluation sets with other seeds than any gate's: SQNR in dB, detections "
+                "as a share, errors of float files in floors. `streams` is the number of evaluation "
+                "sets. `deviation` is the standard deviation between them, pooled over the int8 or the "
+                "float16 cells of a model, or that of a float cell alone; `room` is the distance from "
+                "the mean to the bound in deviations. For floors, which are ratios, the mean is "
+                "geometric and the deviation is that of the logarithm.",
+                "To repeat it: "
+                "`python -m meta_tests.measurements.seed_spread --output reports/measurements MODEL...`",
                 table(header, rows),
             )
         )
@@ -207,7 +204,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measures what bounds rest on.")
     parser.add_argument("models", nargs="+", choices=list(MODELS))
     parser.add_argument("--seeds", type=int, nargs=2, default=SEEDS, metavar=("FIRST", "END"))
-    parser.add_argument("--output", type=Path, default=Path("reports"))
+    parser.add_argument("--output", type=Path, default=Path("reports/measurements"))
     wanted = parser.parse_args()
     for model in wanted.models:
         for seed in range(*wanted.seeds):

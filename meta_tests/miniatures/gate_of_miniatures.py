@@ -1,4 +1,7 @@
-"""A gate of honest miniatures for tests to kill: python -m meta_tests.miniatures.gate_of_miniatures STORE OUTPUT."""
+"""Runs a gate of miniatures, for tests to kill.
+
+`python -m meta_tests.miniatures.gate_of_miniatures STORE OUTPUT`
+"""
 
 from __future__ import annotations
 

@@ -10,9 +10,10 @@ from typing import Any
 from modelparity.converters.converter import Converter
 from modelparity.converters.formats import CONVERTERS
 from modelparity.fixtures.specs import ModelSpec, Preprocessing, TensorSpec
+from modelparity.fixtures.tolerances import Expectation, FloatTolerance, QuantizedTolerance
 from modelparity.parity.cells import Cell
-from modelparity.parity.tolerances import Expectation, FloatTolerance, QuantizedTolerance
 
+LIARS = Path(__file__).parents[1] / "liars"
 SCORE = TensorSpec("score", ("batch", 1), "probability of one thing", (0.0, 1.0))
 SPEC = ModelSpec(
     name="miniature",
@@ -52,8 +53,14 @@ def converter(name: str) -> Converter:
     if name in CONVERTERS:
         return CONVERTERS[name]
     format = CONVERTERS["tflite" if name.endswith("kernels") else "onnx"]
-    module = format.module if name.startswith("honest") else f"meta_tests.liars.{name}"
+    module = format.module if name.startswith("honest") else _liar(name)
     return replace(format, format=name, module=module)
+
+
+def _liar(name: str) -> str:
+    """The module of a liar, in whichever folder of `meta_tests/liars` it lies."""
+    (path,) = LIARS.glob(f"*/{name}.py")
+    return f"meta_tests.liars.{path.parent.name}.{name}"
 
 
 def session_of(
@@ -64,7 +71,7 @@ def session_of(
     from modelparity.parity.session import Session
 
     tolerance: Expectation = FLOAT if quantization == "fp32" else INT8
-    options.setdefault("check_budget", CheckBudget(stream=6, draws=3, convert_again=False))
+    options.setdefault("check_budget", CheckBudget(images=6, draws=3, convert_again=False))
     return Session(
         store=store,
         models={"miniature": spec},

@@ -57,7 +57,7 @@ class Detector(nn.Module):
         return location, torch.where(real, score, torch.zeros_like(score)), category
 
 
-def settings_told(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+def settings_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     """The number of classes."""
     head = shapes.get("head.weight")
     return {"classes": head[0] - 4} if head else {}

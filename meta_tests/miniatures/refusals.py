@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from modelparity.fixtures.specs import MODELS, ModelSpec
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.specs import ModelSpec
 
 TINY = MODELS["tiny_ladeda"]
 

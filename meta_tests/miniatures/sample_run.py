@@ -22,10 +22,8 @@ from modelparity.parity.results import (
     SampleRecord,
     Unsupported,
     WorstRecord,
-    cell_line,
-    end_line,
-    header_line,
 )
+from modelparity.parity.results_json import cell_line, end_line, header_line
 
 OUTPUTS = {
     "objectformer": ("score", "mask"),

@@ -1,4 +1,7 @@
-"""`python -m meta_tests.miniatures.serve_miniature SECONDS`: the miniature in a process of its own, a run that long."""
+"""Serves the miniature in a process of its own; each run takes SECONDS.
+
+`python -m meta_tests.miniatures.serve_miniature SECONDS`
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from modelparity.fixtures.datasets import synthetic
 from modelparity.fixtures.datasets.synthetic import LABELS
-from modelparity.fixtures.specs import MODELS, ModelSpec
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.specs import ModelSpec
 
 
 def triangles_dataset(folder: Path, images: int = 4, seed: int = 0) -> Path:
@@ -96,5 +97,5 @@ MINIATURE = replace(
     deployed="meta_tests.miniatures.miniature_detector:Detector",
     published="meta_tests.miniatures.miniature_detector:Detector",
     published_outputs=("location", "score", "category"),
-    settings_from_checkpoint="meta_tests.miniatures.miniature_detector:settings_told",
+    settings_from_checkpoint="meta_tests.miniatures.miniature_detector:settings_from_shapes",
 )

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from meta_tests.miniatures.model_files import Operator, Tensor, floats, node, onnx_file, tflite_bytes
 from modelparity.modelfiles.describe import describe
-from modelparity.modelfiles.description import BrokenModelError, NotAModelError
+from modelparity.modelfiles.description import BrokenModelError, NotAModelError, recipe
 from modelparity.modelfiles.formats import sniff
-from modelparity.modelfiles.kinds import recipe
 from modelparity.modelfiles.onnx.describe import describe_onnx
 from modelparity.modelfiles.tflite.describe import describe_tflite
 

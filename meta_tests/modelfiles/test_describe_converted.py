@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modelparity.converters.recipes import KeepFloat
 from modelparity.converters.tflite import quantize
+from modelparity.fixtures.keep_float import KeepFloat
 from modelparity.modelfiles.describe import describe
 from modelparity.modelfiles.description import Port
 
@@ -49,7 +49,7 @@ def test_a_converted_network(converted: Path, tmp_path: Path, recipe: str) -> No
     if recipe != "fp32":
         path = tmp_path / "quantized"
         feeds: list[dict[str, Any]] = [{"image": np.random.default_rng(0).random((1, 3, 8, 8), np.float32)}]
-        quantize.quantize(converted, path, recipe, (), feeds)
+        quantize.quantize(converted, path, recipe, keep_float=(), calibration=feeds)
     found = describe(path)
     assert (found.quantization, found.weights, found.macs) == (recipe, *CONVERTED[recipe])
     assert found.inputs == (Port("image", (1, 3, 8, 8), "float32"),)
@@ -58,6 +58,6 @@ def test_a_converted_network(converted: Path, tmp_path: Path, recipe: str) -> No
 
 def test_a_file_of_both_is_named_by_its_int8_layers(converted: Path, tmp_path: Path) -> None:
     keep = (KeepFloat("CONV_2D", because="to mix"),)
-    quantize.quantize(converted, tmp_path / "mixed", "int8_dynamic", keep, ())
+    quantize.quantize(converted, tmp_path / "mixed", "int8_dynamic", keep_float=keep, calibration=())
     found = describe(tmp_path / "mixed")
     assert (found.quantization, found.macs) == ("int8_dynamic", {"float32": 4 * 64 * 27, "int8": 20})

@@ -85,7 +85,7 @@ def test_a_file_that_is_opened_and_saved_computes_what_it_did(format, files, hon
 @pytest.mark.parametrize("fault", OPTIONS)
 def test_a_fault_changes_what_comes_out(format, fault, files, honest, tmp_path):
     target = tmp_path / files[format].name
-    assert plant(format, files[format], target, fault, OPTIONS[fault])
+    assert plant(format, files[format], target, fault, options=OPTIONS[fault])
     found = run(format, target)
     assert {name: value.shape for name, value in found.items()} == {
         name: value.shape for name, value in honest[format].items()
@@ -99,7 +99,7 @@ def test_what_a_fault_says_is_what_comes_out(files, honest, tmp_path):
         target = tmp_path / files[format].name
 
         def planted(fault: str, file: str = format, target: Path = target) -> dict[str, np.ndarray]:
-            plant(file, files[file], target, fault, OPTIONS[fault])
+            plant(file, files[file], target, fault, options=OPTIONS[fault])
             return run(file, target)
 
         right = honest[format]
@@ -116,7 +116,7 @@ def test_what_a_fault_says_is_what_comes_out(files, honest, tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_padding_moves_to_the_end_and_keeps_its_sum(format, files, tmp_path):
-    words = plant(format, files[format], tmp_path / files[format].name, "padding", {}).where
+    words = plant(format, files[format], tmp_path / files[format].name, "padding", options={}).where
     before, after = (json.loads(text[text.index("[") :]) for text in words.split(" to "))
     assert before != after
     assert np.sum(before) == np.sum(after)
@@ -124,19 +124,19 @@ def test_padding_moves_to_the_end_and_keeps_its_sum(format, files, tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_threshold_of_a_suppression_is_found(format, files, tmp_path):
-    assert plant(format, files[format], tmp_path / files[format].name, "suppression", {})
+    assert plant(format, files[format], tmp_path / files[format].name, "suppression", options={})
 
 
 def test_a_fault_that_the_file_has_no_place_for_is_refused(files, tmp_path):
     for fault, format in (("patch_shifted", "onnx"), ("freeze_batch", "tflite"), ("one_step", "onnx")):
         with pytest.raises(NotApplicableError):
-            plant(format, files[format], tmp_path / "file", fault, {})
+            plant(format, files[format], tmp_path / "file", fault, options={})
         assert not (tmp_path / "file").exists()
 
 
 def test_both_editors_have_every_method():
-    from modelparity.modelfiles.onnx.editor_operators import OnnxEditor
-    from modelparity.modelfiles.tflite.editor_operators import TfliteEditor
+    from modelparity.modelfiles.onnx.editor.operators import OnnxEditor
+    from modelparity.modelfiles.tflite.editor.operators import TfliteEditor
 
     wanted = {name for name in vars(Editor) if not name.startswith("_")}
     for kind in (OnnxEditor, TfliteEditor):
@@ -169,14 +169,14 @@ def rounded(tmp_path_factory) -> dict[tuple[str, str], Path]:
         module.convert_float(Exported(folder / "network.pt2"), source, ["image"], ["score"])
         for recipe in ("int8_dynamic", "int8_static"):
             paths[format, recipe] = folder / f"{recipe}.{format}"
-            quantizer.quantize(source, paths[format, recipe], recipe, (), [FEED])
+            quantizer.quantize(source, paths[format, recipe], recipe, keep_float=(), calibration=[FEED])
     return paths
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_float_weights_leave_a_file_that_runs(format, rounded, tmp_path):
     path = rounded[format, "int8_dynamic"]
-    plant(format, path, tmp_path / path.name, "float_weights", {})
+    plant(format, path, tmp_path / path.name, "float_weights", options={})
     due, found = run(format, path)["score"], run(format, tmp_path / path.name)["score"]
     assert np.abs(found - due).max() < 0.05 * np.abs(due).max()
 

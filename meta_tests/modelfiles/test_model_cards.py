@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from meta_tests.miniatures.miniature import SPEC, cell, session_of
-from modelparity.fixtures.specs import MODELS, Preprocessing
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.specs import Preprocessing
 from modelparity.modelfiles.description import BrokenModelError
 from modelparity.modelfiles.model_card import card_of, write_metadata
 from modelparity.parity.claims import preprocessing
@@ -72,10 +74,9 @@ def test_a_card_is_replaced_and_changes_nothing_else(session, artifact, format):
 
 
 def _text(path: Path) -> str | None:
-    from modelparity.modelfiles.onnx import metadata as onnx_inscription
-    from modelparity.modelfiles.tflite import metadata as tflite_inscription
+    from modelparity.modelfiles.formats import format_of
 
-    return (onnx_inscription if path.suffix == ".onnx" else tflite_inscription).read(path)
+    return format_of(path).call("read_metadata", path)
 
 
 def test_onnx_tools_see_one_entry(artifact):
@@ -124,6 +125,75 @@ def test_weights_beside_a_file_stay_beside_it(artifact, tmp_path):
     assert (tmp_path / "apart.onnx.data").read_bytes() == weights
 
 
+def test_other_members_of_a_tflite_archive_stay(session, artifact):
+    """TFLite metadata packs labels and vocabularies there."""
+    path = artifact("tflite")
+    before = outputs(session, path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels.txt", "one\ntwo\n")
+    for text in ("a card", "another"):
+        write_metadata(path, text)
+        with zipfile.ZipFile(path) as archive:
+            assert archive.testzip() is None
+            assert sorted(archive.namelist()) == ["labels.txt", "modelparity.json"]
+            assert archive.read("labels.txt") == b"one\ntwo\n"
+        assert _text(path) == text
+    same(outputs(session, path), before)
+
+
+def test_a_tflite_card_of_an_earlier_release_is_read(session, artifact):
+    """These had it in the flatbuffer, as an entry of its metadata."""
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_quantizer.utils import tfl_flatbuffer_utils
+
+    path = artifact("tflite")
+    card, text = card_of(path), _text(path)
+    model = tfl_flatbuffer_utils.read_model(str(path))
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(text.encode(), np.uint8)
+    entry.name, entry.buffer = b"modelparity", len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or []), entry]
+    tfl_flatbuffer_utils.write_model(model, str(path))
+    assert not zipfile.is_zipfile(path)
+    assert card_of(path) == card
+    write_metadata(path, "a newer one")
+    assert _text(path) == "a newer one"
+
+
+def test_a_tflite_file_that_ends_within_its_card_is_damaged(artifact):
+    path = artifact("tflite")
+    whole, lengths = path.read_bytes(), []
+    start = whole.index(b"PK\x03\x04") + 14  # of the archive, and enough of it to tell it from weights
+    for length in range(start, len(whole), 50):
+        path.write_bytes(whole[:length])
+        with pytest.raises(BrokenModelError, match="archive of metadata"):
+            card_of(path)
+        lengths.append(length)
+    assert len(lengths) > 10
+    at = whole.index(b'"model"')
+    path.write_bytes(whole[:at] + b"?" + whole[at + 1 :])
+    with pytest.raises(BrokenModelError, match="CRC"):
+        card_of(path)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_card_is_written_whole_or_not_at_all(artifact, monkeypatch, format):
+    path = artifact(format)
+    before = path.read_bytes()
+    write_metadata(path, _text(path))
+    assert path.read_bytes() == before
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_metadata(path, "another")
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_tflite_weights_behind_the_tables_are_still_found(session, artifact):
     """Files of more than 2 GiB have them there, by their distance from the file's start."""
     from ai_edge_litert import schema_py_generated as schema
@@ -152,12 +222,13 @@ def test_tflite_weights_behind_the_tables_are_still_found(session, artifact):
     start = -(-len(packed(1 << 20)) // 16) * 16
     tables = packed(start)
     tail = b"".join(data[i] + bytes(-len(data[i]) % 16) for i in apart)
-    path.write_bytes(tables + bytes(start - len(tables)) + tail)
+    whole = tables + bytes(start - len(tables)) + tail
+    path.write_bytes(whole)
     same(outputs(session, path), before)
     write_metadata(path, "a card")
     assert _text(path) == "a card"
     same(outputs(session, path), before)
-    assert path.stat().st_size % 16 == len(tail) % 16
+    assert path.read_bytes().startswith(whole)
 
 
 def same(one, other):
@@ -190,9 +261,10 @@ def failed(record) -> set[str]:
 
 
 def verified(session, path: Path):
-    from modelparity.verification.verify import verify_in
+    from modelparity.modelfiles.describe import describe
+    from modelparity.verification.verify import judge_file
 
-    return verify_in(session, path, "onnx", SPEC, lambda _: None).record
+    return judge_file(session, path, spec=SPEC, description=describe(path), on_stage=lambda _: None).record
 
 
 WRONG = {
@@ -207,7 +279,7 @@ def test_a_card_with_a_wrong_preparation_is_red(session, artifact, wrong):
     path = artifact("onnx")
     card = card_of(path)
     write_metadata(path, replace(card, preprocessing=WRONG[wrong]).text())
-    assert failed(verified(session, path)) == {"card", "preprocessing"}
+    assert failed(verified(session, path)) == {"model_card", "preprocessing"}
 
 
 def test_an_honest_card_is_green_and_a_file_without_one_is_not_asked(session, artifact):
@@ -216,20 +288,20 @@ def test_an_honest_card_is_green_and_a_file_without_one_is_not_asked(session, ar
     path = artifact("onnx")
     record = verified(session, path)
     assert record.green, failed(record)
-    assert {"card", "preprocessing"} <= {claim.name for claim in record.claims}
+    assert {"model_card", "preprocessing"} <= {claim.name for claim in record.claims}
     model = onnx.load(path)
     del model.metadata_props[:]
     onnx.save(model, path)
     record = verified(session, path)
     assert record.green, failed(record)
-    assert {"card", "preprocessing"} <= set(record.not_asked)
+    assert {"model_card", "preprocessing"} <= set(record.not_asked)
 
 
 def test_our_own_file_without_a_card_is_red(session):
     expected = session.bench.card(session.subject("miniature"), "onnx", "fp32")
-    assert preprocessing.card(expected, expected).passed
-    assert not preprocessing.card(None, expected).passed
-    other = preprocessing.card(replace(expected, input_size=(32, 30)), expected)
+    assert preprocessing.model_card(expected, expected).passed
+    assert not preprocessing.model_card(None, expected).passed
+    other = preprocessing.model_card(replace(expected, input_size=(32, 30)), expected)
     assert (other.status, other.detail) == ("failed", "input_size is (32, 30), but should be (32, 32)")
 
 
@@ -273,7 +345,7 @@ def test_a_serving_path_that_prepares_otherwise_is_red(session, monkeypatch, lia
 
 def test_the_gate_says_it_of_a_cell(session):
     record = session.prove(cell("onnx"))
-    assert {"card", "preprocessing"} <= {claim.name for claim in record.claims if claim.passed}
+    assert {"model_card", "preprocessing"} <= {claim.name for claim in record.claims if claim.passed}
 
 
 def test_the_jpegs_are_those_of_the_wheel():

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelparity.fixtures.specs import MODELS
-from modelparity.parity.claims.decisions import decisions
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
+from modelparity.parity.claims.kind_claims import KIND_CLAIMS
 from modelparity.parity.claims.margins import error_bound
 from modelparity.parity.claims.ranking import chosen, exchanged, pooled_count
 from modelparity.parity.reference import Reference
-from modelparity.parity.tolerances import FloatTolerance, QuantizedTolerance
 
 FLOAT = FloatTolerance(floors=8, generated_floors=60, because="as the real cells")
 FLOOR = 1e-4
@@ -56,7 +56,9 @@ def outputs_of(reference: Reference) -> list[dict[str, np.ndarray]]:
 
 
 def judged(model, reference, outputs, tolerance=FLOAT, **settings):
-    found = decisions(reference, outputs, tolerance, MODELS[model].configured(settings))
+    found = KIND_CLAIMS[MODELS[model].task].decisions(
+        reference, outputs, tolerance, MODELS[model].configured(settings)
+    )
     return {claim.name: claim for claim in found}
 
 
@@ -89,7 +91,7 @@ def test_the_bound_of_a_single_value_is_the_rms_that_another_claim_allows():
 
 
 def test_an_output_may_have_floors_of_its_own():
-    own = replace(FLOAT, apart={"score": 20})
+    own = replace(FLOAT, output_floors={"score": 20})
     for seed, (output, floors) in enumerate((("score", 20), ("mask", 8))):
         reference = reference_of("objectformer", 3 + seed)
         least = error_bound(reference, output, FLOAT).value
@@ -244,7 +246,7 @@ def test_the_mask_is_shown_by_its_worst_overlap():
 def test_outputs_that_nobody_decides_by_have_no_claim():
     spec = MODELS["tiny_ladeda"].with_outputs(["score"])
     reference = reference_of("tiny_ladeda", 6)
-    found = decisions(reference, outputs_of(reference), FLOAT, spec)
+    found = KIND_CLAIMS[spec.task].decisions(reference, outputs_of(reference), FLOAT, spec)
     assert [claim.name for claim in found] == ["label"]
 
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from modelparity.fixtures.specs import MODELS
-from modelparity.parity.claims.decisions import decisions
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
 from modelparity.parity.claims.detection_decisions import Rows, Rules, overlap_range, unmatched
+from modelparity.parity.claims.kind_claims import KIND_CLAIMS
 from modelparity.parity.metrics.detection_matching import TIED, TIED_ROUNDED, overlaps, ties
 from modelparity.parity.reference import Reference
-from modelparity.parity.tolerances import FloatTolerance, QuantizedTolerance
 
 FLOAT = FloatTolerance(floors=8, generated_floors=60, because="as the real cells")
 FP16 = QuantizedTolerance({}, {"location": 77, "score": 34}, because="as the real cells")
@@ -206,7 +206,7 @@ def judged(expected, found, tolerance=FLOAT):
     names = tuple(f"image{i}" for i in range(len(expected)))
     floors = {"location": 1e-6, "score": 1e-6}
     reference = Reference(names, ({},) * len(expected), outputs, floors, "detection")
-    (claim,) = decisions(reference, found, tolerance, spec)
+    (claim,) = KIND_CLAIMS[spec.task].decisions(reference, found, tolerance, spec)
     assert claim.name == "objects"
     assert claim.because
     return claim
@@ -249,7 +249,7 @@ def test_a_tie_is_green_and_counted():
     expected = [outputs_of((A, 0.5, 1), (FAR, 0.05001, 2)), GOOD[1]]
     claim = judged(expected, [outputs_of((A, 0.5, 1)), GOOD[1]])
     assert claim.passed
-    assert "0 lost and 0 extra; inside the bound 1 at the cut" in claim.detail
+    assert "0 lost and 0 extra; ties: 1 at the cut" in claim.detail
 
 
 def many(count, kind=1):

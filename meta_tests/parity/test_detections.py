@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelparity.parity.metrics.detection_matching import matched, overlaps, paired, ties
-from modelparity.parity.tolerances import FloatTolerance, QuantizedTolerance
+from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
+from modelparity.parity.metrics.detection_matching import matched, overlaps, ties
+from modelparity.parity.output_kinds import OUTPUT_KINDS
 
 
 def outputs_of(seed: int, batch: int = 2, rows: int = 12, found: int = 9) -> dict[str, np.ndarray]:
@@ -79,7 +80,7 @@ def test_nothing_found_agrees_with_nothing_found():
 
 def test_maps_are_left_as_they_are():
     outputs = {"score": np.ones((1, 1))}
-    pair = paired("map", outputs, outputs)
+    pair = OUTPUT_KINDS["map"].paired(outputs, outputs)
     assert pair.observed is outputs
     assert pair.share == 1
 
@@ -103,43 +104,43 @@ FLOAT = FloatTolerance(floors=8, generated_floors=60, because="as the real cells
 
 
 def test_the_claim_counts_both_ways_and_names_the_worst_image():
-    from modelparity.parity.claims import basic
+    from modelparity.parity.claims import detections
 
     expected = outputs_of(4)
     reference = reference_of_two(expected)
     observed = {name: value.copy() for name, value in expected.items()}
     observed["location"][1, :3] = 1 - observed["location"][1, :3][:, [2, 3, 0, 1]]
     runs = [{name: value[i : i + 1] for name, value in observed.items()} for i in range(2)]
-    share, alive = basic.detections(reference, reference.paired(runs), FLOAT)
+    share, non_constant = detections.detections(reference, reference.paired(runs), FLOAT)
     assert share.status == "failed"
     assert "second" in share.detail
     assert "row 0" in share.detail
-    assert alive.status == "passed"
+    assert non_constant.status == "passed"
     good = [{name: value[i : i + 1] for name, value in expected.items()} for i in range(2)]
-    assert basic.detections(reference, reference.paired(good), FLOAT)[0].status == "passed"
+    assert detections.detections(reference, reference.paired(good), FLOAT)[0].status == "passed"
 
 
 def test_one_category_alone_proves_nothing():
-    from modelparity.parity.claims import basic
+    from modelparity.parity.claims import detections
 
     expected = outputs_of(5)
     expected["category"][:] = 1
     reference = reference_of_two(expected)
     runs = [{name: value[i : i + 1] for name, value in expected.items()} for i in range(2)]
-    assert basic.detections(reference, reference.paired(runs), FLOAT)[1].status == "inconclusive"
+    assert detections.detections(reference, reference.paired(runs), FLOAT)[1].status == "inconclusive"
 
 
 @pytest.mark.parametrize("fault", ["crossed corners", "rising scores"])
 def test_order_of_corners_and_scores(fault):
-    from modelparity.parity.claims import basic
+    from modelparity.parity.claims import detections
 
     outputs = outputs_of(6)
-    assert basic.ordered_corners([("it", outputs)]).status == "passed"
+    assert detections.ordered_corners([("it", outputs)]).status == "passed"
     if fault == "crossed corners":
         outputs["location"] = outputs["location"][..., [2, 1, 0, 3]]
     else:
         outputs["score"] = outputs["score"][:, ::-1]
-    claim = basic.ordered_corners([("it", outputs)])
+    claim = detections.ordered_corners([("it", outputs)])
     assert claim.status == "failed"
     assert "for it" in claim.detail
 
@@ -157,7 +158,7 @@ def test_two_runs_without_a_detection_agree_and_an_empty_output_is_a_finding():
     assert not matched(some, nothing).nothing
     assert np.isnan(matched(some, nothing).rms("score"))
     empty = {"score": np.zeros((1, 0))}
-    assert np.isnan(paired("map", empty, empty).rms("score"))
+    assert np.isnan(OUTPUT_KINDS["map"].paired(empty, empty).rms("score"))
 
 
 def moved(outputs, rows, by):
@@ -194,16 +195,16 @@ def test_what_one_run_has_more_of_counts():
     fewer["score"][0, 8] = 0
     bounds = {"location": 1e-6, "score": 1e-6}
     assert matched(fewer, expected).unlike(bounds) == matched(expected, fewer).unlike(bounds) == 1
-    assert paired("map", expected, expected).unlike(bounds) == 0
+    assert OUTPUT_KINDS["map"].paired(expected, expected).unlike(bounds) == 0
 
 
 def test_an_ordinary_error_in_every_row_is_no_tie():
-    from modelparity.parity.claims import basic
+    from modelparity.parity.claims import detections
 
     expected = outputs_of(4)
     reference = reference_of_two(expected)
     runs = [{name: value[i : i + 1] for name, value in moved(expected, 9, 1e-3).items()} for i in range(2)]
-    otherwise, _ = basic.detections(reference, reference.paired(runs), FLOAT)
+    otherwise, _ = detections.detections(reference, reference.paired(runs), FLOAT)
     assert otherwise.status == "failed"
     assert otherwise.observed == 9
     assert "first" in otherwise.detail
@@ -222,13 +223,13 @@ def test_a_few_of_many_may_tie():
 
 
 def test_ties_are_many_where_patterns_repeat_and_leave_the_numbers_alone():
-    from modelparity.parity.claims import basic
+    from modelparity.parity.claims import detections
 
     expected = outputs_of(9, batch=1, rows=25, found=20)
     reference = reference_of_two({n: np.concatenate([v, v]) for n, v in expected.items()})
     tolerance = replace(FLOAT, generated_matched=0.9)
     for rows, share in ((0, 1.0), (2, 0.9), (3, 0.85)):
         pair = matched(moved(expected, rows, 0.01), expected)
-        assert basic.share_alike(reference, pair, {}, tolerance) == pytest.approx(share)
+        assert detections.share_alike(reference, pair, {}, tolerance) == pytest.approx(share)
     nothing = {name: np.zeros_like(value) for name, value in expected.items()}
-    assert basic.share_alike(reference, matched(nothing, nothing), {}, tolerance) == 1
+    assert detections.share_alike(reference, matched(nothing, nothing), {}, tolerance) == 1

@@ -40,7 +40,7 @@ def explained(session, format, path, folder):
 
     folder.mkdir()
     subject, feed = session.subject("miniature"), session.feeds("miniature")[0]
-    return explain(session.bench, subject, format, path, feed, folder)
+    return explain(session.bench, subject, format, path, feed=feed, folder=folder)
 
 
 def weight_of(session, layer):
@@ -109,10 +109,19 @@ def test_the_reproduction_runs_alone_until_the_fault_is_gone(session, format, tm
     found = explained(session, format, path, values)
     (layer,) = found.explanation.diverging
     subject, feed = session.subject("miniature"), session.feeds("miniature")[0]
-    followed(session.bench, subject, feed, values, found.tensors, found.taken, wanted=layer.step)
+    followed(
+        session.bench,
+        subject,
+        feed,
+        folder=values,
+        tensors=found.tensors,
+        taken=found.taken,
+        wanted=layer.step,
+    )
     folder = tmp_path / "reproduction"
     before = found.before(layer)
-    write_reproduction(session, folder, format, path, layer, before, found.tensors, values)
+    inputs = {"format": format, "layer": layer, "before": before, "values": values}
+    write_reproduction(session, folder, source=path, **inputs)
 
     def run(folder: Path):
         # -I: neither this repository nor the user's packages are on the path by accident.
@@ -126,9 +135,7 @@ def test_the_reproduction_runs_alone_until_the_fault_is_gone(session, format, tm
     assert "but should be <= " in broken.stdout
     mended = tmp_path / "mended"
     shutil.copytree(folder, mended)
-    write_reproduction(
-        session, tmp_path / "honest", format, source(session, format), layer, before, found.tensors, values
-    )
+    write_reproduction(session, tmp_path / "honest", source=source(session, format), **inputs)
     (cut,) = mended.glob("cut.*")
     shutil.copy(tmp_path / "honest" / cut.name, cut)
     assert run(mended).returncode == 0
@@ -141,7 +148,7 @@ def test_a_quantized_file_is_ranked_by_what_each_layer_adds(session, tmp_path):
     subject, feed = session.subject("miniature"), session.feeds("miniature")[0]
     path = session.artifact("miniature", "onnx", "int8_dynamic").path
     found = explain_quantized(
-        session.bench, subject, "onnx", path, source(session, "onnx"), feed, tmp_path
+        session.bench, subject, "onnx", path, float_path=source(session, "onnx"), feed=feed, folder=tmp_path
     ).explanation
     own = {layer.module: layer.sqnr_db for layer in found.layers if layer.elements}
     assert all(20 < own[name] < 60 for name in ("network.conv1", "network.conv2"))
@@ -164,7 +171,7 @@ def test_a_quantized_layer_that_is_wrong_is_named(session, tmp_path):
     values.mkdir()
     subject, feed = session.subject("miniature"), session.feeds("miniature")[0]
     found = explain_quantized(
-        session.bench, subject, "onnx", wrong, source(session, "onnx"), feed, values
+        session.bench, subject, "onnx", wrong, float_path=source(session, "onnx"), feed=feed, folder=values
     ).explanation
     assert [layer.module for layer in found.diverging] == ["network.conv2"]
 
@@ -175,7 +182,13 @@ def test_the_waterfalls_shares_are_of_one_whole(session):
     subject, feed = session.subject("miniature"), session.feeds("miniature")[0]
     path = session.artifact("miniature", "onnx", "int8_dynamic").path
     stages = waterfall(
-        session.bench, subject, "onnx", path, "int8_dynamic", feed, float_path=source(session, "onnx")
+        session.bench,
+        subject,
+        "onnx",
+        path,
+        quantization="int8_dynamic",
+        feed=feed,
+        float_path=source(session, "onnx"),
     )
     assert [stage.name for stage in stages] == [
         "network, float32",
@@ -194,8 +207,8 @@ def test_numbers_are_found_in_any_arrangement(order, tmp_path):
     values = np.random.default_rng(1).normal(size=(1, 4, 5, 6))
     turned = values[0].transpose(order).astype(np.float32)
     folder = Folder(tmp_path)
-    theirs = tensor_of(folder, 7, "t", "Conv", turned.reshape(turned.shape[0], -1), (), (), 7)
-    other = tensor_of(folder, 8, "u", "Conv", np.roll(turned, 1), (), (), 8)
+    theirs = tensor_of(folder, 7, "t", "Conv", values=turned.reshape(turned.shape[0], -1), origin=7)
+    other = tensor_of(folder, 8, "u", "Conv", values=np.roll(turned, 1), origin=8)
     pool = Pool([other, theirs], folder)
     match = pool.nearest(values)
     assert match is not None
@@ -234,7 +247,9 @@ def test_the_verdict_on_what_was_observed(found, named, covered, tmp_path):
     from modelparity.parity.explain.layers import judged
 
     tensors = [
-        tensor_of(Folder(tmp_path), i, f"t{i}", "Relu", np.ones(4), (i - 1,) if i else (), (), i)
+        tensor_of(
+            Folder(tmp_path), i, f"t{i}", "Relu", values=np.ones(4), inputs=(i - 1,) if i else (), origin=i
+        )
         for i in range(len(found))
     ]
     verdict = judged(steps_of(*found), tensors)
@@ -260,14 +275,16 @@ def tiny(tmp_path_factory):
 
 def test_the_fewest_layers_in_float_that_meet_a_budget(session):
     from meta_tests.miniatures.miniature import OUTPUTS, cell
+    from modelparity.fixtures.tolerances import QuantizedTolerance
     from modelparity.parity.explain.mixed_precision import smallest
-    from modelparity.parity.tolerances import QuantizedTolerance
 
     def found(decibels):
         budget = dict.fromkeys(OUTPUTS, decibels)
         tolerance = QuantizedTolerance(budget, budget, because="a test")
         truth, calibration = session.truth("miniature"), session.calibration("miniature")
-        return smallest(session.bench, truth, cell("onnx", "int8_dynamic"), tolerance, calibration)
+        return smallest(
+            session.bench, truth, cell("onnx", "int8_dynamic"), tolerance=tolerance, calibration=calibration
+        )
 
     assert found(1.0).entries == ()
     strict = found(45.0)
@@ -281,11 +298,11 @@ def test_a_mixed_recipe_is_what_convert_makes(tiny, tmp_path, monkeypatch):
     import onnx
 
     from modelparity.converters.recipes import recipe_of, recipe_text
-    from modelparity.parity.explain.mixed_precision import kept
+    from modelparity.parity.explain.mixed_precision import keep_float_entries
 
     monkeypatch.setenv("MODELPARITY_STORE", str(tiny[0]))
     recipe = tmp_path / "mixed.json"
-    entries = kept([("Conv", "getitem_3"), ("MatMul", "val_48")], "a test")
+    entries = keep_float_entries([("Conv", "getitem_3"), ("MatMul", "val_48")], "a test")
     recipe.write_text(recipe_text(entries))
     assert recipe_of(recipe.read_text()) == entries
     output = tmp_path / "mixed.onnx"

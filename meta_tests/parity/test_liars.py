@@ -77,7 +77,7 @@ def test_a_detector_that_finds_nothing_must_say_so(tmp_path):
     spec = MINIATURE.configured({"score_threshold": 0.83})
     spec = replace(spec, outputs=(*spec.outputs[:2], replace(spec.outputs[2], dtype="int64")))
     # Without suppression equal scores come in any order: only black, the first drawn image, is looked at.
-    check_budget = CheckBudget(stream=6, draws=1, convert_again=False)
+    check_budget = CheckBudget(images=6, draws=1, convert_again=False)
     liars = ["sees_ghosts", "pads_oddly"]
     with session_of(["honest", *liars], tmp_path, spec=spec, check_budget=check_budget) as session:
         scores = session.truth("miniature").reference.outputs["score"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from meta_tests.modelfiles.test_lineage_editors import OnnxEditor, TfliteEditor
+from meta_tests.modelfiles.lineage_editors import OnnxEditor, TfliteEditor
+from meta_tests.parity.lineage_faults import FAULTS, RECIPES
 from modelparity.converters.onnx import quantize as onnx_quantization
 from modelparity.converters.tflite import quantize as tflite_quantization
 from modelparity.modelfiles.constants import Constant, measured
@@ -19,7 +19,6 @@ from modelparity.parity.claims import lineage as claims
 FORMATS = ("onnx", "tflite")
 QUANTIZERS = {"onnx": onnx_quantization, "tflite": tflite_quantization}
 EDITORS = {"onnx": OnnxEditor, "tflite": TfliteEditor}
-RECIPES = ("fp16", "int8_dynamic", "int8_static")
 FEEDS = [
     {"image": np.random.default_rng(seed).standard_normal((1, 3, 8, 8), np.float32)} for seed in range(4)
 ]
@@ -64,7 +63,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Pat
         module.convert_float(Exported(folder / "network.pt2"), source, ["image"], ["one", "other"])
         for recipe in RECIPES:
             found[format, recipe] = target = folder / f"{recipe}.{format}"
-            QUANTIZERS[format].quantize(source, target, recipe, (), FEEDS)
+            QUANTIZERS[format].quantize(source, target, recipe, keep_float=(), calibration=FEEDS)
     return found
 
 
@@ -90,117 +89,6 @@ def test_a_float_file_is_its_own_lineage(files, format):
     found = judged(files[format, "fp32"], files[format, "fp32"])
     assert {status for status, _ in found.values()} == {"passed"}
     assert "int8" not in found["lineage_weights"][1]
-
-
-def weight_up(editor):
-    """One weight one step up, where that is not half a step in truth."""
-    values = editor.values(editor.square)
-    values[5, 3] += 1 if values[5, 3] < 100 else -1
-    editor.put(editor.square, values)
-    return editor.square
-
-
-def weight_down_of_a_kernel(editor):
-    kernel = editor.kernel
-    values = editor.values(kernel)
-    values.flat[7] -= 1 if values.flat[7] > 20 else -1
-    editor.put(kernel, values)
-    return kernel
-
-
-def scale_up(editor):
-    scale = editor.scale(editor.square)
-    scale.flat[4] *= np.float32(1.02)
-    editor.put_scale(editor.square, scale)
-    return editor.square
-
-
-def scale_barely_up(editor):
-    """By three units in the last place: coarser than asked, if by nothing that matters."""
-    scale = editor.scale(editor.square)
-    scale.flat[4] *= np.float32(1 + 3 * 2.0**-23)
-    editor.put_scale(editor.square, scale)
-    return editor.square
-
-
-def one_scale_for_all(editor):
-    values, scale = editor.values(editor.square), editor.scale(editor.square)
-    wide = editor.along_channels(editor.square, scale)
-    editor.put(editor.square, np.rint(values * wide / scale.max()).astype(np.int8))
-    editor.put_scale(editor.square, np.full_like(scale, scale.max()))
-    return editor.square
-
-
-def zero_point_up(editor):
-    editor.put_zero_point(editor.kernel, editor.zero_point(editor.kernel) + 1)
-    return editor.kernel
-
-
-def zero_point_and_numbers_up(editor):
-    """Another way to store the same, but not for TFLite, whose kernels take the zero point for 0."""
-    if isinstance(editor, OnnxEditor):
-        return zero_point_up(editor)
-    editor.put(editor.kernel, np.minimum(editor.values(editor.kernel), 126) + np.int8(1))
-    return zero_point_up(editor)
-
-
-def channels_swapped(editor):
-    values = np.moveaxis(editor.values(editor.square), editor.channel_axis, 0).copy()
-    values[[2, 9]] = values[[9, 2]]
-    editor.put(editor.square, np.moveaxis(values, 0, editor.channel_axis))
-    return editor.square
-
-
-def transposed(editor):
-    editor.put(editor.square, editor.values(editor.square).T)
-    return editor.square
-
-
-def bias_up(editor):
-    values = editor.values(editor.bias)
-    values[6] += 1
-    editor.put(editor.bias, values)
-    return editor.bias
-
-
-def bias_scale_up(editor):
-    """With its numbers fitted to it: only the product of scales tells."""
-    values, scale = editor.values(editor.bias), editor.scale(editor.bias)
-    editor.put(editor.bias, np.rint(values / 1.02).astype(np.int32))
-    editor.put_scale(editor.bias, scale * np.float32(1.02))
-    return editor.bias
-
-
-def last_bit(editor):
-    values = editor.values(editor.floats)
-    values.flat[1] = np.nextafter(values.flat[1], np.float32(9))
-    editor.put(editor.floats, values)
-    return editor.floats
-
-
-def float16_up(editor):
-    values = editor.values(editor.square)
-    values.flat[9] = np.nextafter(values.flat[9], np.float16(9))
-    editor.put(editor.square, values)
-    return editor.square
-
-
-INT8 = ("int8_dynamic", "int8_static")
-FAULTS: list[tuple[Callable, tuple[str, ...], str]] = [
-    (weight_up, INT8, "channel"),
-    (weight_down_of_a_kernel, INT8, "channel"),
-    (scale_up, INT8, "channel 4"),
-    (scale_barely_up, INT8, "channel 4"),
-    (one_scale_for_all, INT8, "scale"),
-    (zero_point_up, INT8, ""),
-    (zero_point_and_numbers_up, INT8, ""),
-    (channels_swapped, INT8, "steps off"),
-    (transposed, INT8, "steps off"),
-    (bias_up, ("int8_static",), "channel 6"),
-    (bias_scale_up, ("int8_static",), "input scale x weight scale"),
-    (last_bit, RECIPES, "1 other numbers"),
-    (float16_up, ("fp16",), "1 float16 numbers"),
-]
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -371,7 +259,7 @@ def test_a_channel_of_zeros_asks_for_no_scale():
     due = np.array([[0, 0], [3, -127]], np.float32)
     scale, zero_point = np.array([[9], [1]], np.float32), np.zeros((1, 1), np.int8)
     found = measured(constant(due.astype(np.int8), scale=scale, zero_point=zero_point), constant(due), 0)
-    assert (found.off, found.coarse, found.note) == (0, 1, "")
+    assert (found.off, found.scale_ratio, found.note) == (0, 1, "")
 
 
 def test_large_constants_are_compared_in_blocks(monkeypatch):
@@ -386,7 +274,7 @@ def test_large_constants_are_compared_in_blocks(monkeypatch):
         found = measured(constant(stored, scale=scale), constant(due), axis)
         assert found.at == (7, 2)
         assert 1.5 <= found.off <= 2.5
-        assert found.coarse <= claims.WEIGHT_SCALE
+        assert found.scale_ratio <= claims.WEIGHT_SCALE
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
 from modelparity.parity.claims.basic import float_parity, quantized_parity
 from modelparity.parity.metrics.errors import BLOCK, compare, decibels, difference
 from modelparity.parity.reference import Reference
-from modelparity.parity.tolerances import FloatTolerance, QuantizedTolerance
 
 KINDS = (np.float16, np.float32, np.float64)
 EXACT = 1e-12  # float64 sums of the same terms in another order
@@ -146,11 +146,11 @@ def test_an_output_is_held_to_floors_of_its_own(off, passes):
     expected = np.zeros((1, 4))
     error = compare("out", [np.full((1, 4), off * 1e-7)], [expected])
     reference = Reference(("one",), ({},), {"out": (expected,)}, {"out": 1e-7})
-    tolerance = FloatTolerance(8, 60, because="as the real cells", apart={"out": 20})
+    tolerance = FloatTolerance(8, 60, because="as the real cells", output_floors={"out": 20})
     claim = float_parity(reference, error, tolerance)
     assert (claim.passed, claim.bound) == (passes, 20)
     assert claim.figures["headroom"] == pytest.approx(20 / off, rel=1e-3)
-    assert float_parity(reference, error, replace(tolerance, apart={"other": 99})).bound == 8
+    assert float_parity(reference, error, replace(tolerance, output_floors={"other": 99})).bound == 8
 
 
 def test_an_empty_output_is_a_finding():

@@ -2,84 +2,48 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
+from meta_tests.miniatures.expected_claims import SEEN_BY, SEEN_IN_FLOAT16, SEEN_IN_INT8
 from meta_tests.miniatures.miniature import FLOAT, FREE_SIZE, INT8, cell, session_of
-from modelparity.cli import app
-from modelparity.commands.mutate import QUANTIZATIONS, Score, scored
+from modelparity.commands.mutate import Score, scored
 from modelparity.converters.engine.workers import Worker, WorkerCrashedError
 from modelparity.modelfiles.editor import Editor
 from modelparity.modelfiles.mutations.plant import editor, plant
+from modelparity.parity.judge import CheckBudget
 from modelparity.parity.mutation.catalogue import FAULTS
 from modelparity.parity.mutation.first_failure import FailedClaimError, UntilFailed
-from modelparity.parity.mutation.score import CHECK_BUDGET, HONEST, INT8_CHECK_BUDGET, Mutation
+from modelparity.parity.mutation.score import CHECK_BUDGET, Mutation
 from modelparity.parity.reference import reference_key
-from modelparity.parity.results import Claim, FaultRecord, read_scored
-from modelparity.reports.catches import TABLE
+from modelparity.parity.results import Claim, FaultRecord
 
-# The claim that should notice a fault first, in a float file and in an int8 one.
-SEEN_BY = {
-    **dict.fromkeys(FAULTS, "float_parity"),
-    **dict.fromkeys(
-        (
-            "outputs_swapped",
-            "outputs_reordered",
-            "output_renamed",
-            "output_missing",
-            "float64",
-            "batch_frozen",
-        ),
-        "interface",
-    ),
-    "batch_frozen_inside": "batch",
-    "nan_for_one_input": "finite",
-    "nan_for_black": "generated_inputs",
-    "noise_left_on": "repeatable",
-    "truncated": "loads",
-    "int8_label": "precision",
-    "half_label": "precision",
-}
-SEEN_IN_INT8 = {
-    **dict.fromkeys((name for name, fault in FAULTS.items() if "int8_static" in fault.on), "lineage_weights"),
-    "activation_zero_point": "lineage_ranges",
-    "activation_read_otherwise": "lineage_graph",
-    "flipped_byte": "lineage_weights",
-    "float_weights": "precision",
-    "truncated": "loads",
-}
-SEEN_IN_FLOAT16 = {
-    **dict.fromkeys((name for name, fault in FAULTS.items() if "fp16" in fault.on), "lineage_weights"),
-    "float_weights": "precision",
-    "truncated": "loads",
-}
-# Claims on numbers that stand before `float_parity`, where the network's outputs are acted on.
-OF_NUMBERS = {"top_patches", "ranking"}
 # What the miniature has not: normalisations, resizes, GELU, softmax, residual sums, square weights.
 NOT_THERE = {
     *("epsilon", "align_corners", "resize_mode", "gelu_tanh", "leaky_slope", "softmax_axis", "block_skipped"),
     *("square_transposed", "size_frozen"),
 }
-JSON_KEYS = {"name", "model", "format", "visible", "killed", "claim"}
+
+
+HONEST = "honest"  # the miniature's right converter
 
 
 def mutation_of(session, name=HONEST, quantization="fp32", foreseen="", **options) -> Mutation:
-    check_budget = replace(CHECK_BUDGET if quantization == "fp32" else INT8_CHECK_BUDGET, **options)
+    if quantization != "fp32":
+        options = {"images": CheckBudget().images, **options}
     subject = session.subject("miniature")
     return Mutation(
         session.bench,
         session.truth("miniature"),
         cell(name, quantization),
         session.artifact("miniature", name, quantization),
-        FLOAT if quantization == "fp32" else INT8,
-        reference_key(subject, session.stream("miniature")),
-        session.calibration("miniature"),
-        check_budget,
-        foreseen,
+        tolerance=FLOAT if quantization == "fp32" else INT8,
+        reference_key=reference_key(subject, session.evaluation_set("miniature")),
+        calibration=session.calibration("miniature"),
+        check_budget=replace(CHECK_BUDGET, **options),
+        foreseen=foreseen,
     )
 
 
@@ -100,7 +64,7 @@ def mutation(session):
 
 
 def named(quantization: str) -> list[str]:
-    return [name for name, fault in FAULTS.items() if quantization in fault.on and not fault.detection]
+    return [name for name, fault in FAULTS.items() if quantization in fault.on and fault.task is None]
 
 
 def test_the_catalogue_is_large_and_each_entry_has_its_reason():
@@ -117,7 +81,7 @@ def test_the_catalogue_is_large_and_each_entry_has_its_reason():
 
 
 def test_the_honest_file_is_green(mutation):
-    honest = mutation.honest()
+    honest = mutation.original()
     assert not honest.killed, honest.detail
 
 
@@ -174,7 +138,7 @@ def test_a_file_is_observed_once_for_all_faults(store, monkeypatch):
 def float16(store):
     with session_of([HONEST], store, "fp16") as session:
         found = mutation_of(session, quantization="fp16")
-        assert not found.honest().killed, found.honest().detail
+        assert not found.original().killed, found.original().detail
         yield found
 
 
@@ -182,7 +146,7 @@ def float16(store):
 def int8(store):
     with session_of([HONEST], store, "int8_static") as session:
         found = mutation_of(session, quantization="int8_static")
-        assert not found.honest().killed, found.honest().detail
+        assert not found.original().killed, found.original().detail
         yield found
 
 
@@ -198,7 +162,7 @@ def test_every_edit_changes_the_file(session, mutation, tmp_path):
         if fault.strengths:
             options["strength"] = fault.strengths[0]
         target = tmp_path / f"{fault.name}.onnx"
-        assert plant("onnx", source, target, fault.plant, options)
+        assert plant("onnx", source, target, fault.plant, options=options)
         assert target.read_bytes() != honest.read_bytes(), fault.name
 
 
@@ -206,7 +170,7 @@ def test_without_the_claims_on_numbers_faults_survive(session, monkeypatch):
     """So the score can fail: what the judge does not ask, nobody notices."""
     monkeypatch.setattr("modelparity.parity.judge.Judge._parity", lambda *_: None)
     blind = mutation_of(
-        session, stream=2, batches=(2,)
+        session, images=2, batches=(2,)
     )  # another check_budget: nothing stored answers for it
     (record,) = blind.of(FAULTS["image_transposed"])  # black, the first image drawn, is not moved by it
     assert record.visible
@@ -218,9 +182,9 @@ def test_without_the_claims_on_numbers_faults_survive(session, monkeypatch):
 def test_what_only_rounds_otherwise_is_no_fault(session, monkeypatch):
     """A survivor is measured in float64, where the network can be fed what the file makes of the image."""
     monkeypatch.setattr("modelparity.parity.judge.Judge._parity", lambda *_: None)
-    monkeypatch.setattr("modelparity.parity.judge.Judge._drawn", lambda *_: None)
-    monkeypatch.setattr("modelparity.parity.judge.constant.image", lambda *_: ([], {}))
-    blind = mutation_of(session, stream=2, batches=(2,), draws=2)
+    monkeypatch.setattr("modelparity.parity.judge.Judge._generated_inputs", lambda *_: None)
+    monkeypatch.setattr("modelparity.parity.judge.Judge._constant_image", lambda *_: None)
+    blind = mutation_of(session, images=2, batches=(2,), draws=2)
     shifted = FAULTS["wrong_mean"]
     same = replace(shifted, name="same", feeds=lambda truth: truth.reference.feeds)
     (seen,), (unseen,) = blind.of(shifted), blind.of(same)
@@ -256,7 +220,7 @@ def test_a_declared_limitation_notices_nothing(store):
 
 def test_a_red_honest_file_fails_the_score(tmp_path):
     with session_of(["always_wrong"], tmp_path) as session:
-        score = scored(session, ["miniature"], ["always_wrong"], list(FAULTS.values()))
+        score = scored(session, ["miniature"], formats=["always_wrong"], faults=list(FAULTS.values()))
     assert [record.claim for record in score.red] == ["float_parity"]
     assert not score.faults
     assert not score.passed
@@ -265,14 +229,14 @@ def test_a_red_honest_file_fails_the_score(tmp_path):
 def test_a_frozen_image_size_is_killed_where_any_size_is_promised(tmp_path):
     with session_of([HONEST], tmp_path, spec=FREE_SIZE) as session:
         found = mutation_of(session)
-        assert not found.honest().killed
+        assert not found.original().killed
         (record,) = found.of(FAULTS["size_frozen"])
     assert (record.killed, record.claim) == (True, "any_size")
 
 
 def test_a_crash_is_a_kill(session, monkeypatch):
     crashed = mutation_of(session, draws=2)
-    assert not crashed.honest().killed
+    assert not crashed.original().killed
 
     def dies(*_args, **_options):
         raise WorkerCrashedError("run", "SIGSEGV", "the process died of SIGSEGV", "")
@@ -319,84 +283,3 @@ def record(**values) -> FaultRecord:
 )
 def test_a_score_passes_if_every_visible_fault_was_killed_and_any_was_asked(records, passed):
     assert Score(tuple(records), (), ()).passed is passed
-
-
-# --- the command, on a real network ------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def real_store(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("real")
-
-
-@pytest.fixture
-def _real(real_store, monkeypatch):
-    monkeypatch.setenv("MODELPARITY_STORE", str(real_store))
-    monkeypatch.delenv("MODELPARITY_DEBUG", raising=False)
-
-
-def mutate(*arguments: str):
-    return CliRunner().invoke(app, ["mutate", *arguments])
-
-
-@pytest.mark.usefixtures("_real")
-@pytest.mark.parametrize("format", ["onnx", "tflite"])
-def test_tiny_ladeda_is_scored(format, tmp_path):
-    result = mutate("--model", "tiny_ladeda", "--format", format, "--json", "--output", str(tmp_path))
-    assert result.exit_code in (0, 1), result.output
-    data = json.loads(result.stdout)
-    assert set(data) == {"faults"}
-    faults = data["faults"]
-    assert all(set(fault) >= JSON_KEYS for fault in faults)
-    assert {(fault["model"], fault["format"]) for fault in faults} == {("tiny_ladeda", format)}
-    survivors = [fault for fault in faults if fault["visible"] and not fault["killed"]]
-    assert result.exit_code == bool(survivors)
-    assert not [fault for fault in survivors if fault["quantization"] == "fp32"]
-    assert len({fault["name"] for fault in faults}) >= 30
-    floats = {fault["name"]: fault for fault in faults if fault["quantization"] == "fp32" and fault["killed"]}
-    for name, fault in floats.items():
-        numbers = OF_NUMBERS if SEEN_BY[name] == "float_parity" else set()
-        assert fault["claim"] in {SEEN_BY[name], *numbers}, fault
-    int8 = [
-        fault
-        for fault in faults
-        if fault["quantization"].startswith("int8") and fault["name"] in SEEN_IN_INT8
-    ]
-    assert all(fault["claim"] == SEEN_IN_INT8[fault["name"]] for fault in int8)
-    table = read_scored(tmp_path / TABLE)
-    assert [cell.id for cell in table] == [f"tiny_ladeda-{format}-{each}" for each in QUANTIZATIONS]
-    assert sum(not fault.missing for cell in table for fault in cell.faults) == len(faults)
-    assert "What this gate catches" in (tmp_path / TABLE).with_suffix(".md").read_text(encoding="utf-8")
-
-
-@pytest.mark.usefixtures("_real")
-def test_one_fault_of_one_model_is_green_and_with_a_blind_judge_red(monkeypatch):
-    arguments = ("--model", "tiny_ladeda", "--format", "onnx", "--fault", "image-transposed")
-    result = mutate(*arguments)
-    assert result.exit_code == 0, result.output
-    assert "PASS: 1 of 1 visible faults killed" in result.stdout
-    monkeypatch.setattr("modelparity.parity.judge.Judge._parity", lambda *_: None)
-    monkeypatch.setattr(
-        "modelparity.parity.mutation.score.CHECK_BUDGET", replace(CHECK_BUDGET, stream=2, batches=(2,))
-    )
-    result = mutate(*arguments)
-    assert result.exit_code == 1, result.output
-    assert "image_transposed survived" in result.stdout
-    assert "FAIL: 0 of 1 visible faults killed" in result.stdout
-
-
-@pytest.mark.usefixtures("_real")
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("--fault", "bgr-for-rg"), "did you mean bgr_for_rgb"),
-        (("--model", "nobody"), "nobody"),
-        (("--format", "coreml"), "coreml"),
-        (("--model", "tiny_ladeda", "--format", "onnx", "--fault", "gelu_tanh"), "no Gelu"),
-    ],
-)
-def test_bad_input_is_one_line(arguments, words):
-    result = mutate(*arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert words in result.stderr

@@ -15,8 +15,8 @@ import modelparity.parity.search.search
 from meta_tests.miniatures.miniature import FLOAT, INT8, SPEC, cell, session_of
 from modelparity.cli import app
 from modelparity.commands import search as commands_search
-from modelparity.converters.engine import store as store_module
 from modelparity.errors import BadInputError
+from modelparity.fixtures import whole_files
 from modelparity.fixtures.inputs import worst_inputs
 from modelparity.fixtures.inputs.evaluation_sets import evaluation_set
 from modelparity.fixtures.inputs.image_recipes import (
@@ -30,7 +30,7 @@ from modelparity.fixtures.inputs.image_recipes import (
     tiled,
 )
 from modelparity.fixtures.inputs.worst_inputs import WorstInput
-from modelparity.fixtures.specs import MODELS
+from modelparity.fixtures.models import MODELS
 from modelparity.parity.cells import all_cells
 from modelparity.parity.search.search import KEPT
 from modelparity.parity.search.worst_inputs import Score, claim_of
@@ -70,9 +70,9 @@ def test_the_stream_does_not_show_it_the_search_does_and_the_gate_replays_it(ses
         "none is stored; `modelparity search miniature-wrong_when_blue-fp32` finds one"
     )
 
-    found = commands_search.searched(session, cell(LIAR), SECONDS, keep=True)
+    found = commands_search.searched(session, cell(LIAR), seconds=SECONDS, keep=True)
     assert not found.passed
-    assert found.found.stream.share < 0.5
+    assert found.found.evaluation_set.share < 0.5
     assert found.kept == folder / "miniature-wrong_when_blue-fp32.json"
 
     after = session.prove(cell(LIAR))
@@ -87,7 +87,7 @@ def test_the_stream_does_not_show_it_the_search_does_and_the_gate_replays_it(ses
 
 
 def test_the_winner_is_told_in_few_words(session):
-    found = commands_search.searched(session, cell(LIAR), SECONDS, keep=False).found
+    found = commands_search.searched(session, cell(LIAR), seconds=SECONDS, keep=False).found
     assert found.recipe.length < found.unshrunk.length
     assert not found.recipe.edits
     assert found.recipe.base.kind == "constant"
@@ -96,12 +96,12 @@ def test_the_winner_is_told_in_few_words(session):
 
 
 def test_a_worse_input_takes_the_place_of_its_weights_own(session, folder):
-    first = commands_search.searched(session, cell("honest"), 1, keep=True)
+    first = commands_search.searched(session, cell("honest"), seconds=1, keep=True)
     assert first.passed
     assert first.kept
     text = first.kept.read_text()
-    again = commands_search.searched(session, cell("honest"), 1, keep=True)
-    assert again.found.height.share >= first.found.height.share * KEPT
+    again = commands_search.searched(session, cell("honest"), seconds=1, keep=True)
+    assert again.found.score.share >= first.found.score.share * KEPT
     weaker = WorstInput(Recipe(Step("constant", (0, 0, 0))), "other weights", "nothing")
     merged = worst_inputs.text_with(cell("honest").id, weaker)
     assert len(json.loads(merged)["inputs"]) == len(json.loads(text)["inputs"]) + 1
@@ -117,7 +117,7 @@ def test_a_stopped_search_leaves_nothing_half_written(folder, monkeypatch, blow,
     def cut(_):
         raise blow
 
-    monkeypatch.setattr(store_module, "sync", cut)
+    monkeypatch.setattr(whole_files, "sync", cut)
     other = WorstInput(Recipe(Step("constant", (9, 9, 9))), "w", "b")
     with pytest.raises(seen):
         commands_search._stored(cell("honest"), other)
@@ -154,8 +154,8 @@ def test_a_tile_climbs_where_the_file_errs(tmp_path):
             truth,
             cell("honest", "int8_static"),
             session.artifact("miniature", "honest", "int8_static").path,
-            INT8,
-            session.calibration("miniature"),
+            tolerance=INT8,
+            calibration=session.calibration("miniature"),
         )
         plain = Recipe(Step("photograph", (1,)))
         base = climb.of(plain, "stream")
@@ -174,7 +174,7 @@ def test_a_quantized_cell_is_judged_by_what_holds_on_any_input():
     coarse = Score(40.0, {"mask": -3.0})
     assert claim_of(INT8, coarse, "an image").passed
     assert claim_of(INT8, coarse, "an image").observed == "mask -3 dB"
-    assert not claim_of(INT8, replace(coarse, trouble="finite: 3, but should be 0"), "an image").passed
+    assert not claim_of(INT8, replace(coarse, problem="finite: 3, but should be 0"), "an image").passed
     assert claim_of(FLOAT, Score(0.5, {"mask": 30.0}), "an image").passed
     beyond = claim_of(FLOAT, Score(1.5, {"mask": 90.0}), "an image")
     assert not beyond.passed
@@ -183,12 +183,12 @@ def test_a_quantized_cell_is_judged_by_what_holds_on_any_input():
 
 def test_a_cell_is_content_with_what_another_format_s_file_errs_on(session, folder, monkeypatch):
     """If that is nearly its own worst; how near a search of one second comes hangs on the machine."""
-    first = commands_search.searched(session, cell(LIAR), SECONDS, keep=True)
+    first = commands_search.searched(session, cell(LIAR), seconds=SECONDS, keep=True)
     twin = cell("honest")
     worst_inputs.path_of(twin.id).write_text(first.kept.read_text())
     first.kept.unlink()
     monkeypatch.setattr(modelparity.parity.search.search, "KEPT", 0.1)
-    again = commands_search.searched(session, cell(LIAR), 1, keep=True)
+    again = commands_search.searched(session, cell(LIAR), seconds=1, keep=True)
     assert again.found.recipe == first.found.recipe
     assert again.kept == first.kept
 

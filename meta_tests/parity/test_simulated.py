@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from meta_tests.modelfiles.test_lineage_editors import OnnxEditor, TfliteEditor
+from meta_tests.modelfiles.lineage_editors import OnnxEditor, TfliteEditor
 from meta_tests.parity.test_detections import moved
 from meta_tests.parity.test_detections import outputs_of as detected
 from modelparity.converters.onnx import quantize as onnx_quantization
@@ -73,7 +73,7 @@ class Files:
     def simulate(self, path: Path):
         from modelparity.parity.simulation.network import simulate
 
-        return simulate(self.program, self.spec, None, path, FEEDS[: claims.IMAGES])  # type: ignore[arg-type]
+        return simulate(self.program, self.spec, None, path, feeds=FEEDS[: claims.IMAGES])  # type: ignore[arg-type]
 
     def judged(self, format: str, ran: Path, meant: Path) -> Claim:
         """The claim on what `ran` gives, where the file on disk is `meant`."""
@@ -114,7 +114,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
         module.convert_float(Exported(program), source, ["image"], ["head"])
         for recipe in RECIPES:
             paths[format, recipe] = folder / f"{recipe}.{format}"
-            QUANTIZERS[format].quantize(source, paths[format, recipe], recipe, (), FEEDS)
+            QUANTIZERS[format].quantize(
+                source, paths[format, recipe], recipe, keep_float=(), calibration=FEEDS
+            )
     names = SimpleNamespace(output_names=["head"])
     return Files(folder, program, SimpleNamespace(signature=lambda: names), paths)
 
@@ -169,7 +171,7 @@ def test_a_layer_that_the_network_has_not_is_named(files):
     assert len(found.unmatched) == 1
     made, why = claims.agree(Reference((), (), {}, {}), [], found)
     assert made == []
-    assert why == f"of 5 rounded layers, the network has none like {found.unmatched[0]}"
+    assert why == f"of 5 rounded layers, these match none of the network's: {found.unmatched[0]}"
 
 
 def test_roundings_that_no_layer_has_are_named_and_nothing_is_simulated(files, monkeypatch):
@@ -190,7 +192,7 @@ def test_roundings_that_no_layer_has_are_named_and_nothing_is_simulated(files, m
     assert found.elsewhere
     made, why = claims.agree(Reference((), (), {}, {}), [], found)
     assert made == []
-    assert why.startswith(f"{len(found.elsewhere)} activations are rounded that no layer of rounded weights")
+    assert why.startswith(f"{len(found.elsewhere)} activations are rounded outside the layers")
     assert found.elsewhere[0] in why
 
 
@@ -201,7 +203,9 @@ def test_the_coarsest_layer_is_named_by_its_module_path(files):
     editor = OnnxEditor(path)
     values = editor.values(editor.square)
     editor.put(editor.square, values // 8 * 8)  # five bits
-    words = coarsest(files.program, files.spec, None, editor.save(files.folder / "coarse.onnx"), FEEDS[0])
+    words = coarsest(
+        files.program, files.spec, None, editor.save(files.folder / "coarse.onnx"), feed=FEEDS[0]
+    )
     assert words.startswith("at square (")
     assert words.endswith("worst of 5 layers)")
 
@@ -256,24 +260,24 @@ def test_a_missed_budget_says_whether_the_conversion_is_right():
     near, far = claim("simulated", "passed", 41.0, 30.0), claim("simulated", "failed", 12.0, 30.0)
     missed = claim("sqnr", "failed")
     found = [claim("lineage_weights", "passed"), missed, near]
-    assert claims.coarse(found)
-    claims.told(found, "at a.b (9.1 dB of its own output, worst of 39 layers)")
+    assert claims.too_coarse(found)
+    claims.explain_missed(found, "at a.b (9.1 dB of its own output, worst of 39 layers)")
     assert found[1].detail == (
         "worst; the conversion itself is right: mask 41.0 dB against the simulated rounding; int8 is too "
         "coarse, coarsest at a.b (9.1 dB of its own output, worst of 39 layers)"
     )
     found = [missed, far]
-    assert not claims.coarse(found)
-    claims.told(found)
+    assert not claims.too_coarse(found)
+    claims.explain_missed(found)
     assert found[0].detail == (
         "worst; the conversion is wrong: mask 12.0 dB against the simulated rounding, "
         "but should be >= 30.0 dB"
     )
     found = [replace(claim("lineage_ranges", "failed"), output=None), missed, near]
-    claims.told(found)
+    claims.explain_missed(found)
     assert found[1].detail == "worst; the conversion is wrong: lineage_ranges does not hold"
     found = [missed]
-    claims.told(found)
+    claims.explain_missed(found)
     assert found == [missed]  # nothing is known of it
 
 

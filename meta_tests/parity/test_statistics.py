@@ -125,7 +125,7 @@ def test_a_metric_of_the_whole_is_resampled_sample_by_sample_on_both_sides():
     random = np.random.default_rng(1)
     reference = random.normal(0, 100, 500)
     candidate = reference + random.normal(0, 1e-3, 500)
-    whole = of_the_whole(lambda i: (reference[i].mean(), candidate[i].mean()), 500, 0.05, 1.0)
+    whole = of_the_whole(lambda i: (reference[i].mean(), candidate[i].mean()), 500, 0.05, span=1.0)
     assert whole.interval == pytest.approx(per_sample(reference, candidate, 0.05).interval, abs=1e-9)
     assert whole.verdict == "no worse"  # unpaired, the means' own spread of 4 would hide it
 

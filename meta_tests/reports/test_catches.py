@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from meta_tests.miniatures.sample_run import HEADER, green_run, record
-from modelparity.parity.results import FaultRecord, Run, ScoredCell, read_scored, scored_line
+from modelparity.parity.results import FaultRecord, Run, ScoredCell
+from modelparity.parity.results_json import read_scored, scored_line
 from modelparity.reports import render
 from modelparity.reports.catches import TABLE, catches, rows
 from modelparity.reports.kill_table import kill_table
@@ -59,9 +60,22 @@ def test_only_files_of_the_run_are_spoken_for(tmp_path):
     found = catches(run, tmp_path)
     assert found.cells == (mine,)
     assert found.line.startswith(f"Faults were planted in 1 of the {len(run.cells)} files of this run")
-    assert "another state of the harness (abc)" in found.line
+    assert "another version of the harness (abc)" in found.line
     same = replace(run, header=replace(HEADER, versions={**HEADER.versions, "harness": "abc"}))
-    assert "another state" not in catches(same, tmp_path).line
+    assert "another version" not in catches(same, tmp_path).line
+
+
+def test_a_table_of_earlier_files_is_told_as_such(tmp_path):
+    run = green_run()
+    earlier = replace(scored(run, KILLED, SURVIVED, HIDDEN, MISSING), sha256="another file")
+    (tmp_path / TABLE).write_text(scored_line(earlier))
+    line = catches(run, tmp_path).line
+    assert catches(run, tmp_path).cells == ()
+    assert line.startswith("No faults were planted in the files of this run")
+    # The project's own table may add cells of the same names.
+    assert "In earlier files of" in line
+    (tmp_path / TABLE).write_text(scored_line(replace(earlier, sha256=scored(run).sha256)))
+    assert "In earlier files" not in catches(run, tmp_path).line
 
 
 def test_the_report_has_the_table_of_its_own_folder(tmp_path):
@@ -71,8 +85,8 @@ def test_the_report_has_the_table_of_its_own_folder(tmp_path):
     (tmp_path / TABLE).write_text(scored_line(scored(run, KILLED, SURVIVED, HIDDEN)))
     texts = {name: path.read_text() for name, path in render(tmp_path / "run.jsonl", tmp_path).items()}
     for name in ("report.md", "report.html"):
-        assert "No file of this run has been scored" in without[name]
-        assert "1 of 2 visible ones were noticed, 1 more are below the noise floor" in texts[name]
+        assert "No faults were planted in the files of this run" in without[name]
+        assert "1 of 2 visible faults were detected, 1 more are below the noise floor" in texts[name]
         assert "lineage_weights 1" in texts[name].replace("\\_", "_")
     assert [cell["id"] for cell in json.loads(texts["report.json"])["catches"]] == [run.cells[0].id]
     assert texts["junit.xml"] == without["junit.xml"]
@@ -89,7 +103,9 @@ def test_a_row_says_by_whom_how_weak_and_how_deep_in_the_rounding():
 def test_the_document_lists_survivors_first():
     run = green_run()
     text = kill_table([scored(run, KILLED, SURVIVED, HIDDEN, MISSING)])
-    assert text.startswith("# What this gate catches\n\n1 of 2 visible faults noticed in 1 files, 1 more")
-    assert "softmax_axis at 1.02 moves an output by 900 floors" in text
+    assert text.startswith(
+        "# What this gate catches\n\n1 of 2 visible faults were detected in 1 files, 1 more"
+    )
+    assert "softmax_axis at 1.02 changes an output by 900 floors" in text
     assert text.index("## Survived") < text.index("## Files")
     assert "epsilon" not in text

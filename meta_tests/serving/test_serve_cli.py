@@ -27,7 +27,7 @@ def artifact(tmp_path) -> Path:
     from modelparity.modelfiles.model_card import card_for, write_metadata
 
     signature = SPEC.signature(32)
-    card = card_for(SPEC, signature, "onnx", "fp32", "golden:0", {}, True)
+    card = card_for(SPEC, signature, "onnx", "fp32", checkpoint="golden:0", versions={}, dynamic_batch=True)
     ports = [
         [helper.make_tensor_value_info(port.name, TensorProto.FLOAT, port.shape) for port in ports]
         for ports in (card.inputs, card.outputs)
@@ -85,7 +85,7 @@ def test_release_then_serve_then_stop(artifact):
         process.kill()
     assert process.returncode == 0
     assert out == "stopped: 1 requests accepted, 1 answered\n"
-    assert err == "warning: these weights come from no training: the answers mean nothing\n"
+    assert err == "warning: these weights are untrained: the answers mean nothing\n"
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,8 @@ def test_a_port_that_is_taken_is_told_in_a_line(artifact):
 
 
 def test_the_server_loads_neither_torch_nor_a_converter():
-    code = "import modelparity.serving.http.app, modelparity.serving.http.server, modelparity.commands.serve, sys; print(*sys.modules)"
+    modules = "modelparity.serving.http.app", "modelparity.serving.http.server", "modelparity.commands.serve"
+    code = f"import {', '.join(modules)}, sys; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 
 from modelparity import serving
 from modelparity.exit_codes import HARNESS
-from modelparity.fixtures.specs import MODELS, ModelSpec
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.specs import ModelSpec
 from modelparity.modelfiles.model_card import ModelCard, card_for
 from modelparity.serving.answers import answer
 
 ROOT = Path(__file__).parents[2]
-TEMPLATES = ROOT / "modelparity" / "package_templates"
+TEMPLATES = ROOT / "modelparity" / "package" / "templates"
 # What whoever serves has: the base install, the runtimes, and nothing of the harness.
 BLOCKED = f"""
 import sys
@@ -51,7 +52,9 @@ def photograph() -> Path:
 
 def card_of(model: str, format: str = "onnx", **changes) -> ModelCard:
     spec: ModelSpec = replace(MODELS[model], **changes)
-    return card_for(spec, spec.signature(), format, "fp32", "", {}, dynamic_batch=format == "onnx")
+    return card_for(
+        spec, spec.signature(), format, "fp32", checkpoint="", versions={}, dynamic_batch=format == "onnx"
+    )
 
 
 # --- the file alone
@@ -134,7 +137,7 @@ def test_files_that_cannot_be_used_say_why(files, tmp_path, photograph):
         cut = tmp_path / path.name
         cut.write_bytes(path.read_bytes()[:-200])
         assert "damaged" in words(cut)
-    assert "is tiny_ladeda by its own card, not ladeda" in words(files["onnx"], model="ladeda")
+    assert "is tiny_ladeda according to its model card, not ladeda" in words(files["onnx"], model="ladeda")
     bare = onnx.load(files["onnx"])
     del bare.metadata_props[:]
     third_party = tmp_path / "third_party.onnx"
@@ -274,7 +277,7 @@ def test_a_package_prepares_alike(model, photograph):
 
 def test_a_runs_labels_and_size_get_into_the_card():
     spec = replace(MODELS["fasterrcnn"], labels=("a", "b"), prepared_size=(240, 320))
-    card = card_for(spec, spec.signature(), "onnx", "fp32", "", {}, dynamic_batch=True)
+    card = card_for(spec, spec.signature(), "onnx", "fp32", checkpoint="", versions={}, dynamic_batch=True)
     assert (card.labels, card.labels_known, card.input_size) == (("a", "b"), True, (240, 320))
     assert card.inputs[0].shape == ("batch", 3, "height", "width")
 
@@ -289,7 +292,8 @@ def without_the_harness(code: str, *arguments: object) -> subprocess.CompletedPr
 
 def test_files_are_served_without_the_harness(files, photograph):
     code = """
-import json, serving
+import json
+from modelparity import serving
 told = {}
 for path in sys.argv[2:]:
     with serving.load(path) as predictor:
@@ -359,7 +363,7 @@ def test_predict_writes_the_map(files, photograph, tmp_path):
     result = modelparity("predict", files["onnx"], photograph, "--output", output)
     assert result.exit_code == 0, result.output
     assert "fake: true" in result.stdout
-    assert "of no training" in result.stdout
+    assert "untrained" in result.stdout
     with Image.open(output) as picture:
         assert (picture.size, picture.mode) == ((600, 400), "L")
         assert np.asarray(picture).std() > 10
@@ -371,7 +375,7 @@ def test_predict_writes_the_map(files, photograph, tmp_path):
         (("--output", "x.jpg"), "written as .png"),
         (("--expected", "ff"), "reads no message"),
         (("--threshold", "2"), "should be in 0..1"),
-        (("--model", "ladeda"), "by its own card"),
+        (("--model", "ladeda"), "according to its model card"),
     ],
 )
 def test_predict_refuses_in_one_line(files, photograph, options, words):

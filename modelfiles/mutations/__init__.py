@@ -1,0 +1,1 @@
+"""Plants faults in model files, whatever their format."""

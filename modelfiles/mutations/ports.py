@@ -1,4 +1,4 @@
-"""Faults of what goes in and comes out: preprocessing and postprocessing that differ, ports that lie.
+"""Plants faults in what goes in and comes out: other preprocessing or postprocessing, false declarations.
 
 The first argument is an `Editor`; each returns words for where the fault is.
 """

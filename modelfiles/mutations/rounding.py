@@ -1,4 +1,4 @@
-"""Faults of numbers that were rounded as they were stored: float16 and int8 weights, scales, zero points.
+"""Plants faults in rounded numbers: float16 and int8 weights, scales, zero points.
 
 The first argument is an `Editor`; each returns words for where the fault is.
 """

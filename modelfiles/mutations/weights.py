@@ -1,4 +1,4 @@
-"""Faults of stored numbers: one channel, one bias, or all of them a little; `faults_rounded` has the rest.
+"""Plants faults in stored numbers: one channel, one bias, or all of them a little (`rounding`: the rest).
 
 The first argument is an `Editor`; each returns words for where the fault is. A channel behind which all
 is cut off (by a ReLU that never opens) is dead: whatever is planted there moves nothing. Those that take
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from modelparity.modelfiles.editor import Array, Editor, Handle, Layer, NotApplicableError, middle
+from modelparity.fixtures.arrays import Array
+from modelparity.modelfiles.editor import Editor, Handle, Layer, NotApplicableError, middle
 
 
 def row_scaled(file: Editor, strength: float, place: int = 0) -> str:

@@ -1,0 +1,1 @@
+"""Reads, describes, compares and edits ONNX files."""

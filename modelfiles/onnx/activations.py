@@ -1,4 +1,4 @@
-"""Every tensor that an ONNX file computes: the file itself, run with all of them as outputs.
+"""Writes every tensor that an ONNX file computes: the file itself, run with all of them as outputs.
 
 Optimisation is off, so that operators compute what the file says, one by one; what the optimised
 session makes of it is a stage of its own (`modelparity.parity.explain.error_by_stage`).
@@ -16,11 +16,12 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, NodeProto, ValueInfoProto
 
-from modelparity.modelfiles.activations import Array, FileTensor, Folder, tensor_of
+from modelparity.fixtures.arrays import Array
+from modelparity.modelfiles.activations import FileTensor, Folder, tensor_of
 from modelparity.modelfiles.onnx import external_data
+from modelparity.modelfiles.onnx.operators import traits
 
 SCOPES = "pkg.torch.onnx.name_scopes"
-_REARRANGE = {"Transpose", "Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten", "Dropout"}
 _BATCH_BYTES = 1 << 30  # outputs of one run, by the file's own shapes
 
 
@@ -31,10 +32,10 @@ def probe(path: Path, feed: Mapping[str, Array], folder: Path) -> list[FileTenso
     live = _live(model)
     kept = Folder(folder)
     constants = {weight.name for weight in model.graph.initializer}
-    numbers = {name: index for index, name in enumerate(_computed(model))}
+    numbers = {name: index for index, name in enumerate(tensor_names(model))}
     found: dict[str, FileTensor] = {}
     for name, value in feed.items():
-        found[name] = tensor_of(kept, numbers[name], name, "", value, (), (), numbers[name])
+        found[name] = tensor_of(kept, numbers[name], name, "", values=value, origin=numbers[name])
     outputs = {name: node for node in model.graph.node for name in node.output if name in live}
     whole: dict[str, int] = {}  # tensors of whole numbers, by name
     for values in _runs(model, path, feed, list(outputs)):
@@ -50,11 +51,10 @@ def probe(path: Path, feed: Mapping[str, Array], folder: Path) -> list[FileTenso
                 numbers[name],
                 name,
                 node.op_type,
-                array,
-                (),
-                [i for i in node.input if i in constants],
-                numbers[name],
-                scope_of(node),
+                values=array,
+                weights=[i for i in node.input if i in constants],
+                origin=numbers[name],
+                scope=scope_of(node),
             )
     return [_linked(found[name], outputs.get(name), found, whole) for name in sorted(found, key=numbers.get)]  # type: ignore[arg-type]
 
@@ -66,7 +66,7 @@ def _linked(
     if node is None:
         return tensor
     inputs = tuple(found[name].index for name in node.input if name in found)
-    moved = node.op_type in _REARRANGE or node.op_type == "Cast"
+    moved = traits(node.op_type).rearranges or node.op_type == "Cast"
     origin = tensor.index
     if moved and inputs and found[node.input[0]].rms == tensor.rms:
         origin = inputs[0]
@@ -83,7 +83,8 @@ def scope_of(node: NodeProto) -> str:
     return ""
 
 
-def _computed(model: ModelProto) -> Iterator[str]:
+def tensor_names(model: ModelProto) -> Iterator[str]:
+    """The names of inputs and computed tensors, in the order in which `probe` numbers them."""
     yield from (value.name for value in model.graph.input)
     for node in model.graph.node:
         yield from (name for name in node.output if name)

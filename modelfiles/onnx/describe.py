@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself; data kept beside it are measured, never loaded.
+"""Describes an ONNX file; data kept beside it are measured, never loaded.
 
 Model-local functions are inlined first, so that every count is of the operators that run.
 
@@ -29,17 +29,15 @@ from onnx import (
 )
 from onnx.external_data_helper import uses_external_data
 
-from modelparity.modelfiles.description import Description, Port
+from modelparity.modelfiles.description import Description, Port, broken, recipe
 from modelparity.modelfiles.formats import expect
-from modelparity.modelfiles.kinds import broken, recipe
-from modelparity.modelfiles.onnx.macs import QUANTIZED, dtype_word, multiply_accumulates, nodes
+from modelparity.modelfiles.onnx.macs import dtype_word, multiply_accumulates, nodes
+from modelparity.modelfiles.onnx.operators import traits
 
 _PROTOBUF_LIMIT = 2**31  # bytes in one message
 _SMALL = 256  # elements; larger constants are no shapes, and inference need not carry their data
 _NARROW = {"int4": 4, "uint4": 4, "float4e2m1": 4, "int2": 2, "uint2": 2}  # bits, where less than a byte
 _NO_WEIGHTS = {"int64", "uint64", "uint32", "bool", "string"}
-_BIASES = {"DequantizeLinear": 0, "QLinearConv": 8, "QGemm": 6}  # where an int32 is a weight
-_RESIZE = {"Resize", "Upsample"}
 
 # What protobuf, the checks below, inlining and inference raise on a damaged file.
 _DAMAGE: tuple[type[Exception], ...] = (DecodeError, EncodeError, shape_inference.InferenceError)
@@ -194,10 +192,11 @@ def _constants(graph: GraphProto) -> list[tuple[str, str, int]]:
 
 
 def _is_weight(dtype: str, node: NodeProto, position: int, running: set[str]) -> bool:
-    if dtype == "int32":
-        return _BIASES.get(node.op_type) == position
-    if dtype in _NO_WEIGHTS or (node.op_type in _RESIZE and position > 0):
+    of = traits(node.op_type)
+    if dtype == "int32":  # a weight where it is a bias
+        return of.bias == position
+    if dtype in _NO_WEIGHTS or (of.resizes and position > 0):
         return False
-    if node.op_type in QUANTIZED:
-        return position in QUANTIZED[node.op_type][1]
+    if of.tensors is not None:
+        return position in of.tensors
     return not (node.op_type == "Mul" and running.intersection(node.input))

@@ -1,4 +1,4 @@
-"""Weights that an ONNX file keeps beside it, read one at a time.
+"""Reads the weights that an ONNX file keeps beside it, one at a time.
 
 A protobuf ends at 2 GiB, so larger models have their weights in a file of their own.
 """
@@ -6,13 +6,13 @@ A protobuf ends at 2 GiB, so larger models have their weights in a file of their
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+import onnx
+from onnx import ModelProto, TensorProto, external_data_helper, helper, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
-Array = np.ndarray[Any, Any]
+from modelparity.fixtures.arrays import Array
 
 
 def array_of(tensor: TensorProto, folder: Path) -> Array:
@@ -35,6 +35,17 @@ def embed(model: ModelProto, folder: Path) -> None:
     for tensor in model.graph.initializer:
         if uses_external_data(tensor):
             tensor.CopyFrom(numpy_helper.from_array(np.asarray(array_of(tensor, folder)), tensor.name))
+
+
+def rename(source: Path, target: Path, name: str) -> None:
+    """Writes `source` again so that it looks for its weights in a file called `name`."""
+    model = onnx.load(source, load_external_data=False)
+    for tensor in external_data_helper._get_all_tensors(model):
+        if uses_external_data(tensor):
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = name
+    target.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _place(tensor: TensorProto) -> dict[str, str]:

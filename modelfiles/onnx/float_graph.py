@@ -1,4 +1,4 @@
-"""An ONNX file as a `Graph` of float operators, whatever of them it computes in integers.
+"""Reads an ONNX file as a `Graph` of float operators, whatever of them it computes in integers.
 
 Recognised, by structure:
 
@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, inliner, numpy_helper
 
-from modelparity.modelfiles.constants import Array, Constant
+from modelparity.fixtures.arrays import Array
+from modelparity.modelfiles.constants import Constant
 from modelparity.modelfiles.graph import Edge, Graph, Operator, QuantizationParams
 from modelparity.modelfiles.onnx import lazy_model
 from modelparity.modelfiles.onnx.macs import dtype_word
@@ -159,7 +160,7 @@ class _Reader:
         weight, bias = _stored(inputs[1]), _stored(inputs[2]) if len(inputs) > 2 else None
         if bias is None or weight is None:
             return None
-        made = self._unbiased(node, "Conv", _attributes(node), inputs[0], weight)
+        made = _unbiased(node, "Conv", inputs[0], weight, attributes=_attributes(node))
         bias = _of_layer(bias, inputs[0], weight)
         return self._add(node, made, Edge(bias.spread(len(weight.shape) - 2)))
 
@@ -169,7 +170,7 @@ class _Reader:
         if weight is None or attributes != {"alpha": 1.0, "beta": 1.0, "transA": 0}:
             return None
         matrix = weight.turned((1, 0)) if turned else weight
-        made = self._unbiased(node, "MatMul", {}, inputs[0], matrix)
+        made = _unbiased(node, "MatMul", inputs[0], matrix, attributes={})
         bias = inputs[2] if len(inputs) > 2 else None
         if bias is None:
             return made
@@ -177,13 +178,14 @@ class _Reader:
             bias = Edge(_of_layer(bias.source, inputs[0], weight))
         return self._add(node, made, bias)
 
-    def _unbiased(
-        self, node: NodeProto, kind: str, attributes: Mapping[str, Any], edge: Edge | None, weight: Constant
-    ) -> Edge:
-        return Edge(Operator(kind, attributes, (edge, Edge(weight)), (node.output[0],)))
-
     def _add(self, node: NodeProto, edge: Edge, bias: Edge) -> Edge:
         return Edge(Operator("Add", {}, (edge, bias), (node.output[0],)))
+
+
+def _unbiased(
+    node: NodeProto, kind: str, edge: Edge | None, weight: Constant, *, attributes: Mapping[str, Any]
+) -> Edge:
+    return Edge(Operator(kind, attributes, (edge, Edge(weight)), (node.output[0],)))
 
 
 def _attributes(node: NodeProto) -> dict[str, Any]:

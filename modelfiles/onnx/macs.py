@@ -1,4 +1,4 @@
-"""Multiply-accumulates of an ONNX graph by what they are computed in, from inferred shapes.
+"""Counts the multiply-accumulates of an ONNX graph by what they are computed in, from inferred shapes.
 
 An operator computes in int8 when it is an integer operator, or when both operands come out of a
 DequantizeLinear of 8-bit numbers (the QDQ form; what a runtime fuses of it is the runtime's affair). Where
@@ -18,34 +18,12 @@ from math import prod
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, shape_inference
 from onnx.helper import get_node_attr_value
 
+from modelparity.modelfiles.onnx.operators import traits
+from modelparity.modelfiles.onnx.opset import STANDARD_DOMAINS
+
 Type = tuple[int, tuple[int | None, ...] | None]  # element type (0: unknown) and shape, as far as known
 
-# Operator of a quantized kind -> (operator that gives the same shape, inputs that are tensors). All its
-# other inputs are scales and zero points. The ones of com.microsoft are strange to shape inference.
-QUANTIZED: dict[str, tuple[str, tuple[int, ...]]] = {
-    "QuantizeLinear": ("", (0,)),
-    "DequantizeLinear": ("", (0,)),
-    "QLinearConv": ("", (0, 3, 8)),
-    "QLinearMatMul": ("", (0, 3)),
-    "ConvInteger": ("", (0, 1)),
-    "MatMulInteger": ("", (0, 1)),
-    "DynamicQuantizeMatMul": ("MatMul", (0, 1, 4)),
-    "MatMulIntegerToFloat": ("MatMul", (0, 1, 6)),
-    "QGemm": ("Gemm", (0, 3, 6)),
-    "QLinearAdd": ("Add", (0, 3)),
-    "QLinearMul": ("Mul", (0, 3)),
-    "QLinearLeakyRelu": ("Identity", (0,)),
-    "QLinearSigmoid": ("Identity", (0,)),
-    "QLinearSoftmax": ("Identity", (0,)),
-    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
-}
-_FLOAT = {"Conv": (0, 1), "ConvTranspose": (0, 1), "MatMul": (0, 1), "Gemm": (0, 1)}
-_INTEGER = {"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul"}
-_INTEGER |= {"MatMulIntegerToFloat", "QGemm"}
-_UNCOUNTED = {"Einsum", "Attention", "LSTM", "GRU", "RNN", "DeformConv"}
-_MOVES = {"Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice"}  # keep every value
 _INT8 = {TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4}
-_DOMAINS = {"", "ai.onnx"}
 _UNTYPED: Type = (0, None)
 _WORDS = {"FLOAT": "float32", "DOUBLE": "float64"}
 
@@ -92,9 +70,10 @@ def _inner(node: NodeProto) -> Iterable[NodeProto]:
 
 
 def _multiplies(node: NodeProto) -> bool:
-    if node.domain in _DOMAINS:
-        return node.op_type in _FLOAT or node.op_type in _INTEGER or node.op_type in _UNCOUNTED
-    return node.op_type in _INTEGER or node.op_type not in QUANTIZED
+    of = traits(node.op_type)
+    if node.domain in STANDARD_DOMAINS:
+        return of.multiplies is not None or of.integer or of.uncounted
+    return of.integer or of.tensors is None
 
 
 class _Graph:
@@ -107,7 +86,9 @@ class _Graph:
         # declared only fills what stays unknown.
         declared = [v for v in (*shadow.graph.value_info, *shadow.graph.output) if v.HasField("type")]
         self.declared = {value.name: _type(value.type) for value in declared}
-        strange = {name for node in shadow.graph.node if node.domain not in _DOMAINS for name in node.output}
+        strange = {
+            name for node in shadow.graph.node if node.domain not in STANDARD_DOMAINS for name in node.output
+        }
         kept = [value for value in shadow.graph.value_info if value.name in strange]
         del shadow.graph.value_info[:]
         shadow.graph.value_info.extend(kept)
@@ -123,7 +104,7 @@ class _Graph:
 
     def computes(self, node: NodeProto) -> tuple[str, str]:
         """What a node computes in ('' where unknown), and the int8 recipe it shows ('' for a float one)."""
-        if node.op_type in _INTEGER:
+        if traits(node.op_type).integer:
             maker = self._maker(node.input[0])
             running = node.op_type == "DynamicQuantizeMatMul" or (
                 node.op_type in {"ConvInteger", "MatMulInteger", "MatMulIntegerToFloat"}
@@ -140,9 +121,11 @@ class _Graph:
 
     def count(self, node: NodeProto) -> int | None:
         """Multiply-accumulates of one node: each output element sums over the kernel's other axes."""
-        if node.op_type in _UNCOUNTED or node.op_type not in _INTEGER | _FLOAT.keys():
+        of = traits(node.op_type)
+        operands = of.multiplies or (of.tensors[:2] if of.integer and of.tensors else None)
+        if of.uncounted or operands is None:
             return None
-        x, w = _FLOAT.get(node.op_type) or QUANTIZED[node.op_type][1][:2]
+        x, w = operands
         first, weight, out = (self._shape(n) for n in (node.input[x], node.input[w], node.output[0]))
         if first is None or weight is None or out is None:
             return None
@@ -172,7 +155,7 @@ class _Graph:
         """What made a tensor's values, past operators that only move them."""
         for _ in self.makers:  # a bound: a damaged graph may run in circles
             maker = self.makers.get(name)
-            if maker is None or maker.op_type not in _MOVES:
+            if maker is None or not traits(maker.op_type).moves:
                 return maker
             name = maker.input[0]
         return None
@@ -215,8 +198,8 @@ def _for_inference(model: ModelProto) -> tuple[ModelProto, int]:
             if symbol and dim.dim_param == symbol:
                 dim.dim_value = 1
     for node in graph.node:
-        if node.domain not in _DOMAINS and node.op_type in QUANTIZED:
-            standard, tensors = QUANTIZED[node.op_type]
+        tensors, standard = traits(node.op_type).tensors, traits(node.op_type).standard
+        if node.domain not in STANDARD_DOMAINS and tensors is not None:
             inputs = list(node.input)
             if standard:
                 node.op_type = standard

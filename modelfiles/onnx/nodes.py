@@ -1,4 +1,4 @@
-"""TODO."""
+"""Reads the shapes of an ONNX graph's constants, and replaces its nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a float ONNX file's activations are over some feeds, by the runtime.
+"""Observes the ranges of a float ONNX file's activations, by the runtime.
 
 Of each activation only the least and the greatest value leave the run, so that memory stays low.
 """
@@ -12,7 +12,8 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-from modelparity.modelfiles.graph import Feeds, Ranges
+from modelparity.fixtures.arrays import Feeds
+from modelparity.modelfiles.graph import Ranges
 
 
 def observed_ranges(path: Path, feeds: Sequence[Feeds], names: Sequence[str]) -> Ranges:

@@ -1,4 +1,4 @@
-"""Every tensor that a TFLite file computes: the interpreter, told to keep them all.
+"""Writes every tensor that a TFLite file computes: the interpreter, told to keep them all.
 
 It runs the built-in kernels without XNNPACK, which fuses operators and so has no tensors between
 them; what XNNPACK makes of the file is a stage of its own (`modelparity.parity.explain.error_by_stage`).
@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from modelparity.modelfiles.activations import Array, FileTensor, Folder, tensor_of
+from modelparity.fixtures.arrays import Array
+from modelparity.modelfiles.activations import FileTensor, Folder, tensor_of
+from modelparity.modelfiles.tflite.operators import traits
 from modelparity.modelfiles.tflite.reader import TfliteFile
-
-_REARRANGE = {"TRANSPOSE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS"}
 
 
 def probe(path: Path, feed: Mapping[str, Array], folder: Path) -> list[FileTensor]:
@@ -41,7 +41,7 @@ def probe(path: Path, feed: Mapping[str, Array], folder: Path) -> list[FileTenso
     found: dict[int, FileTensor] = {}
     for name, value in feed.items():
         index = names[name]
-        found[index] = tensor_of(kept, index, name, "", value, (), (), index)
+        found[index] = tensor_of(kept, index, name, "", values=value, origin=index)
     live = set(graph.outputs)
     for operator in reversed(graph.operators):
         if live & set(operator.outputs):
@@ -59,17 +59,17 @@ def probe(path: Path, feed: Mapping[str, Array], folder: Path) -> list[FileTenso
                 numbers.append((index, _real(array, details[index])))
         constants = [graph.tensors[i].name for i in operator.inputs if i >= 0 and graph.tensors[i].constant]
         inputs = [i for i in operator.inputs if i in found]
-        moved = operator.name in _REARRANGE and len(inputs) == 1
+        moved = traits(operator.name).rearranges and len(inputs) == 1
         for index, values in numbers:
             found[index] = tensor_of(
                 kept,
                 index,
                 graph.tensors[index].name,
                 operator.name,
-                values,
-                inputs,
-                constants,
-                inputs[0] if moved else index,
+                values=values,
+                inputs=inputs,
+                weights=constants,
+                origin=inputs[0] if moved else index,
                 places=places,
             )
     return list(found.values())

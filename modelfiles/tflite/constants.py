@@ -1,4 +1,4 @@
-"""TODO."""
+"""Reads the constants of a TFLite file, with their scales and zero points."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from modelparity.modelfiles.constants import Array, Constant
+from modelparity.fixtures.arrays import Array
+from modelparity.modelfiles.constants import Constant
 from modelparity.modelfiles.tflite.reader import Tensor, TfliteFile
 
 

@@ -1,4 +1,4 @@
-"""What a TFLite file says of itself.
+"""Describes a TFLite file.
 
 The first signature's subgraph is the model (subgraph 0 where a file has no signature).
 
@@ -22,29 +22,13 @@ from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
-from modelparity.modelfiles.description import Description, Port
+from modelparity.modelfiles.description import Description, Port, broken, recipe
 from modelparity.modelfiles.formats import expect
-from modelparity.modelfiles.kinds import broken, recipe
+from modelparity.modelfiles.tflite.operators import traits
 from modelparity.modelfiles.tflite.reader import DAMAGE, Operator, Subgraph, Tensor, TfliteFile
 
 _INT8 = {"int8", "uint8", "int4", "uint4", "int2"}  # what int8 kernels take as it is or unpack
 _NO_WEIGHTS = {"int32", "uint32", "int64", "uint64", "bool", "string", "resource", "variant"}
-
-# Operator -> where it reads activations, weight and bias.
-_OPERANDS: dict[str, tuple[int, int, int | None]] = {
-    "CONV_2D": (0, 1, 2),
-    "DEPTHWISE_CONV_2D": (0, 1, 2),
-    "FULLY_CONNECTED": (0, 1, 2),
-    "TRANSPOSE_CONV": (2, 1, 3),
-    "BATCH_MATMUL": (0, 1, None),
-}
-_UNCOUNTED = {
-    *("CONV_3D", "CONV_3D_TRANSPOSE", "STABLEHLO_CONVOLUTION", "STABLEHLO_DOT_GENERAL"),
-    *("SVDF", "RNN", "BIDIRECTIONAL_SEQUENCE_RNN", "UNIDIRECTIONAL_SEQUENCE_RNN"),
-    *("LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
-}
-_CONTROL = {"IF", "WHILE", "CALL", "STABLEHLO_WHILE", "STABLEHLO_CASE", "STABLEHLO_CUSTOM_CALL"}
-_MOVES = {"RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "SLICE", "STRIDED_SLICE"}  # keep every value
 
 
 def describe_tflite(path: Path) -> Description:
@@ -93,7 +77,7 @@ def _weights(file: TfliteFile) -> dict[str, int]:
     seen: dict[tuple[str, int], Tensor] = {}
     for graph in file.subgraphs:
         for operator in graph.operators:
-            bias = _OPERANDS.get(operator.name, (0, 1, None))[2]
+            bias = (traits(operator.name).operands or (0, 1, None))[2]
             for position, index in enumerate(operator.inputs):
                 tensor = graph.tensors[index] if index >= 0 else None
                 if tensor and tensor.constant and (tensor.dtype not in _NO_WEIGHTS or position == bias):
@@ -115,9 +99,11 @@ class _Arithmetic:
     def total(self) -> Counter[str]:
         macs = self._subgraph(self.file.main, ())
         graphs = self.file.subgraphs
-        if any(op.name in _CONTROL for i in self._counted for op in graphs[i].operators):
+        if any(traits(op.name).control for i in self._counted for op in graphs[i].operators):
             bodies = (graph for i, graph in enumerate(graphs) if i not in self._counted)
-            macs["unknown"] += sum(op.name in _OPERANDS for graph in bodies for op in graph.operators)
+            macs["unknown"] += sum(
+                traits(op.name).operands is not None for graph in bodies for op in graph.operators
+            )
         return macs
 
     def _subgraph(self, index: int, within: tuple[int, ...]) -> Counter[str]:
@@ -128,14 +114,14 @@ class _Arithmetic:
             graph, total = self.file.subgraphs[index], Counter[str]()
             makers = {made: operator for operator in graph.operators for made in operator.outputs}
             for operator in graph.operators:
-                if operator.name in _OPERANDS:
+                if traits(operator.name).operands:
                     dtype, kind = _computes(graph, operator, makers)
                     macs = _macs(graph, operator)
                     total.update({"unknown": 1} if macs is None else {dtype: macs})
                     self.kinds.update([kind] if kind else [])
                 elif operator.name == "STABLEHLO_COMPOSITE":
                     total.update(self._subgraph(_decomposition(operator), (*within, index)))
-                elif operator.name in _UNCOUNTED or operator.name.startswith("CUSTOM"):
+                elif traits(operator.name).uncounted or operator.name.startswith("CUSTOM"):
                     total["unknown"] += 1
             self._counted[index] = total
         return Counter(self._counted[index])
@@ -147,9 +133,16 @@ def _decomposition(operator: Operator) -> int:
     return int(options.DecompositionSubgraphIndex())
 
 
+def _operands(operator: Operator) -> tuple[int, int]:
+    """Where an operator that multiplies reads activations and weight."""
+    operands = traits(operator.name).operands
+    assert operands is not None
+    return operands[:2]
+
+
 def _computes(graph: Subgraph, operator: Operator, makers: dict[int, Operator]) -> tuple[str, str]:
     """What an operator computes in, and the int8 recipe that it shows ('' for a float operator)."""
-    x, w, _ = _OPERANDS[operator.name]
+    x, w = _operands(operator)
     if min(operator.inputs[x], operator.inputs[w]) < 0:
         raise ValueError(f"{operator.name} lacks an operand")
     activation, weight = graph.tensors[operator.inputs[x]], graph.tensors[operator.inputs[w]]
@@ -158,7 +151,7 @@ def _computes(graph: Subgraph, operator: Operator, makers: dict[int, Operator]) 
     index = operator.inputs[w]
     for _ in graph.operators:  # back to where the weight is stored
         maker = makers.get(index)
-        if maker is None or maker.name not in _MOVES | {"DEQUANTIZE"}:
+        if maker is None or not (traits(maker.name).moves or maker.name == "DEQUANTIZE"):
             break
         index = maker.inputs[0]
     stored = graph.tensors[index]
@@ -171,7 +164,7 @@ def _macs(graph: Subgraph, operator: Operator) -> int | None:
     Each output element sums over the kernel's other axes; a transposed convolution is counted from its
     input instead, each element of which meets the whole kernel.
     """
-    x, w, _ = _OPERANDS[operator.name]
+    x, w = _operands(operator)
     activation, weight = graph.tensors[operator.inputs[x]].shape, graph.tensors[operator.inputs[w]].shape
     out = graph.tensors[operator.outputs[0]].shape
     if -1 in activation + weight + out:

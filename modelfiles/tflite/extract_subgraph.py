@@ -1,4 +1,4 @@
-"""Cuts out of a file what computes one tensor from others, as a file of its own."""
+"""Extracts the part of a TFLite file that computes one tensor, as a file of its own."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def extract(path: Path, target: Path, inputs: Sequence[int], output: int) -> list[int]:
-    """The same by indices, which change: returned are the inputs that are read, in the new file's order.
+def extract(path: Path, target: Path, inputs: Sequence[int], output: int) -> dict[str, int]:
+    """Writes the operators between `inputs` and `output`, numbered as in the file.
 
-    Constants that nothing reads any more lose their data; the signature goes.
+    Returns which tensor each input of the new file stands for: its first input is "input_0". The
+    file's own inputs stay inputs; an input that no operator reads is left out. Constants that are
+    not read lose their data, and the signature is dropped.
     """
     from ai_edge_quantizer.utils import tfl_flatbuffer_utils
 
     model = tfl_flatbuffer_utils.read_model(str(path))
     graph = model.subgraphs[0]
-    makers = {index: operator for operator in graph.operators for index in operator.outputs}
-    given = {*inputs, *map(int, graph.inputs)} - {output}
+    producers = {int(index): operator for operator in graph.operators for index in operator.outputs}
+    boundary = {*inputs, *map(int, graph.inputs)} - {output}
     needed: set[int] = set()
     waiting = [output]
     while waiting:
@@ -24,21 +26,21 @@ def extract(path: Path, target: Path, inputs: Sequence[int], output: int) -> lis
         if index in needed or index < 0:
             continue
         needed.add(index)
-        if index not in given and index in makers:
-            waiting += list(makers[index].inputs)
+        if index not in boundary and index in producers:
+            waiting += list(producers[index].inputs)
     graph.operators = [
         operator
         for operator in graph.operators
-        if any(int(i) in needed and int(i) not in given for i in operator.outputs)
+        if any(int(index) in needed - boundary for index in operator.outputs)
     ]
-    read = {int(i) for operator in graph.operators for i in operator.inputs}
-    fed = [index for index in dict.fromkeys([*inputs, *given]) if index in read]
+    read = {int(index) for operator in graph.operators for index in operator.inputs}
+    fed = [index for index in dict.fromkeys([*inputs, *boundary]) if index in read]
     graph.inputs, graph.outputs = fed, [output]
     model.signatureDefs = []
-    kept = {graph.tensors[i].buffer for i in read if i >= 0}
+    buffers = {graph.tensors[index].buffer for index in read if index >= 0}
     for number, buffer in enumerate(model.buffers):
-        if number not in kept:
+        if number not in buffers:
             buffer.data = None
     model.metadata = []
     tfl_flatbuffer_utils.write_model(model, str(target))
-    return fed
+    return {f"input_{place}": index for place, index in enumerate(fed)}

@@ -1,13 +1,12 @@
-"""A TFLite file as a `Graph` of float operators, whatever of them it computes in integers.
+"""Reads a TFLite file as a `Graph` of float operators, whatever of them it computes in integers.
 
 Operators keep their names in this format; what changes is the type of their tensors. So QUANTIZE and
 DEQUANTIZE steps are left out, a tensor of integers is a rounding of its activation, and a constant of
 integers or float16 is the float one. Hybrid operators (int8 weights, float activations) are float
 operators with such a constant.
 
-What scales and zero points may be is the TFLite 8-bit quantization specification
-(https://ai.google.dev/edge/litert/models/quantization_spec): some operators have a fixed output scale,
-others the scale of their input.
+Some operators have a fixed output scale, others the scale of their input
+(`modelparity.modelfiles.tflite.operators`).
 """
 
 from __future__ import annotations
@@ -23,33 +22,13 @@ from ai_edge_litert import schema_py_generated as schema
 from modelparity.modelfiles.constants import Constant
 from modelparity.modelfiles.graph import Edge, Graph, Operator, QuantizationParams
 from modelparity.modelfiles.tflite.constants import File
+from modelparity.modelfiles.tflite.operators import traits
 from modelparity.modelfiles.tflite.ranges import observed_ranges
 from modelparity.modelfiles.tflite.reader import Operator as Stored
 
 __all__ = ["File", "graph_of", "observed_ranges"]
 
 _LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
-_LAYERS = {  # where they read activations, weights and bias
-    **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), (0, 1, 2)),
-    "TRANSPOSE_CONV": (2, 1, 3),
-}
-# The specification, "int8 quantized operator specifications": scale and zero point of the output ...
-_FIXED = {
-    "SOFTMAX": (1 / 256, -128),
-    "LOGISTIC": (1 / 256, -128),
-    "LOG_SOFTMAX": (16 / 256, 127),
-    "TANH": (1 / 128, 0),
-    "L2_NORMALIZATION": (1 / 128, 0),
-}
-# ... and "Input and outputs must all have same scale/zero_point", which kernels then take for granted;
-_SAME_SCALE = {
-    *("AVERAGE_POOL_2D", "MAX_POOL_2D", "CONCATENATION", "GATHER", "RESHAPE", "RESIZE_BILINEAR", "PAD"),
-    *("PADV2", "SLICE", "SQUEEZE", "TRANSPOSE", "MAXIMUM", "MINIMUM", "SPACE_TO_DEPTH"),
-    *("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"),
-    # it is silent on these, which copy integers, too.
-    *("STRIDED_SLICE", "SPLIT", "PACK", "UNPACK", "EXPAND_DIMS", "BROADCAST_TO", "DEPTH_TO_SPACE"),
-    "RESIZE_NEAREST_NEIGHBOR",
-}
 _OF_QUANTIZATION = (
     "asymmetricQuantizeInputs",
     "quantizedBiasType",
@@ -97,13 +76,14 @@ class _Reader:
                 replace(first, roundings=(*first.roundings, rounding)) if rounding else first
             )
             return
-        if operator.name in _LAYERS:
-            self._layer(operator, inputs)
+        operands = traits(operator.name).operands
+        if operands is not None and operands[2] is not None:
+            self._layer(operator, inputs, operands)
         names = tuple(self._names[index] for index in operator.outputs)
         made = Operator(operator.name, _options(operator.table), tuple(inputs), names)
         for place, index in enumerate(operator.outputs):
             self.edges[index] = edge = self._out(index, made, place)
-            if operator.name in _SAME_SCALE and edge.roundings:
+            if traits(operator.name).same_scale and edge.roundings:
                 read = [i.roundings[-1] for i in inputs if i is not None and i.roundings]
                 self.shared += [(edge.roundings[0], rounding) for rounding in read]
 
@@ -122,7 +102,7 @@ class _Reader:
         rounding = self._rounding(index)
         if rounding is None:
             return Edge(made, place)
-        return Edge(made, place, (replace(rounding, fixed=_FIXED.get(made.kind)),))
+        return Edge(made, place, (replace(rounding, fixed=traits(made.kind).fixed),))
 
     def _rounding(self, index: int) -> QuantizationParams | None:
         step = self._file.quantization(self._number, index)
@@ -131,24 +111,29 @@ class _Reader:
             return None
         return QuantizationParams(float(step[0][0]), int(step[1][0]), *limits)
 
-    def _layer(self, operator: Stored, inputs: list[Edge | None]) -> None:
+    def _layer(
+        self, operator: Stored, inputs: list[Edge | None], places: tuple[int, int, int | None]
+    ) -> None:
         """Tells its integers what the specification asks: "zero_point = 0", and of a bias "(scale,
         zero_point) = (input0_scale * input1_scale[...], 0)"."""
-        places = _LAYERS[operator.name]
-        for place in places[1:]:
+        activation_at, weight_at, bias_at = places
+        assert bias_at is not None
+        for place in (weight_at, bias_at):
             edge = inputs[place] if place < len(inputs) else None
             if edge is None or not isinstance(edge.source, Constant) or edge.source.scale is None:
                 continue
             if self._tensors[operator.inputs[place]].dtype.startswith("int"):  # no DEQUANTIZE between
                 inputs[place] = Edge(replace(edge.source, symmetric=True))
-        activation, weight, bias = (inputs[place] if place < len(inputs) else None for place in places)
+        activation, weight, bias = (
+            inputs[place] if place < len(inputs) else None for place in (activation_at, weight_at, bias_at)
+        )
         if activation is None or weight is None or bias is None or not activation.roundings:
             return
         if isinstance(bias.source, Constant) and isinstance(weight.source, Constant):
             scale = weight.source.scale
             if bias.source.scale is not None and scale is not None:
                 product = np.float64(activation.roundings[-1].scale) * scale.astype(np.float64).reshape(-1)
-                inputs[places[2]] = Edge(replace(bias.source, product=product))
+                inputs[bias_at] = Edge(replace(bias.source, product=product))
 
 
 def _options(table: Any) -> Mapping[str, Any]:

@@ -24,5 +24,8 @@ FORMAT = FileFormat(
     observed_ranges="modelparity.modelfiles.tflite.ranges:observed_ranges",
     activations="modelparity.modelfiles.tflite.activations:probe",
     extract_subgraph="modelparity.modelfiles.tflite.extract_subgraph:extract",
-    editor="modelparity.modelfiles.tflite.editor_operators:TfliteEditor",
+    editor="modelparity.modelfiles.tflite.editor.operators:TfliteEditor",
+    operators="modelparity.modelfiles.tflite.operators:OPERATORS",
+    usage="modelparity.modelfiles.tflite.usage:USAGE",
+    signature_name="modelparity.modelfiles.tflite.signature:signature_name",
 )

@@ -1,4 +1,4 @@
-"""What a float TFLite file's activations are over some feeds, by the runtime and its fast kernels.
+"""Observes the ranges of a float TFLite file's activations, by the runtime and its fast kernels.
 
 The interpreter can keep every tensor of a run, but then runs without its fast kernels, in six times
 the memory. So a copy of the file is run that lists the wanted tensors among the subgraph's outputs: a
@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelparity.modelfiles.graph import Feeds, Ranges
+from modelparity.fixtures.arrays import Feeds
+from modelparity.modelfiles.graph import Ranges
 
 if TYPE_CHECKING:
     from modelparity.modelfiles.tflite.constants import File

@@ -1,4 +1,4 @@
-"""A TFLite file's tables, checked as they are read and never trusted: the bytes may be cut or flipped.
+"""Reads a TFLite file's tables, and checks them as it does: the bytes may be cut or flipped.
 
 Read through the lazy accessors of the schema on a memory map, so that a 3 GB file is never copied. Its
 generated code checks no bounds, hence the checks here. Damage shows as one of `DAMAGE`.

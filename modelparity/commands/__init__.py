@@ -1,0 +1,1 @@
+"""What each command does: checks its arguments, works, and prints the result."""

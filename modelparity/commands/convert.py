@@ -1,4 +1,4 @@
-"""`modelparity convert`: one artifact, made in the workers, proven, and copied out of the store."""
+"""`modelparity convert`: makes one file in the workers, proves it, and copies it out of the store."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from modelparity import arguments as named
-from modelparity import terminal
-from modelparity.clean_weights import write_pretrained
+from modelparity import arguments, terminal
+from modelparity.clean_weights import weights_words, write_pretrained
 from modelparity.converters.engine.store import sha256_of
-from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S
-from modelparity.converters.formats import CONVERTERS
-from modelparity.converters.recipes import QUANTIZATIONS, KeepFloat, recipe_of
-from modelparity.copy_artifact import deliver
+from modelparity.converters.formats import CONVERTERS, ROUTES
+from modelparity.converters.recipes import FLOAT, QUANTIZATIONS, recipe_of
+from modelparity.copy_artifact import copy_artifact
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import os_words
+from modelparity.fixtures.keep_float import KeepFloat
 from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.tolerances import Expectation, Limitation
 from modelparity.modelfiles.description import Artifact, Description, Port
 from modelparity.parity.cells import Cell
-from modelparity.parity.results import Passed
+from modelparity.parity.expectations import expectation_of
+from modelparity.parity.prove import OWN, Variant
+from modelparity.parity.results import CellRecord, Passed
 from modelparity.parity.session import Session
 from modelparity.reports.failures import outcome_line
 from modelparity.reports.view import Entry
 from modelparity.routes import compare
-from modelparity.verification.verify import verify_in
+from modelparity.verification.verify import reference_data
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted, every name known and every path absolute.
+    """Checked arguments: every name is known and every path absolute.
 
-    `folder`: the output is one, for clean weights. `opset` None is the exporter's own. `maker` is
-    the converter: the format's own, or a second route to it.
+    `folder` says that the output is one, for clean weights. `opset` None is the exporter's own. `maker` is
+    the converter: the format's own, or a second route to the format.
     """
 
     spec: ModelSpec
@@ -54,10 +56,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written where; `weights` says where they came from, `made` whether the store had it not.
+    """What was written where.
 
-    `contract` is what the file declares: inputs -> outputs. `verdict` is "pass", "fail" (nothing was
-    written) or "not verified", and `evidence` says it in words.
+    `weights` says where the weights came from, `made` whether the file was made now rather than taken from
+    the store, `contract` which inputs and outputs the file declares. `verdict` is "pass", "fail" (nothing was
+    written) or "not verified", with the `evidence` in words. `witnesses` compares the two routes.
     """
 
     path: str
@@ -79,10 +82,11 @@ class Written:
 
 def request(
     model: str,
+    *,
     format: str | None,
     quantization: str,
     output: Path,
-    slash: bool,
+    is_folder: bool,
     checkpoint: Path | None,
     size: str,
     input_size: int | None,
@@ -94,29 +98,35 @@ def request(
     settings: Sequence[str] = (),
     mixed: Path | None = None,
 ) -> Request:
-    """The arguments, checked as far as that costs nothing; `slash`: `output` was given as a folder."""
-    spec = named.with_outputs(named.with_settings(named.model_named(model), settings), outputs)
-    folder = slash or output.is_dir()
+    """Checks the arguments, as far as that costs nothing.
+
+    `is_folder`: `output` was written with a slash at its end. It may be a folder without one.
+    """
+    spec = arguments.with_outputs(arguments.with_settings(arguments.model_named(model), settings), outputs)
+    folder = is_folder or output.is_dir()
     if format is None and folder:
         raise BadInputError(f"{output}: a folder; say what to put in it with --format")
-    format = named.format_named(format) if format else named.format_of(output)
-    quantization = named.quantization_named(quantization)
-    size = named.size_named(size)
-    n = named.input_size_of(spec, input_size)
+    format = arguments.format_named(format) if format else arguments.format_of(output)
+    quantization = arguments.quantization_named(quantization)
+    size = arguments.size_named(size)
+    n = arguments.input_size_of(spec, input_size)
     checkpoint = checkpoint.absolute() if checkpoint else None
-    named.checked_opset(opset, format)
+    arguments.checked_quantization(quantization, format)
+    arguments.checked_opset(opset, format)
     maker = _maker(route, format)
     recipe = _mixed(mixed, format, quantization)
     path = output.absolute()
-    if format == named.PRETRAINED:
-        _check_pretrained(path, folder, checkpoint, quantization, outputs)
+    if format == arguments.PRETRAINED:
+        _check_pretrained(
+            path, folder=folder, checkpoint=checkpoint, quantization=quantization, outputs=outputs
+        )
         return Request(spec, format, quantization, path, checkpoint, size, n, None, folder=folder)
     suffix = CONVERTERS[format].suffix
     if folder:
         path /= (
             "-".join([spec.name, *([str(n)] if n != spec.default_input_size else []), quantization]) + suffix
         )
-    named.checked_output(path, checkpoint)
+    arguments.checked_output(path, checkpoint)
     if path.suffix != suffix:
         terminal.warn(f"{path.name} does not end in {suffix}; other tools may go by the name")
     if calibration and not QUANTIZATIONS[quantization].needs_calibration:
@@ -143,9 +153,9 @@ def _mixed(path: Path | None, format: str, quantization: str) -> tuple[KeepFloat
     """The recipe file's entries; None without one."""
     if path is None:
         return None
-    if format == named.PRETRAINED or quantization == "fp32":
+    if format == arguments.PRETRAINED or QUANTIZATIONS[quantization].is_float:
         raise BadInputError(
-            f"--mixed {path}: says what stays float, but fp32 and weights are float throughout"
+            f"--mixed {path}: says what stays float, but {FLOAT} and weights are float throughout"
         )
     try:
         return recipe_of(path.read_text(encoding="utf-8"))
@@ -159,37 +169,41 @@ def _maker(route: str | None, format: str) -> str:
     """The converter for a route to a format; raises `BadInputError` for one that is not there."""
     if route is None:
         return format
-    if route != "onnx":
-        raise BadInputError(f"no such route: {route!r}; known: onnx")
-    if format != "tflite":
-        raise BadInputError(f"--route onnx leads to --format tflite, not to {format}")
-    compare.require_extra()
-    return compare.ONNX2TF
+    routes = {name: entry for name, entry in ROUTES.items() if entry.source == route}
+    if not routes:
+        known = ", ".join(dict.fromkeys(entry.source for entry in ROUTES.values()))
+        raise BadInputError(f"no such route: {route!r}; known: {known}")
+    maker = next((name for name, entry in routes.items() if entry.format == format), None)
+    if maker is None:
+        leads = " or ".join(entry.format for entry in routes.values())
+        raise BadInputError(f"--route {route} leads to --format {leads}, not to {format}")
+    compare.require_extra(maker)
+    return maker
 
 
 def _check_pretrained(
-    path: Path, folder: bool, checkpoint: Path | None, quantization: str, outputs: str | None
+    path: Path, *, folder: bool, checkpoint: Path | None, quantization: str, outputs: str | None
 ) -> None:
     if checkpoint is None:
         raise BadInputError("--format pretrained needs --checkpoint PATH, the training checkpoint to clean")
     if folder:
-        named.writable_folder(path)
-    elif path.suffix not in named.SUFFIXES[named.PRETRAINED]:
-        among = ", ".join(named.SUFFIXES[named.PRETRAINED])
+        arguments.writable_folder(path)
+    elif path.suffix not in arguments.SUFFIXES[arguments.PRETRAINED]:
+        among = ", ".join(arguments.SUFFIXES[arguments.PRETRAINED])
         raise BadInputError(
             f"{path}: suffix {path.suffix!r}, but should be one of {among}, or a folder's name/"
         )
     else:
-        named.checked_output(path, checkpoint)
-    if quantization != "fp32":
+        arguments.checked_output(path, checkpoint)
+    if not QUANTIZATIONS[quantization].is_float:
         raise BadInputError(f"--quantization {quantization}: pretrained weights are float32")
     if outputs:
         raise BadInputError("--outputs is for converted files: pretrained weights have none")
 
 
 def convert(wanted: Request, as_json: bool) -> bool:
-    """Makes, proves and writes it, and prints what was written; returns whether it was."""
-    result = _pretrained(wanted) if wanted.format == named.PRETRAINED else _artifact(wanted)
+    """Makes and proves the file, writes it, and prints what was written; returns whether it was written."""
+    result = _pretrained(wanted) if wanted.format == arguments.PRETRAINED else _artifact(wanted)
     if as_json:
         terminal.say(json.dumps(asdict(result), indent=1))
     else:
@@ -217,33 +231,21 @@ def _print(result: Written) -> None:
     terminal.say(f"  {result.seconds:.1f} s{'' if result.made else ', taken from the store'}")
 
 
-def weights_words(session: Session, spec: ModelSpec, checkpoint: Path | None) -> str:
-    """Where the weights come from; a checkpoint is read, so that one which cannot serve fails here."""
-    if checkpoint is None:
-        return named.GOLDEN_WORDS
-    if not checkpoint.exists():  # known without waiting for torch
-        raise BadInputError(f"{checkpoint}: no such file")
-    reply = session.workers["torch"].call(
-        "modelparity.worker_tasks:weights_words", spec, checkpoint, timeout=CONVERT_TIMEOUT_S
-    )
-    return str(reply.value)
-
-
 def _pretrained(wanted: Request) -> Written:
     assert wanted.checkpoint is not None
     start = time.monotonic()
     with Session() as session, terminal.progress(f"cleaning {wanted.checkpoint}"):
-        files = write_pretrained(session, wanted.checkpoint, wanted.spec, wanted.output, wanted.folder)
+        files = write_pretrained(session, wanted.checkpoint, wanted.spec, wanted.output, folder=wanted.folder)
     first = files[0]
     return Written(
-        str(wanted.output),
-        wanted.spec.name,
-        wanted.format,
-        wanted.quantization,
-        first.bytes,
-        first.sha256,
-        first.weights,
-        round(time.monotonic() - start, 2),
+        path=str(wanted.output),
+        model=wanted.spec.name,
+        format=wanted.format,
+        quantization=wanted.quantization,
+        bytes=first.bytes,
+        sha256=first.sha256,
+        weights=first.weights,
+        seconds=round(time.monotonic() - start, 2),
         evidence=f"{first.parameters:,} parameters, outputs bit for bit those of the checkpoint",
         files=tuple(sorted(path.name for path in wanted.output.iterdir())) if wanted.folder else (),
     )
@@ -251,12 +253,13 @@ def _pretrained(wanted: Request) -> Written:
 
 def _artifact(wanted: Request) -> Written:
     start = time.monotonic()
-    spec, made = wanted.spec, []
+    spec = wanted.spec
+    missing: list[str] = []
     checkpoints = {spec.name: wanted.checkpoint} if wanted.checkpoint else {}
     with terminal.progress(f"{spec.name} {wanted.format} {wanted.quantization}") as progress:
 
         def making(label: str, _: str) -> None:
-            made.append(label)
+            missing.append(label)
             progress.stage(f"making {label}")
 
         with Session(
@@ -267,16 +270,18 @@ def _artifact(wanted: Request) -> Written:
             converters=compare.CONVERTERS_AND_ROUTES,
             on_miss=making,
         ) as session:
+            if wanted.verify:
+                _expectation(session, wanted)  # refuses at once, not after the conversion
             weights = weights_words(session, spec, wanted.checkpoint)
             artifact = session.artifact(
                 spec.name,
                 wanted.maker,
                 wanted.quantization,
-                wanted.calibration,
-                wanted.opset,
-                wanted.mixed,
+                images=wanted.calibration,
+                opset=wanted.opset,
+                mixed=wanted.mixed,
             )
-            anew = bool(made)  # what proving makes is not the artifact
+            made = bool(missing)  # before the proof, which makes other entries of the store
             description = (
                 session.workers[wanted.format]
                 .call("modelparity.modelfiles.describe:describe", artifact.path)
@@ -285,49 +290,74 @@ def _artifact(wanted: Request) -> Written:
             verdict, evidence = "not verified", "--no-verify was given"
             if wanted.verify:
                 verdict, evidence = _proven(session, wanted, artifact, progress.stage)
-            data = deliver(session, artifact, wanted.output) if verdict != "fail" else None
+            data = copy_artifact(session, artifact, wanted.output) if verdict != "fail" else None
             witnesses = ""
-            if wanted.maker == compare.ONNX2TF and wanted.quantization == "fp32" and wanted.verify:
+            if wanted.maker in ROUTES and QUANTIZATIONS[wanted.quantization].is_float and wanted.verify:
                 progress.stage("comparing the two routes")
-                found = compare.compared(session, spec.name, progress.stage)
-                witnesses = compare.words(found)
+                witnesses = compare.words(compare.compared(session, spec.name, wanted.maker, progress.stage))
     return Written(
-        str(wanted.output),
-        spec.name,
-        wanted.format,
-        wanted.quantization,
-        artifact.bytes if verdict == "fail" else wanted.output.stat().st_size,
-        artifact.sha256 if verdict == "fail" else sha256_of(wanted.output),
-        weights,
-        round(time.monotonic() - start, 2),
-        anew,
-        str(data) if data else None,
-        contract_words(description),
-        verdict,
-        evidence,
+        path=str(wanted.output),
+        model=spec.name,
+        format=wanted.format,
+        quantization=wanted.quantization,
+        bytes=artifact.bytes if verdict == "fail" else wanted.output.stat().st_size,
+        sha256=artifact.sha256 if verdict == "fail" else sha256_of(wanted.output),
+        weights=weights,
+        seconds=round(time.monotonic() - start, 2),
+        made=made,
+        external_data=str(data) if data else None,
+        contract=contract_words(description),
+        verdict=verdict,
+        evidence=evidence,
         witnesses=witnesses,
     )
+
+
+def _expectation(session: Session, wanted: Request) -> tuple[Cell, Expectation]:
+    """The file's cell and what it must reach; raises `BadInputError` if nobody has declared that."""
+    cell = Cell(wanted.spec.name, wanted.format, wanted.quantization)
+    try:
+        return cell, expectation_of(cell, session.expectations)
+    except KeyError as error:
+        raise BadInputError(str(error.args[0])) from error
 
 
 def _proven(
     session: Session, wanted: Request, artifact: Artifact, on_stage: Callable[[str], None]
 ) -> tuple[str, str]:
-    """The verdict, and the evidence in words; that of an earlier run, if it was about this very file."""
-    own = wanted.opset is None and wanted.calibration is None and wanted.mixed is None
-    if own and wanted.maker == wanted.format:
-        cell = Cell(wanted.spec.name, wanted.format, wanted.quantization)
-        try:
-            record = session.cached(cell)
-        except KeyError as error:  # nobody has declared what it must reach
-            raise BadInputError(str(error.args[0])) from error
-        if record is not None and isinstance(record.outcome, Passed):
-            return "pass", f"{len(record.claims)} claims hold, {record.headline}; proven before"
-    found = verify_in(session, artifact.path, wanted.format, wanted.spec, on_stage)
-    if found.verdict == "pass":
-        return "pass", f"{len(found.record.claims)} claims hold, {found.record.headline}"
-    record = found.record
+    """The verdict and the evidence in words. The proof is the gate's own, from an earlier run or made now."""
+    cell, expectation = _expectation(session, wanted)
+    stage = f"judging {artifact.path.name}"
+    record = _record(session, cell, variant=_variant(session, wanted), stage=stage, on_stage=on_stage)
+    if isinstance(record.outcome, Passed):
+        before = "; proven before" if record.cached else ""
+        return "pass", f"{len(record.claims)} claims hold, {record.headline}{before}"
     words = outcome_line(Entry(record.id, record.model, record.format, record.quantization, record))
-    return "fail", f"{words}{f'; known limitation: {found.limitation.reason}' if found.limitation else ''}"
+    limitation = f"; known limitation: {expectation.reason}" if isinstance(expectation, Limitation) else ""
+    return "fail", words + limitation
+
+
+def _variant(session: Session, wanted: Request) -> Variant:
+    images, model = wanted.calibration, wanted.spec.name
+    return Variant(
+        maker=wanted.maker if wanted.maker != wanted.format else "",
+        calibration=session.calibration_from(model, images) if images else None,
+        opset=wanted.opset,
+        mixed=wanted.mixed,
+    )
+
+
+def _record(
+    session: Session, cell: Cell, *, variant: Variant, stage: str, on_stage: Callable[[str], None]
+) -> CellRecord:
+    if variant == OWN:
+        record = session.cached(cell)
+        if record is not None and isinstance(record.outcome, Passed):
+            return record
+    reference_data(session, cell.model)  # a network that cannot be run is no fault of the file
+    session.workers.close(cell.format)  # as in the gate, the process that converted does not judge
+    on_stage(f"{stage} as {cell.id}")
+    return session.prove_file(cell, variant)
 
 
 def contract_words(description: Description) -> str:

@@ -1,4 +1,4 @@
-"""`modelparity evaluate`: what a network or a file is worth on a labelled dataset."""
+"""`modelparity evaluate`: metrics of a network or a file on a labelled dataset."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelparity import arguments, terminal
-from modelparity.commands.convert import weights_words
+from modelparity.clean_weights import weights_words
 from modelparity.errors import BadInputError, nearest
 from modelparity.evaluate import predictors
 from modelparity.evaluate.evaluate import MARGIN, TaskEvaluation, check_measures, compared, evaluated
-from modelparity.evaluate.predictors import Side
+from modelparity.evaluate.predictors import EvaluatedModel
 from modelparity.fixtures.datasets.labelled import open_dataset
-from modelparity.fixtures.specs import MODELS
+from modelparity.fixtures.models import MODELS
 from modelparity.parity.results import TaskMetric
 from modelparity.parity.session import Session
 from modelparity.reports.tasks import METRIC_HEADER, metric_row
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 def evaluate(
     target: str,
     dataset: Path,
+    *,
     against: str | None,
     checkpoint: Path | None,
     size: str,
@@ -37,26 +38,28 @@ def evaluate(
     """Prints the metrics; with `against`, those of both and their differences."""
     if not {target, against} & set(MODELS) and (checkpoint or input_size or settings):
         raise BadInputError(
-            f"--checkpoint, --input-size and --set are for a model's name: {target} is made already"
+            f"--checkpoint, --input-size and --set go with a model's name, not with the file {target}"
         )
     examples = open_dataset(dataset)
-    options = (checkpoint.absolute() if checkpoint else None, size, input_size, settings)
-    found: list[tuple[Side, TaskEvaluation]] = []
+    weights = checkpoint.absolute() if checkpoint else None
+    results: list[tuple[EvaluatedModel, TaskEvaluation]] = []
     with terminal.progress(f"evaluating on {dataset.name}") as progress:
         for name in filter(None, (against, target)):
-            with opened(name, *options, progress) as side:
-                if found and side.card.output_kind != found[0][0].card.output_kind:
+            with opened(
+                name, progress, checkpoint=weights, size=size, input_size=input_size, settings=settings
+            ) as model:
+                if results and model.card.output_kind != results[0][0].card.output_kind:
                     raise BadInputError(f"{target} and {against}: their answers are of different kinds")
-                check_measures(side, examples)
-                found.append((side, evaluated(side, examples, progress)))
-    for remark in dict.fromkeys(remark for _, evaluation in found for remark in evaluation.remarks):
+                check_measures(model, examples)
+                results.append((model, evaluated(model, examples, progress)))
+    for remark in dict.fromkeys(remark for _, evaluation in results for remark in evaluation.remarks):
         terminal.warn(remark)
-    side, evaluation = found[-1]
-    rows = compared(found[0][1], evaluation) if against else ()
+    model, evaluation = results[-1]
+    rows = compared(results[0][1], evaluation) if against else ()
     if as_json:
         value: dict[str, Any] = {
             "target": target,
-            "model": side.card.model,
+            "model": model.card.model,
             "dataset": {"folder": str(dataset), "layout": examples.layout, "images": len(examples)},
             "metrics": evaluation.metrics,
             "remarks": evaluation.remarks,
@@ -65,7 +68,7 @@ def evaluate(
         if against:
             value["against"] = {
                 "target": against,
-                "metrics": found[0][1].metrics,
+                "metrics": results[0][1].metrics,
                 "differences": {row.name: row.difference for row in rows},
                 "intervals": {row.name: row.interval for row in rows if row.interval},
                 "margin": MARGIN,
@@ -74,20 +77,21 @@ def evaluate(
         terminal.say(json.dumps(value, indent=1, allow_nan=False))
         return
     layout = f"{len(examples)} images, a dataset of {examples.layout}"
-    terminal.say(f"{side.name} on {dataset}: {layout}")
+    terminal.say(f"{model.name} on {dataset}: {layout}")
     terminal.show(_table(rows) if against else _alone(evaluation))
 
 
 @contextmanager
 def opened(
     target: str,
+    progress: terminal.Progress,
+    *,
     checkpoint: Path | None,
     size: str,
     input_size: int | None,
     settings: Sequence[str],
-    progress: terminal.Progress,
-) -> Iterator[Side]:
-    """A model's name as the network in PyTorch; anything else as a file."""
+) -> Iterator[EvaluatedModel]:
+    """The network in PyTorch for a model's name; a file for anything else."""
     if target in MODELS:
         spec = arguments.with_settings(MODELS[target], settings)
         checkpoints = {target: checkpoint} if checkpoint else {}

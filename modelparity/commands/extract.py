@@ -1,8 +1,7 @@
-"""`modelparity extract`: one network's part of a checkpoint that holds several, in a file of its own."""
+"""`modelparity extract`: writes one network's part of a checkpoint to a file of its own."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from modelparity import arguments, terminal
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S
 from modelparity.errors import BadInputError
 from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.whole_files import replaced
 from modelparity.parity.session import Session
 
 _STEPS = 100
@@ -30,29 +30,34 @@ def extract(model: str, source: Path, output: Path) -> None:
     if not source.exists():
         raise BadInputError(f"{source}: no such file")
     arguments.checked_output(output, source)
-    output.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     with Session() as session, terminal.progress(f"reading {source.name}", _STEPS) as progress:
         reader = session.workers["torch"]
-        found = reader.call(
+        part = reader.call(
             "modelparity.converters.pretrained.extract:read_part", source, spec, timeout=CONVERT_TIMEOUT_S
         ).value
         progress.stage(f"writing {output.name}")
-        partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-        with _Watched(partial, found["bytes"], progress):
-            size = reader.call(
+        with replaced(output) as (partial,), _GrowthBar(partial, part["bytes"], progress):
+            reader.call(
                 "modelparity.converters.pretrained.extract:write_part",
                 source,
                 spec,
                 output,
                 partial,
                 timeout=CONVERT_TIMEOUT_S,
-            ).value
-    _print(spec, source, output, found, size, time.monotonic() - start)
+            )
+    _print(
+        spec,
+        source=source,
+        output=output,
+        part=part,
+        size=output.stat().st_size,
+        seconds=time.monotonic() - start,
+    )
 
 
-class _Watched:
-    """Advances a bar as a file grows."""
+class _GrowthBar:
+    """Advances a progress bar as a file grows."""
 
     def __init__(self, path: Path, size: int, progress: terminal.Progress) -> None:
         self._path, self._size, self._progress = path, size, progress
@@ -76,9 +81,9 @@ class _Watched:
 
 
 def _print(
-    spec: ModelSpec, source: Path, output: Path, found: dict[str, object], size: int, seconds: float
+    spec: ModelSpec, *, source: Path, output: Path, part: dict[str, object], size: int, seconds: float
 ) -> None:
-    settings = ", ".join(f"{name} = {value}" for name, value in found["settings"].items())  # type: ignore[attr-defined]
+    settings = ", ".join(f"{name} = {value}" for name, value in part["settings"].items())  # type: ignore[attr-defined]
     terminal.say(f"{output}")
-    terminal.say(f"  {spec.title}: {found['parameters']:,} parameters in {found['keys']} tensors; {settings}")
-    terminal.say(f"  {size:,} of {source.stat().st_size:,} bytes, {seconds:.0f} s; from {found['source']}")
+    terminal.say(f"  {spec.title}: {part['parameters']:,} parameters in {part['keys']} tensors; {settings}")
+    terminal.say(f"  {size:,} of {source.stat().st_size:,} bytes, {seconds:.0f} s; from {part['source']}")

@@ -1,4 +1,4 @@
-"""`modelparity gate`: the selected cells proven, as they finish, and the verdict."""
+"""`modelparity gate`: proves the selected cells, prints each as it finishes, and prints the verdict."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from modelparity import arguments, terminal
-from modelparity.commands.convert import weights_words
+from modelparity.clean_weights import weights_words
 from modelparity.commands.report import print_run
 from modelparity.errors import BadInputError
 from modelparity.evaluate import predictors
@@ -27,6 +27,7 @@ STOPPED = "stopped; finished cells are kept, run again to go on"
 
 def gate(
     expression: str,
+    *,
     checkpoints: Iterable[str],
     size: str,
     output: Path,
@@ -48,7 +49,15 @@ def gate(
     for model in paths.keys() - models:
         terminal.warn(f"-k {expression!r} selects no cell of {model}; its checkpoint is not used")
     try:
-        run = _run(cells, models, paths, size, output, expression, labelled)
+        run = _run(
+            cells,
+            models,
+            checkpoints=paths,
+            size=size,
+            output=output,
+            expression=expression,
+            labelled=labelled,
+        )
     except KeyboardInterrupt:
         raise StoppedError(STOPPED) from None
     except OSError as error:
@@ -81,6 +90,7 @@ def selected(expression: str) -> tuple[Cell, ...]:
 def _run(
     cells: tuple[Cell, ...],
     models: list[str],
+    *,
     checkpoints: dict[str, Path],
     size: str,
     output: Path,
@@ -100,7 +110,7 @@ def _run(
             progress.advance()
 
         def on_miss(label: str, _: str) -> None:
-            if not label.endswith("evidence"):  # stored once a cell is done, which is told anyway
+            if not label.endswith("evidence"):  # stored when a cell is done, which has a line of its own
                 progress.hint(f"making {label}")
 
         with Session(checkpoints=checkpoints, size=size, on_miss=on_miss) as session:
@@ -109,6 +119,15 @@ def _run(
                 for model in models
             }
             for model, examples in labelled.items():
-                if model in models:  # before hours are spent
+                if model in models:  # before a proof that takes hours
                     check_measures(predictors.of_network(session, model), examples)
-            return run_gate(session, cells, output, weights, expression, on_cell, progress.stage, labelled)
+            return run_gate(
+                session,
+                cells,
+                output,
+                weights,
+                selection=expression,
+                on_cell=on_cell,
+                on_stage=progress.stage,
+                labelled=labelled,
+            )

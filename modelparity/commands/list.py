@@ -1,4 +1,4 @@
-"""`modelparity list`: the models, what goes in and out, and what each cell must reach."""
+"""`modelparity list`: prints the models, their inputs and outputs, and what each cell must reach."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 from modelparity import terminal
 from modelparity.converters.formats import CONVERTERS
 from modelparity.converters.recipes import QUANTIZATIONS
-from modelparity.fixtures.specs import MODELS, ModelSpec, TensorSpec, Value
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.specs import ModelSpec, TensorSpec, Value
+from modelparity.fixtures.tolerances import Expectation, FloatTolerance, Limitation
 from modelparity.parity.cells import Cell, columns
 from modelparity.parity.expectations import EXPECTATIONS
-from modelparity.parity.tolerances import Expectation, FloatTolerance, Limitation
 
 
 def list_models(as_json: bool) -> None:
@@ -30,8 +31,8 @@ def expectation_words(expectation: Expectation | None) -> str:
             return "nothing declared"
         case Limitation(stage=stage, reason=reason):
             return f"limitation in {stage}: {reason}"
-        case FloatTolerance(floors=floors, apart=apart):
-            own = f" ({', '.join(f'{name} {bound:g}' for name, bound in apart.items())})" if apart else ""
+        case FloatTolerance(floors=floors, output_floors=others):
+            own = f" ({', '.join(f'{name} {bound:g}' for name, bound in others.items())})" if others else ""
             return f"error <= {floors:g} × floor{own}"
     return ", ".join(f"{name} >= {bound:g} dB" for name, bound in expectation.sqnr_db.items())
 
@@ -94,7 +95,12 @@ def _print(spec: ModelSpec) -> None:
         choices = f", of {', '.join(map(str, setting.choices))}" if setting.choices else ""
         terminal.say(f"  --set {setting.name}={_text(setting.default)}: {setting.meaning}{choices}")
     table = Table("quantization", *CONVERTERS, box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    made = columns()
     for name in QUANTIZATIONS:
         cells = (Cell(spec.name, format, name) for format in CONVERTERS)
-        table.add_row(name, *(Text(expectation_words(EXPECTATIONS.get(cell))) for cell in cells))
+        words = (
+            expectation_words(EXPECTATIONS.get(cell)) if (cell.format, name) in made else "not made"
+            for cell in cells
+        )
+        table.add_row(name, *map(Text, words))
     terminal.show(Padding(table, (0, 0, 1, 2)))

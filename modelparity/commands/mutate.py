@@ -1,4 +1,4 @@
-"""`modelparity mutate`: faults planted in the real files, and which of them the judge notices."""
+"""`modelparity mutate`: plants faults in the real files and scores which of them the judge notices."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelparity import arguments, terminal
+from modelparity.arrays import written
 from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
 from modelparity.converters.formats import CONVERTERS
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import StoppedError
-from modelparity.fixtures.specs import MODELS
-from modelparity.folders import write_whole
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.tolerances import Limitation, tolerance_of
 from modelparity.parity.cells import Cell, all_cells
 from modelparity.parity.expectations import expectation_of
-from modelparity.parity.mutation.catalogue import FAULTS, FLOAT, FP16, INT8, Fault
-from modelparity.parity.mutation.score import HONEST, Mutation
+from modelparity.parity.mutation.catalogue import FAULTS, FLOAT_FILES, HALF, INTEGER, Fault
+from modelparity.parity.mutation.score import ORIGINAL, Mutation
 from modelparity.parity.proof_cache import harness_digest
 from modelparity.parity.reference import reference_key
-from modelparity.parity.results import FaultRecord, ScoredCell, read_scored, scored_line
+from modelparity.parity.results import FaultRecord, ScoredCell
+from modelparity.parity.results_json import read_scored, scored_line
 from modelparity.parity.session import Session
-from modelparity.parity.tolerances import Limitation
 from modelparity.reports.catches import TABLE
 from modelparity.reports.kill_table import kill_table
 from modelparity.reports.words import GLYPHS, trim
@@ -34,16 +35,16 @@ from modelparity.reports.words import GLYPHS, trim
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-QUANTIZATIONS = (*FLOAT, *FP16, *INT8)
+QUANTIZATIONS = (*FLOAT_FILES, *HALF, *INTEGER)
 _LONGEST = 200  # letters of a text in a table that is kept
 
 
 @dataclass(frozen=True)
 class Score:
-    """`honest` has a record for each cell that was judged, `skipped` a reason for each that was not."""
+    """`original` has a record for each cell that was judged, `skipped` a reason for each that was not."""
 
     faults: tuple[FaultRecord, ...]
-    honest: tuple[FaultRecord, ...]
+    original: tuple[FaultRecord, ...]
     skipped: tuple[tuple[str, str], ...]
     cells: tuple[ScoredCell, ...] = ()
 
@@ -58,14 +59,14 @@ class Score:
     @property
     def red(self) -> list[FaultRecord]:
         """Honest files that a claim refused."""
-        return [record for record in self.honest if record.killed]
+        return [record for record in self.original if record.killed]
 
     @property
     def passed(self) -> bool:
         return bool(self.asked) and not self.survivors and not self.red
 
 
-def mutate(model: str | None, format: str | None, fault: str | None, output: Path, as_json: bool) -> bool:
+def mutate(*, model: str | None, format: str | None, fault: str | None, output: Path, as_json: bool) -> bool:
     """Scores the cells, prints the table, and writes it to `output` unless one fault alone was asked for.
 
     Returns whether every visible fault was killed.
@@ -83,7 +84,14 @@ def mutate(model: str | None, format: str | None, fault: str | None, output: Pat
     ):
         try:
             on_cell = None if fault else Table(output).add
-            score = scored(session, models, formats, faults, progress.stage, on_cell)
+            score = scored(
+                session,
+                models,
+                formats=formats,
+                faults=faults,
+                on_stage=progress.stage,
+                on_cell=on_cell,
+            )
         except KeyboardInterrupt:
             raise StoppedError("stopped; what was found is kept, run again to go on") from None
     if not score.asked and not score.red:
@@ -98,6 +106,7 @@ def mutate(model: str | None, format: str | None, fault: str | None, output: Pat
 def scored(
     session: Session,
     models: Sequence[str],
+    *,
     formats: Sequence[str],
     faults: Sequence[Fault],
     on_stage: Callable[[str], None] = lambda _: None,
@@ -107,36 +116,36 @@ def scored(
 
     def lane(format: str) -> list[Score]:
         cells = (Cell(model, format, each) for model in models for each in QUANTIZATIONS)
-        found = []
+        scores = []
         for cell in (cell for cell in cells if cell in session.expectations):
-            found.append(_cell(session, cell, faults, on_stage))
+            scores.append(_cell(session, cell, faults, on_stage))
             if on_cell:
-                for judged in found[-1].cells:
+                for judged in scores[-1].cells:
                     on_cell(judged)
-        return found
+        return scores
 
     with ThreadPoolExecutor(max_workers=len(formats)) as pool:
         futures = [pool.submit(lane, format) for format in formats]
         try:
-            found = [score for future in futures for score in future.result()]
+            scores = [score for future in futures for score in future.result()]
         except BaseException:
             session.workers.kill()  # the pool waits for its threads, and they for their children
             raise
     order = {model: place for place, model in enumerate(models)}
-    faulty = sorted((r for score in found for r in score.faults), key=lambda record: order[record.model])
-    honest = tuple(record for score in found for record in score.honest)
-    skipped = tuple(pair for score in found for pair in score.skipped)
-    return Score(tuple(faulty), honest, skipped, tuple(cell for score in found for cell in score.cells))
+    faulty = sorted((r for score in scores for r in score.faults), key=lambda record: order[record.model])
+    original = tuple(record for score in scores for record in score.original)
+    skipped = tuple(pair for score in scores for pair in score.skipped)
+    return Score(tuple(faulty), original, skipped, tuple(cell for score in scores for cell in score.cells))
 
 
 def _cell(session: Session, cell: Cell, faults: Sequence[Fault], on_stage: Callable[[str], None]) -> Score:
     wanted = [fault for fault in faults if cell.quantization in fault.on]
     subject = session.subject(cell.model)
-    wanted = [fault for fault in wanted if not fault.detection or subject.spec.task == "detection"]
+    wanted = [fault for fault in wanted if fault.task in (None, subject.spec.task)]
     if not wanted:
         return Score((), (), ())
     expectation = expectation_of(cell, session.expectations)
-    tolerance = expectation.tolerance if isinstance(expectation, Limitation) else expectation
+    tolerance = tolerance_of(expectation)
     foreseen = expectation.stage if isinstance(expectation, Limitation) else ""
     on_stage(f"planting faults in {cell.id}")
     try:
@@ -149,17 +158,17 @@ def _cell(session: Session, cell: Cell, faults: Sequence[Fault], on_stage: Calla
         truth,
         cell,
         artifact,
-        tolerance,
-        reference_key(subject, session.stream(cell.model)),
-        session.calibration(cell.model),
+        tolerance=tolerance,
+        reference_key=reference_key(subject, session.evaluation_set(cell.model)),
+        calibration=session.calibration(cell.model),
         foreseen=foreseen,
     )
-    honest = mutation.honest()
-    made = ScoredCell(cell.id, artifact.sha256, harness_digest(), mutation.toolchain, honest.claim)
-    if honest.killed:
-        return Score((), (honest,), (), (made,))
+    original = mutation.original()
+    scored_cell = ScoredCell(cell.id, artifact.sha256, harness_digest(), mutation.toolchain, original.claim)
+    if original.killed:
+        return Score((), (original,), (), (scored_cell,))
     records = tuple(record for fault in wanted for record in mutation.of(fault))
-    return Score(records, (honest,), (), (replace(made, faults=tuple(map(_trimmed, records))),))
+    return Score(records, (original,), (), (replace(scored_cell, faults=tuple(map(_trimmed, records))),))
 
 
 def _trimmed(record: FaultRecord) -> FaultRecord:
@@ -184,15 +193,18 @@ class Table:
             known[cell.id] = cell
             order = [c.id for c in all_cells()]
             cells = sorted(known.values(), key=lambda c: (order.index(c.id) if c.id in order else -1, c.id))
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_whole(path, "".join(map(scored_line, cells)))
-            write_whole(path.with_suffix(".md"), kill_table(cells))
+            for target, text in (
+                (path, "".join(map(scored_line, cells))),
+                (path.with_suffix(".md"), kill_table(cells)),
+            ):
+                with written(target) as file:
+                    file.write(text.encode())
 
 
 def _not_there(cell: Cell, why: str) -> FaultRecord:
     """The record of a file that could not be made: as good as red."""
     place = (cell.model, cell.format, cell.quantization)
-    return FaultRecord(HONEST, *place, "the file as it is", True, True, "convert", detail=why)
+    return FaultRecord(ORIGINAL, *place, "the original file", True, True, "convert", detail=why)
 
 
 def as_data(record: FaultRecord) -> dict[str, Any]:
@@ -227,7 +239,7 @@ def _print(score: Score) -> None:
         terminal.say(f"not asked: {cell}: {reason}")
     for record in score.red:
         terminal.say(
-            f"{GLYPHS['failed']} {cell_id(record)}: the honest file is red: {record.claim}: {record.detail}"
+            f"{GLYPHS['failed']} {cell_id(record)}: the original file is red: {record.claim}: {record.detail}"
         )
     for record in score.survivors:
         at = f" x {record.strength:g}" if record.strength else ""
@@ -235,7 +247,7 @@ def _print(score: Score) -> None:
     visible = [record for record in score.asked if record.visible]
     words = f"{sum(r.killed for r in visible)} of {len(visible)} visible faults killed"
     words += f", {len(score.asked) - len(visible)} below the noise floor; "
-    words += f"{len(score.honest) - len(score.red)} of {len(score.honest)} honest files green"
+    words += f"{len(score.original) - len(score.red)} of {len(score.original)} original files green"
     verdict = "PASS" if score.passed else "FAIL"
     terminal.show(Text(f"{verdict}: {words}", style="bold green" if score.passed else "bold red"))
 

@@ -1,17 +1,16 @@
-"""`modelparity package`: a release folder, every file of it proven first."""
+"""`modelparity package`: proves a model's files and writes a release folder."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from modelparity import arguments as named
-from modelparity import terminal
-from modelparity.commands.convert import weights_words
+from modelparity import arguments, terminal
+from modelparity.clean_weights import weights_words
 from modelparity.converters.recipes import QUANTIZATIONS
 from modelparity.errors import BadInputError, nearest
 from modelparity.exit_codes import os_words
-from modelparity.fixtures.specs import MODELS
+from modelparity.fixtures.models import MODELS
 from modelparity.package.documents import size_words
 from modelparity.package.package import FORMATS, TOP, NotProvenError, Plan, package
 from modelparity.package.specs import Packaged
@@ -26,24 +25,25 @@ from modelparity.reports.words import GLYPHS
 def plan(
     model: str,
     output: Path,
+    *,
     checkpoint: Path | None,
     formats: str | None,
     quantizations: str | None,
     include_failed: bool,
 ) -> Plan:
-    """The arguments, checked as far as that costs nothing."""
-    spec = named.model_named(model)
+    """Checks the arguments, as far as that costs nothing."""
+    spec = arguments.model_named(model)
     output = output.absolute()
-    named.writable_folder(output)
-    if output.is_dir() and (third_party := sorted({path.name for path in output.iterdir()} - TOP)):
-        words = f"{output}: holds {third_party[0]}, which no package does; give a folder of its own"
+    arguments.writable_folder(output)
+    if output.is_dir() and (others := sorted({path.name for path in output.iterdir()} - TOP)):
+        words = f"{output}: holds {others[0]}, which belongs to no package; choose another folder"
         raise BadInputError(words)
     wanted = Plan(
         spec.name,
         output,
         checkpoint.absolute() if checkpoint else None,
         _among("format", formats, FORMATS),
-        tuple(named.quantization_named(name) for name in _words(quantizations, QUANTIZATIONS)),
+        tuple(arguments.quantization_named(name) for name in _words(quantizations, QUANTIZATIONS)),
         include_failed,
     )
     for cell in wanted.cells:
@@ -67,9 +67,9 @@ def _among(kind: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ..
 
 
 def make(wanted: Plan, size: str, input_size: int | None) -> bool:
-    """Makes the package and prints what is in it; returns False if its cells do not prove."""
-    size = named.size_named(size)
-    n = named.input_size_of(MODELS[wanted.model], input_size)
+    """Makes the package and prints what is in it; returns False if a cell fails its proof."""
+    size = arguments.size_named(size)
+    n = arguments.input_size_of(MODELS[wanted.model], input_size)
     checkpoints = dict.fromkeys(wanted.variants, wanted.checkpoint) if wanted.checkpoint else {}
     with terminal.progress("packaging", total=len(wanted.cells) or None) as progress:
 
@@ -85,11 +85,11 @@ def make(wanted: Plan, size: str, input_size: int | None) -> bool:
             on_miss=lambda label, _: progress.hint(f"making {label}"),
         ) as session:
             weights = {
-                name: weights_words(session, named.model_named(name), wanted.checkpoint)
+                name: weights_words(session, arguments.model_named(name), wanted.checkpoint)
                 for name in wanted.variants
             }
             try:
-                files = package(session, wanted, weights, on_cell, progress.stage)
+                files = package(session, wanted, weights=weights, on_cell=on_cell, on_stage=progress.stage)
             except NotProvenError as error:
                 return _refused(error, wanted)
             except OSError as error:

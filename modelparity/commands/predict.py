@@ -1,4 +1,4 @@
-"""`modelparity predict`: one released file, one photograph, the answer. Needs no converter."""
+"""`modelparity predict`: runs a released file on one photograph. Needs no converter."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from modelparity.errors import BadInputError
 def predict(
     artifact: Path,
     image: Path,
+    *,
     model: str | None,
     threshold: float | None,
     expected: str | None,
@@ -28,14 +29,14 @@ def predict(
     with serving.load(artifact, model=model) as predictor:
         card = predictor.card
         result = predictor.predict(image, threshold)
-    told = {**result.as_dict(), "file": {"path": str(artifact), "sha256": card.sha256}}
+    data = {**result.as_dict(), "file": {"path": str(artifact), "sha256": card.sha256}}
     if not card.trained:
-        told["weights"] = "of no training: the answer means nothing"
+        data["weights"] = "untrained: the answer means nothing"
     if expected is not None:
-        told["accuracy"] = _accuracy(result, expected)
+        data["accuracy"] = _accuracy(result, expected)
     if output is not None:
         _write(result, output)
-    terminal.say(json.dumps(told, indent=1) if as_json else "\n".join(_lines(told)))
+    terminal.say(json.dumps(data, indent=1) if as_json else "\n".join(_lines(data)))
 
 
 def _accuracy(result: serving.Result, expected: str) -> float:
@@ -61,12 +62,12 @@ def _write(result: serving.Result, output: Path) -> None:
         picture.resize(result.size[::-1], Image.Resampling.BILINEAR).save(file, "PNG")
 
 
-def _lines(told: dict[str, object]) -> list[str]:
-    """`name: value`, a line each; of many numbers, the JSON."""
+def _lines(data: dict[str, object]) -> list[str]:
+    """One `name: value` line for each entry; lists and dictionaries as JSON."""
 
     def text(value: object) -> str:
         if isinstance(value, float):
             return f"{value:.6g}"
         return json.dumps(value) if isinstance(value, list | dict | bool) else str(value)
 
-    return [f"{name}: {text(value)}" for name, value in told.items() if name not in ("file", "seconds")]
+    return [f"{name}: {text(value)}" for name, value in data.items() if name not in ("file", "seconds")]

@@ -1,4 +1,4 @@
-"""`modelparity report`: the report of a recorded run, written again."""
+"""`modelparity report`: writes the report of a recorded run again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def report(folder: Path, output: Path | None) -> None:
     """Writes the reports of `folder/run.jsonl` and prints the verdict; needs neither torch nor runtimes."""
-    from modelparity.parity.results import read_run
+    from modelparity.parity.results_json import read_run
 
     record = folder / RECORD
     if not record.is_file():
@@ -51,7 +51,7 @@ _STYLES = {"passed": "green", "limitation": "yellow", "inconclusive": "yellow", 
 
 
 def _matrix(run: Run) -> Table:
-    """Models across if that fits, cells across otherwise: a folded table is hard to read."""
+    """The matrix with models as rows if that fits the width, else with models as columns."""
     from rich.measure import Measurement
 
     matrix = verdict_rows(run)

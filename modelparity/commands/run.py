@@ -1,4 +1,4 @@
-"""`modelparity run`: arrays by name in, arrays by name out, through the network or through a file."""
+"""`modelparity run`: runs a network or a file on named arrays."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import numpy as np
 
 from modelparity import arguments, terminal
 from modelparity.arrays import Wanted, check_arrays, not_finite, read_arrays, write_arrays
-from modelparity.commands.convert import weights_words
+from modelparity.clean_weights import weights_words
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S
 from modelparity.errors import BadInputError, nearest
-from modelparity.fixtures.specs import MODELS, ModelSpec
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.specs import ModelSpec
 from modelparity.modelfiles.description import Description
 from modelparity.modelfiles.formats import sniff
+from modelparity.parity.output_kinds import OUTPUT_KINDS
 from modelparity.parity.session import Session
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -26,6 +28,7 @@ def run(
     target: str,
     input: Path,
     output: Path,
+    *,
     model: str | None,
     checkpoint: Path | None,
     size: str,
@@ -41,11 +44,12 @@ def run(
         if spec and spec.name != target:
             raise BadInputError(f"--model {spec.name}, but {target} is to be run")
         network = arguments.with_settings(MODELS[target], settings)
-        outputs = _network(network, input, checkpoint.absolute() if checkpoint else None, size, raw)
+        checkpoint = checkpoint.absolute() if checkpoint else None
+        outputs = _network(network, input, checkpoint=checkpoint, size=size, raw=raw)
     elif settings:
-        raise BadInputError(f"--set is for a model's name: {target} is made already")
+        raise BadInputError(f"--set goes with a model's name, not with the file {target}")
     else:
-        outputs = _artifact(_file(target), input, spec, checkpoint, raw)
+        outputs = _artifact(_file(target), input, spec=spec, checkpoint=checkpoint, raw=raw)
     for words in not_finite(outputs):
         terminal.warn(f"output {words}")
     write_arrays(output, outputs)
@@ -64,7 +68,7 @@ def _file(target: str) -> Path:
     return path
 
 
-def _network(spec: ModelSpec, input: Path, checkpoint: Path | None, size: str, raw: bool) -> Arrays:
+def _network(spec: ModelSpec, input: Path, *, checkpoint: Path | None, size: str, raw: bool) -> Arrays:
     """The PyTorch network: the deployed outputs, or with `raw` the published ones."""
     arrays = read_arrays(input)
     sides = ("height", "width") if spec.free_size else ("N", "N")
@@ -73,7 +77,7 @@ def _network(spec: ModelSpec, input: Path, checkpoint: Path | None, size: str, r
     _warn(arrays)
     checkpoints = {spec.name: checkpoint} if checkpoint else {}
     n = None if spec.free_size else arrays["image"].shape[-1]
-    if raw and spec.task == "detection" and len(arrays["image"]) != 1:
+    if raw and OUTPUT_KINDS[spec.task].rows_vary and len(arrays["image"]) != 1:
         count = len(arrays["image"])
         raise BadInputError(
             f"{input}: --raw gives what {spec.name} finds in one image, but there are {count}"
@@ -97,7 +101,9 @@ def _network(spec: ModelSpec, input: Path, checkpoint: Path | None, size: str, r
         return outputs
 
 
-def _artifact(path: Path, input: Path, spec: ModelSpec | None, checkpoint: Path | None, raw: bool) -> Arrays:
+def _artifact(
+    path: Path, input: Path, *, spec: ModelSpec | None, checkpoint: Path | None, raw: bool
+) -> Arrays:
     """A file by its runtime; `spec` holds the file against a model's signature first."""
     if raw:
         raise BadInputError(f"--raw is for a model's name: {path.name} has no outputs but its own")
@@ -123,11 +129,11 @@ def _artifact(path: Path, input: Path, spec: ModelSpec | None, checkpoint: Path 
 
 def _same_names(description: Description, spec: ModelSpec, path: Path) -> None:
     signature = spec.signature()
-    for way, found, wanted in (
+    for way, ports, wanted in (
         ("inputs", description.inputs, signature.inputs),
         ("outputs", description.outputs, signature.outputs),
     ):
-        names, expected = [port.name for port in found], [port.name for port in wanted]
+        names, expected = [port.name for port in ports], [port.name for port in wanted]
         if names != expected:
             theirs, ours = ", ".join(names) or "none", ", ".join(expected)
             raise BadInputError(f"{path}: {way} are {theirs}, but those of {spec.name} are {ours}")

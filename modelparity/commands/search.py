@@ -1,29 +1,28 @@
-"""`modelparity search`: the input on which a cell errs most, beside the stream's worst image."""
+"""`modelparity search`: finds the input on which a cell has the greatest error."""
 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from modelparity import arguments, terminal
+from modelparity.arrays import written
 from modelparity.commands.gate import selected
-from modelparity.converters.engine.store import replace_with
 from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
 from modelparity.errors import BadInputError
-from modelparity.exit_codes import StoppedError, os_words
+from modelparity.exit_codes import StoppedError
 from modelparity.fixtures.inputs import worst_inputs
 from modelparity.fixtures.inputs.worst_inputs import WorstInput
+from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance, tolerance_of
 from modelparity.parity.cells import Cell
 from modelparity.parity.expectations import expectation_of
 from modelparity.parity.results import Claim
-from modelparity.parity.search.search import Found, Search
+from modelparity.parity.search.search import Search, SearchResult
 from modelparity.parity.search.worst_inputs import claim_of, error_words, shown, unit_of
 from modelparity.parity.session import Session
-from modelparity.parity.tolerances import FloatTolerance, Limitation, QuantizedTolerance
 from modelparity.reports.words import GLYPHS
 
 LEAST_SECONDS = 1.0
@@ -36,7 +35,7 @@ class Searched:
 
     cell: Cell
     tolerance: FloatTolerance | QuantizedTolerance
-    found: Found
+    found: SearchResult
     claim: Claim
     kept: Path | None = None
 
@@ -45,7 +44,7 @@ class Searched:
         return self.claim.passed
 
 
-def search(expression: str, seconds: float, checkpoints: list[str], keep: bool, as_json: bool) -> bool:
+def search(expression: str, seconds: float, *, checkpoints: list[str], keep: bool, as_json: bool) -> bool:
     """Searches each selected cell and prints what was found; returns whether every bound holds."""
     cells = selected(expression)
     if not seconds >= LEAST_SECONDS:
@@ -60,7 +59,7 @@ def search(expression: str, seconds: float, checkpoints: list[str], keep: bool, 
     ):
         for cell in cells:
             try:
-                result = searched(session, cell, seconds, keep, progress.stage)
+                result = searched(session, cell, seconds=seconds, keep=keep, on_stage=progress.stage)
             except KeyboardInterrupt:
                 raise StoppedError(STOPPED) from None
             results.append(result)
@@ -76,6 +75,7 @@ def search(expression: str, seconds: float, checkpoints: list[str], keep: bool, 
 def searched(
     session: Session,
     cell: Cell,
+    *,
     seconds: float,
     keep: bool,
     on_stage: Callable[[str], None] = lambda _: None,
@@ -83,7 +83,7 @@ def searched(
     """One cell searched; with `keep`, its input is stored if it beats the one that its weights have."""
     on_stage(f"searching {cell.id} for {seconds:.0f} s")
     expectation = expectation_of(cell, session.expectations)
-    tolerance = expectation.tolerance if isinstance(expectation, Limitation) else expectation
+    tolerance = tolerance_of(expectation)
     try:
         artifact = session.artifact(cell.model, cell.format, cell.quantization)
         climb = Search(
@@ -91,9 +91,9 @@ def searched(
             session.truth(cell.model),
             cell,
             artifact.path,
-            tolerance,
-            session.calibration(cell.model),
-            on_stage,
+            tolerance=tolerance,
+            calibration=session.calibration(cell.model),
+            on_stage=on_stage,
         )
         before = worst_inputs.stored(cell.id)
         # What the other format's file errs on costs the gate no further truth.
@@ -101,17 +101,17 @@ def searched(
             replace(cell, format=format) for format in session.bench.converters if format != cell.format
         ]
         starts = [*before, *(entry for other in others for entry in worst_inputs.stored(other.id))]
-        found = climb.search(seconds, list(dict.fromkeys(entry.recipe for entry in starts)))
+        outcome = climb.search(seconds, list(dict.fromkeys(entry.recipe for entry in starts)))
     except (WorkerFailedError, WorkerCrashedError) as error:
         raise BadInputError(f"{cell.id} cannot be searched: {error}") from error
-    claim = claim_of(tolerance, found.height, found.recipe.words)
-    result = Searched(cell, tolerance, found, claim)
+    claim = claim_of(tolerance, outcome.score, outcome.recipe.words)
+    result = Searched(cell, tolerance, outcome, claim)
     weights = session.subject(cell.model).weights_digest
     mine = [entry.recipe for entry in before if entry.weights == weights]
-    if not keep or any(climb.tried[recipe].share >= found.height.share for recipe in mine):
+    if not keep or any(climb.tried[recipe].share >= outcome.score.share for recipe in mine):
         return result
     return Searched(
-        cell, tolerance, found, claim, _stored(cell, WorstInput(found.recipe, weights, claim_text(claim)))
+        cell, tolerance, outcome, claim, _stored(cell, WorstInput(outcome.recipe, weights, claim_text(claim)))
     )
 
 
@@ -120,15 +120,10 @@ def claim_text(claim: Claim) -> str:
 
 
 def _stored(cell: Cell, entry: WorstInput) -> Path:
-    """Whole or not at all."""
     target = worst_inputs.path_of(cell.id)
-    try:
-        with tempfile.TemporaryDirectory(prefix="modelparity-") as folder:
-            source = Path(folder) / target.name
-            source.write_text(worst_inputs.text_with(cell.id, entry), encoding="utf-8")
-            replace_with(target, source)
-    except OSError as error:
-        raise BadInputError(os_words(error, target)) from error
+    text = worst_inputs.text_with(cell.id, entry)
+    with written(target) as file:
+        file.write(text.encode())
     return target
 
 
@@ -140,14 +135,14 @@ def lines(result: Searched) -> list[str]:
     bound = f"the bound ({result.claim.bound}) {answer} on the worst of {found.runs} inputs"
     said = [f"{glyph} {result.cell.id}: {bound}"]
 
-    def errors(height: Any) -> str:
-        words = height.trouble or "; ".join(
-            f"{name} {error_words(tolerance, name, error)}" for name, error in height.errors.items()
+    def errors(score: Any) -> str:
+        words = score.problem or "; ".join(
+            f"{name} {error_words(tolerance, name, error)}" for name, error in score.errors.items()
         )
-        return f"{words} ({height.share:.3g} x the {_budget(tolerance)})"
+        return f"{words} ({score.share:.3g} x the {_budget(tolerance)})"
 
-    said.append(f"  worst of the stream  {errors(found.stream)}: {found.stream_words}")
-    said.append(f"  worst found          {errors(found.height)}: {found.recipe.words}")
+    said.append(f"  worst of the stream  {errors(found.evaluation_set)}: {found.worst_image}")
+    said.append(f"  worst found          {errors(found.score)}: {found.recipe.words}")
     if found.recipe != found.unshrunk:
         said.append(f"  shrunk from          {found.unshrunk.words}, by {found.by}")
     if result.kept:
@@ -167,14 +162,14 @@ def as_data(result: Searched) -> dict[str, Any]:
     """A cell as `search --json` prints it."""
     found, tolerance = result.found, result.tolerance
 
-    def data(height: Any) -> dict[str, Any]:
+    def data(score: Any) -> dict[str, Any]:
         return {
-            "share": shown(height.share),
+            "share": shown(score.share),
             "errors": {
                 name: {"value": shown(error), "unit": unit_of(tolerance, name)}
-                for name, error in height.errors.items()
+                for name, error in score.errors.items()
             },
-            "trouble": height.trouble,
+            "trouble": score.problem,
         }
 
     return {
@@ -183,9 +178,9 @@ def as_data(result: Searched) -> dict[str, Any]:
         "bound": result.claim.bound,
         "because": result.claim.because,
         "inputs": found.runs,
-        "stream": {**data(found.stream), "input": found.stream_words},
+        "stream": {**data(found.evaluation_set), "input": found.worst_image},
         "found": {
-            **data(found.height),
+            **data(found.score),
             "input": found.recipe.words,
             "recipe": found.recipe.as_data(),
             "by": found.by,

@@ -1,4 +1,4 @@
-"""`modelparity serve`: a released file behind HTTP. Needs no converter where a file is named."""
+"""`modelparity serve`: serves a released file over HTTP. Needs no converter if a file is named."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _DEFAULTS = ("objectformer-tflite-int8_dynamic", "objectformer-onnx-int8_dynamic
 
 def serve(
     artifact: Path | None,
+    *,
     host: str,
     port: int,
     threads: int,
@@ -23,7 +24,7 @@ def serve(
     rate: float,
     release: bool,
 ) -> None:
-    """Serves until SIGTERM; with `release` writes the golden image's answer beside the file instead."""
+    """Serves until SIGTERM; with `release`, only writes the answer to the golden image beside the file."""
     if threads < 1 or copies < 1 or queue < 0 or rate < 0:
         raise BadInputError("--threads and --copies are at least 1, --queue and --rate at least 0")
     path = _from_the_store() if artifact is None else artifact
@@ -34,7 +35,7 @@ def serve(
     card = predictor.card
     terminal.say(f"{path}: {card.title}, {card.format} {card.quantization}, sha256 {card.sha256}")
     if not card.trained:
-        terminal.warn("these weights come from no training: the answers mean nothing")
+        terminal.warn("these weights are untrained: the answers mean nothing")
     if release:
         _release(path, predictor)
         return
@@ -74,7 +75,7 @@ def _release(path: Path, predictor: object) -> None:
 
 
 def _from_the_store() -> Path:
-    """ObjectFormer in int8, if its cell is proven and green in the store."""
+    """ObjectFormer in int8, if the store holds a proof of its cell."""
     from modelparity.parity.cells import Cell
     from modelparity.parity.session import Session
 

@@ -1,4 +1,4 @@
-"""`modelparity show`: the answer of a file, or of two, as a picture."""
+"""`modelparity show`: draws the answer of a file, or of two, on a photograph."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from modelparity import arguments, terminal
+from modelparity.arrays import written
 from modelparity.errors import BadInputError
-from modelparity.exit_codes import os_words
 from modelparity.fixtures.datasets.labelled import read_mask
 from modelparity.fixtures.images import decode
 from modelparity.serving.predictor import Predictor, load
@@ -16,7 +16,7 @@ from modelparity.serving.results import Tampering
 SUFFIX = ".png"
 
 
-def show(artifact: Path, image: Path, mask: Path | None, against: Path | None, output: Path) -> None:
+def show(artifact: Path, image: Path, *, mask: Path | None, against: Path | None, output: Path) -> None:
     """Writes `output` and prints what is on it."""
     if output.suffix.lower() != SUFFIX:
         raise BadInputError(f"{output}: a picture is written as {SUFFIX}")
@@ -46,22 +46,15 @@ def show(artifact: Path, image: Path, mask: Path | None, against: Path | None, o
             title = f"{cards[0].title}, {cards[0].format} {cards[0].quantization}, {where}: {image.name}"
             figure = compose.shown(title, pixels, results[0], truth)
         data = compose.as_png(figure)
-    partial = output.with_name(f".{output.name}.partial")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(output)
-    except OSError as error:
-        raise BadInputError(os_words(error, output)) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with written(output) as file:
+        file.write(data)
     terminal.say(f"wrote {output}")
     if not all(card.trained for card in cards):
-        terminal.warn("the weights are of no training, so that the answer means nothing of the photograph")
+        terminal.warn("the weights are untrained, so the answer says nothing about the photograph")
 
 
 def _names(predictors: list[Predictor]) -> tuple[str, str]:
-    """Format and quantization, with the input size where that is what differs."""
+    """Format and quantization of each, and the input size if it differs."""
     cards = [predictor.card for predictor in predictors]
     words = [f"{card.format} {card.quantization}" for card in cards]
     if cards[0].input_size != cards[1].input_size:

@@ -1,4 +1,4 @@
-"""`modelparity verify`: the verdict on a file, in a line, then claim by claim."""
+"""`modelparity verify`: prints the verdict on a file in one line, then claim by claim."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelparity import arguments, terminal
+from modelparity.clean_weights import weights_words
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import os_words
 from modelparity.fixtures.specs import ModelSpec
+from modelparity.modelfiles.formats import sniff
 from modelparity.parity.session import Session
 from modelparity.reports.evidence import claim_words
 from modelparity.reports.failures import failure_line, failure_text, undecided_or_failed
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 def verify_file(
     artifact: Path,
     model: str,
+    *,
     checkpoint: Path | None,
     size: str,
     input_size: int | None,
@@ -33,7 +36,7 @@ def verify_file(
     image: Path | None = None,
     settings: Sequence[str] = (),
 ) -> bool:
-    """Prints the verdict; returns whether it is a pass."""
+    """Judges the file and prints the verdict; returns whether it is a pass."""
     spec = arguments.with_outputs(arguments.with_settings(arguments.model_named(model), settings), outputs)
     size = arguments.size_named(size)
     if input_size is not None:
@@ -47,54 +50,68 @@ def verify_file(
         pass  # sniffing says so in its own words
     except OSError as error:
         raise BadInputError(os_words(error, path)) from error
-    found = _verified(path, spec, checkpoint, size, input_size, image.absolute() if image else None)
+    verification = _verified(
+        path,
+        spec,
+        checkpoint=checkpoint,
+        size=size,
+        n=input_size,
+        image=image.absolute() if image else None,
+    )
     if as_json:
-        terminal.say(found.as_json())
+        terminal.say(verification.as_json())
     else:
-        _print(found)
-    return found.verdict == "pass"
+        _print(verification)
+    return verification.verdict == "pass"
 
 
 def _verified(
-    path: Path, spec: ModelSpec, checkpoint: Path | None, size: str, n: int | None, image: Path | None
+    path: Path, spec: ModelSpec, *, checkpoint: Path | None, size: str, n: int | None, image: Path | None
 ) -> Verification:
-    from modelparity.commands.convert import weights_words
-    from modelparity.modelfiles.formats import sniff
-
     sniff(path)  # what is no model at all is refused before anything is read for it
     with terminal.progress(f"judging {path.name}") as progress:
         if checkpoint:
             progress.hint(f"reading {checkpoint.name}")
             with Session() as session:
                 weights_words(session, spec, checkpoint)
-        return verify(path, spec, checkpoint, size, n, progress.stage, image)
+        return verify(
+            path,
+            spec,
+            checkpoint=checkpoint,
+            size=size,
+            input_size=n,
+            on_stage=progress.stage,
+            image=image,
+        )
 
 
-def _print(found: Verification) -> None:
+def _print(verification: Verification) -> None:
     from rich.text import Text
 
-    record = found.record
+    record = verification.record
     entry = Entry(record.id, record.model, record.format, record.quantization, record)
-    passed = found.verdict == "pass"
+    passed = verification.verdict == "pass"
     if passed:
         line = f"{record.id}: {len(record.claims)} claims hold, {record.headline}"
     else:
         line = failure_line(record, undecided_or_failed(record)[0])
-    terminal.show(Text(f"{found.verdict.upper()}: {line}", style="bold green" if passed else "bold red"))
-    if found.limitation:
-        terminal.say(f"known limitation of this cell: {found.limitation.reason}")
+    terminal.show(
+        Text(f"{verification.verdict.upper()}: {line}", style="bold green" if passed else "bold red")
+    )
+    if verification.limitation:
+        terminal.say(f"known limitation of this cell: {verification.limitation.reason}")
     if record.artifact:
         weights = record.artifact.weight_share
         terminal.say(f"{record.artifact.bytes:,} bytes, sha256 {record.artifact.sha256}")
         if weights:
             terminal.say(f"weights {shares(weights)}; arithmetic {shares(record.artifact.arithmetic_share)}")
-    if found.checks:
+    if verification.checks:
         terminal.say()
-        for text in lines(found.checks):
+        for text in lines(verification.checks):
             terminal.say(text)
     if record.claims:
         terminal.say()
-        terminal.show(_claims(found))
+        terminal.show(_claims(verification))
     for name, because in record.not_asked.items():
         terminal.say(f"not asked: {name}, because {one_line(because)}")
     if not passed:
@@ -105,12 +122,12 @@ def _print(found: Verification) -> None:
 _STYLES = {"passed": "green", "failed": "red", "inconclusive": "yellow"}
 
 
-def _claims(found: Verification) -> Table:
+def _claims(verification: Verification) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table("", "claim", "output", "observed", "bound", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for claim in found.record.claims:
+    for claim in verification.record.claims:
         words = claim_words(claim)
         style = _STYLES[claim.status]
         cells = (GLYPHS[claim.status], words.name, words.output, words.observed, words.bound)

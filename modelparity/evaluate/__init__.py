@@ -1,0 +1,1 @@
+"""Evaluates networks and files on labelled data sets."""

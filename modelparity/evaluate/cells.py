@@ -1,4 +1,4 @@
-"""Cells on labelled datasets: each beside its network in PyTorch, evaluated once."""
+"""Evaluates cells on labelled datasets, each beside its network in PyTorch, and keeps the results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from modelparity.converters.engine.workbench import network_digest, versions_tex
 from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
 from modelparity.evaluate import predictors
 from modelparity.evaluate.evaluate import TaskEvaluation, compared, evaluated
-from modelparity.evaluate.predictors import Side
+from modelparity.evaluate.predictors import EvaluatedModel
 from modelparity.fixtures.datasets.detection import DatasetError
 from modelparity.fixtures.datasets.labelled import Labelled
 from modelparity.parity.cells import Cell
@@ -23,34 +23,37 @@ from modelparity.parity.session import Session
 from modelparity.terminal import Progress
 
 _FILE = "evaluation.json"
-# Between a file's outputs and its metrics; what made the outputs is named by the other parts of the key.
+# The key's digest covers the code from outputs to metrics; its other parts name what made the outputs.
 _APART = ("modelparity.fixtures.networks", "modelparity.converters", "modelparity.parity.session")
 
 
 def task_records(
     session: Session,
     cells: Mapping[str, Cell],
+    *,
     records: Sequence[CellRecord],
     labelled: Mapping[str, Labelled],
     progress: Progress,
 ) -> dict[str, TaskRecord]:
-    """By cell id, for the models that have a dataset; what cannot be measured is a remark instead."""
-    found: dict[str, TaskRecord] = {}
+    """Records by cell id, for the models that have a dataset; what cannot be measured is a remark instead."""
+    tasks: dict[str, TaskRecord] = {}
     for model, dataset in labelled.items():
         mine = [record for record in records if record.model == model and record.artifact and record.samples]
         try:
-            found |= _of_model(session, model, [cells[r.id] for r in mine], dataset, progress) if mine else {}
+            if mine:
+                mine_cells = [cells[record.id] for record in mine]
+                tasks |= _of_model(session, model, cells=mine_cells, dataset=dataset, progress=progress)
         except (DatasetError, WorkerFailedError, WorkerCrashedError) as error:
-            # Proofs of hours stand, whatever is wrong with the dataset.
+            # A faulty dataset must not lose proofs that took hours.
             remark = f"not measured: {error}"
             progress.line(f"{dataset.folder.name}: {remark}")
             record = TaskRecord(dataset.folder.name, len(dataset), (), (remark,))
-            found |= dict.fromkeys((r.id for r in mine), record)
-    return found
+            tasks |= dict.fromkeys((r.id for r in mine), record)
+    return tasks
 
 
 def _of_model(
-    session: Session, model: str, cells: Sequence[Cell], dataset: Labelled, progress: Progress
+    session: Session, model: str, *, cells: Sequence[Cell], dataset: Labelled, progress: Progress
 ) -> dict[str, TaskRecord]:
     progress.stage(f"reading {dataset.folder}")
     digest = dataset.digest()
@@ -63,42 +66,53 @@ def _of_model(
         "toolchain": versions_text(("torch",)),
     }
     reference = _evaluation(
-        session, predictors.of_network(session, model), dataset, digest, network, progress
+        session,
+        predictors.of_network(session, model),
+        dataset=dataset,
+        digest=digest,
+        parts=network,
+        progress=progress,
     )
-    found = {}
+    tasks = {}
     for cell in cells:
         calibration = session.calibration(model)
         artifact, _ = session.bench.artifact(subject, cell.format, cell.quantization, calibration)
-        side = predictors.of_artifact(session, model, cell.format, artifact.path, cell.id)
+        file = predictors.of_artifact(session, cell, artifact.path)
         toolchain = versions_text(session.bench.converters[cell.format].toolchain)
         parts = {"artifact": artifact.sha256, "toolchain": toolchain}
         try:
-            own = _evaluation(session, side, dataset, digest, parts, progress)
+            own = _evaluation(session, file, dataset=dataset, digest=digest, parts=parts, progress=progress)
         except (WorkerFailedError, WorkerCrashedError) as error:
             remark = f"{cell.id} does not run on these images: {error}"
-            found[cell.id] = TaskRecord(dataset.folder.name, len(dataset), (), (remark,))
+            tasks[cell.id] = TaskRecord(dataset.folder.name, len(dataset), (), (remark,))
             continue
         remarks = tuple(dict.fromkeys([*reference.remarks, *own.remarks]))
-        found[cell.id] = TaskRecord(dataset.folder.name, own.images, compared(reference, own), remarks)
-    return found
+        tasks[cell.id] = TaskRecord(dataset.folder.name, own.images, compared(reference, own), remarks)
+    return tasks
 
 
 def _evaluation(
-    session: Session, side: Side, dataset: Labelled, digest: str, parts: Mapping[str, str], progress: Progress
+    session: Session,
+    model: EvaluatedModel,
+    *,
+    dataset: Labelled,
+    digest: str,
+    parts: Mapping[str, str],
+    progress: Progress,
 ) -> TaskEvaluation:
-    """From the store, or made now."""
-    key = Key(f"{side.name} on {dataset.folder.name} task metrics", {
+    """The evaluation from the store, or made now."""
+    key = Key(f"{model.name} on {dataset.folder.name} task metrics", {
         **parts, "dataset": digest, "metrics": source_digest("modelparity.evaluate.evaluate", apart=_APART),
         "libraries": versions_text(("scikit-learn", "numpy", "faster-coco-eval")),
     })  # fmt: skip
 
     def make(folder: Path) -> dict[str, Any]:
-        text = json.dumps(asdict(evaluated(side, dataset, progress)), allow_nan=False)
+        text = json.dumps(asdict(evaluated(model, dataset, progress)), allow_nan=False)
         (folder / _FILE).write_text(text, encoding="utf-8")
         return {}
 
     entry = session.bench.store.get(key, make)
-    told = json.loads(entry.path(_FILE).read_text(encoding="utf-8"))
-    if told["objects"]:
-        told["objects"] = tuple(told["objects"])
-    return TaskEvaluation(**told)
+    data = json.loads(entry.path(_FILE).read_text(encoding="utf-8"))
+    if data["objects"]:
+        data["objects"] = tuple(data["objects"])
+    return TaskEvaluation(**data)

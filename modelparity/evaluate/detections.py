@@ -1,4 +1,4 @@
-"""A detector on a dataset: predictions and metrics in COCO's forms, and pictures to look at."""
+"""Evaluates a detector on a dataset: predictions and metrics in COCO's formats, and pictures of them."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ from modelparity.pictures.boxes import drawn
 from modelparity.terminal import Progress
 
 Outputs = Mapping[str, np.ndarray[Any, Any]]
-# Arrays [1, 3, H, W] in, outputs by name out, one an image.
+# Takes one array [1, 3, H, W] for each image; returns outputs by name for each.
 Predict = Callable[[Sequence[Feed]], Sequence[Outputs]]
 
 GROUND_TRUTH = "ground_truth_coco.json"
 PICTURES = "visualizations"
 _PICTURED = 16
 _AT_ONCE = 4  # images in memory
-_SECONDS_A_HINT = 5.0
-# Other programs keep results in folders of the same names.
+_HINT_INTERVAL_S = 5.0
+# The files that may be replaced: other programs keep results in folders of the same names.
 _OURS = rf"{GROUND_TRUTH}|{{kind}}_(metrics|predictions)\.json|{PICTURES}/\d{{{{4,}}}}_detected\.png"
 
 
 @dataclass(frozen=True)
 class Survey:
-    """A dataset, every image of it decoded once; `ground_truth` in COCO's form, `sha256` of all it holds."""
+    """A dataset that was read whole, with `ground_truth` in COCO's format.
+
+    `sha256` is over the ground truth and the images' bytes.
+    """
 
     folder: Path
     classes: tuple[str, ...]
@@ -50,7 +53,7 @@ class Survey:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What results say of the dataset; `sha256` is over the ground truth and the images' bytes."""
+        """The description of the dataset that results carry."""
         return {
             "folder": str(self.folder),
             "images": len(self.entries),
@@ -60,7 +63,7 @@ class Survey:
 
 
 def surveyed(folder: Path, classes: Sequence[str], progress: Progress) -> Survey:
-    """Reads the whole dataset. Raises `DatasetError`, naming the line, where it cannot be evaluated."""
+    """Reads the whole dataset. Raises `DatasetError`, which names the line, if it cannot be evaluated."""
     entries: list[Entry] = []
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -100,9 +103,9 @@ def _pixels(box: Sequence[float], width: int, height: int) -> list[float]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`metrics` are COCO's by name, of `predictions`, which are in COCO's form.
+    """COCO's metrics by name, of `predictions` in COCO's format.
 
-    `unusable` counts those that are not finite or name no category, and are not among them.
+    `unusable` counts predictions that are not finite or name no category; they are left out.
     """
 
     folder: Path
@@ -114,6 +117,7 @@ class Evaluation:
 
 def evaluate(
     survey: Survey,
+    *,
     predict: Predict,
     prepare: Callable[[np.ndarray[Any, Any]], Feed],
     folder: Path,
@@ -124,40 +128,44 @@ def evaluate(
 ) -> Evaluation:
     """Runs `predict` on every image and writes `folder`, whole or not at all.
 
-    `kind` begins the files' names ("onnx", "pytorch"); `key` names all that the predictions depend
-    on but the dataset; detections of at least `confidence` are drawn, on the first images.
+    `kind` ("onnx", "pytorch") begins the files' names. `key` names all that the predictions depend on, apart
+    from the dataset. Detections of at least `confidence` are drawn on the first images.
     """
     predictions: list[dict[str, Any]] = []
     unusable = 0
     ours = re.compile(_OURS.format(kind=kind))
-    with folder_written(folder, lambda name: bool(ours.fullmatch(name))) as made:
-        (made / PICTURES).mkdir()
-        told = time.monotonic()
+    with folder_written(folder, lambda name: bool(ours.fullmatch(name))) as partial:
+        (partial / PICTURES).mkdir()
+        last_hint = time.monotonic()
         for start in range(0, len(survey.entries), _AT_ONCE):
-            if time.monotonic() - told > _SECONDS_A_HINT:
+            if time.monotonic() - last_hint > _HINT_INTERVAL_S:
                 progress.hint(f"{kind}: {start} of {len(survey.entries)} images done")
-                told = time.monotonic()
+                last_hint = time.monotonic()
             pictures = [decode(entry.image) for entry in survey.entries[start : start + _AT_ONCE]]
             outputs = predict([prepare(pixels)[None] for pixels in pictures])
             for index, (pixels, output) in enumerate(zip(pictures, outputs, strict=True), start=start):
-                found, lost = predictions_in(index, Detections.of(output), pixels.shape, len(survey.classes))
-                predictions += found
-                unusable += lost
+                of_image, dropped = predictions_in(
+                    index, Detections.of(output), pixels.shape, len(survey.classes)
+                )
+                predictions += of_image
+                unusable += dropped
                 if index < _PICTURED:
-                    picture = _picture(survey, index, pixels, found, confidence)
-                    picture.save(made / PICTURES / f"{index:04d}_detected.png")
+                    picture = _picture(
+                        survey, index, pixels=pixels, predictions=of_image, min_score=confidence
+                    )
+                    picture.save(partial / PICTURES / f"{index:04d}_detected.png")
         metrics = coco_metrics(survey.ground_truth, predictions)
-        _write(made / GROUND_TRUTH, survey.ground_truth)
-        _write(made / f"{kind}_predictions.json", predictions)
+        _write(partial / GROUND_TRUTH, survey.ground_truth)
+        _write(partial / f"{kind}_predictions.json", predictions)
         _write(
-            made / f"{kind}_metrics.json",
+            partial / f"{kind}_metrics.json",
             {
                 **metrics,
                 "num_predictions": len(predictions),
                 "unusable_predictions": unusable,
                 "dataset": survey.about,
                 "classes": list(survey.classes),
-                "predictions_sha256": sha256_of(made / f"{kind}_predictions.json"),
+                "predictions_sha256": sha256_of(partial / f"{kind}_predictions.json"),
                 "key": dict(key),
             },
         )
@@ -167,18 +175,18 @@ def evaluate(
 def reusable(
     survey: Survey, folder: Path, kind: str, key: Mapping[str, Any]
 ) -> tuple[Evaluation | None, str]:
-    """An earlier evaluation that provably is of the same network and dataset; or why there is none.
+    """An earlier evaluation that provably is of the same network and dataset; or None and why not.
 
-    Its metrics are computed anew from its predictions, whose sha256 it recorded. The words are empty
-    where there was nothing at all.
+    Its metrics are computed again from its predictions, whose sha256 it recorded. The reason is empty if
+    there is no earlier evaluation.
     """
     path = folder / f"{kind}_metrics.json"
     if not folder.exists():
         return None, ""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        dataset, earlier = told["dataset"], told["key"]
-        same = told["predictions_sha256"] == sha256_of(folder / f"{kind}_predictions.json")
+        recorded = json.loads(path.read_text(encoding="utf-8"))
+        dataset, earlier = recorded["dataset"], recorded["key"]
+        same = recorded["predictions_sha256"] == sha256_of(folder / f"{kind}_predictions.json")
         if dataset["sha256"] != survey.sha256:
             counts = [f"{about['images']} images, {about['annotations']} annotations"
                       for about in (dataset, survey.about)]  # fmt: skip
@@ -190,7 +198,7 @@ def reusable(
             return None, "has predictions other than those it recorded"
         predictions = json.loads((folder / f"{kind}_predictions.json").read_text(encoding="utf-8"))
         metrics = coco_metrics(survey.ground_truth, predictions)
-        unusable = int(told["unusable_predictions"])
+        unusable = int(recorded["unusable_predictions"])
         return Evaluation(folder, metrics, unusable, predictions, reused=True), ""
     except FileNotFoundError:
         return None, "does not say which checkpoint and dataset it is of"
@@ -199,35 +207,35 @@ def reusable(
 
 
 def predictions_in(
-    image: int, found: Detections, shape: tuple[int, ...], categories: int
+    image: int, detections: Detections, shape: tuple[int, ...], categories: int
 ) -> tuple[list[dict[str, Any]], int]:
-    """In COCO's form and the image's own pixels; and how many could not be."""
+    """Predictions in COCO's format and the image's own pixels, and the number of unusable ones."""
     height, width = shape[:2]
-    usable = found.finite & (found.categories >= 1) & (found.categories <= categories)
+    usable = detections.finite & (detections.categories >= 1) & (detections.categories <= categories)
     predictions = []
     for index in np.flatnonzero(usable):
-        x1, y1, x2, y2 = _pixels(found.boxes[index], width, height)
+        x1, y1, x2, y2 = _pixels(detections.boxes[index], width, height)
         predictions.append(
             {
                 "image_id": image,
-                "category_id": int(found.categories[index]),
+                "category_id": int(detections.categories[index]),
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "score": float(found.scores[index]),
+                "score": float(detections.scores[index]),
             }
         )
     return predictions, int((~usable).sum())
 
 
 def _picture(
-    survey: Survey, index: int, pixels: Any, found: Sequence[Mapping[str, Any]], least: float
+    survey: Survey, index: int, *, pixels: Any, predictions: Sequence[Mapping[str, Any]], min_score: float
 ) -> Any:
     height, width = pixels.shape[:2]
     detections = []
-    for one in found:
-        x, y, w, h = one["bbox"]
-        number = one["category_id"]
-        if one["score"] >= least:
-            detections.append(((x, y, x + w, y + h), survey.classes[number - 1], one["score"], number))
+    for prediction in predictions:
+        x, y, w, h = prediction["bbox"]
+        number = prediction["category_id"]
+        if prediction["score"] >= min_score:
+            detections.append(((x, y, x + w, y + h), survey.classes[number - 1], prediction["score"], number))
     notes = survey.entries[index].annotations
     truth = [(_pixels(note.box, width, height), note.label) for note in notes]
     return drawn(pixels, detections, truth)

@@ -1,4 +1,4 @@
-"""What a network or a file is worth on a labelled dataset, image by image, and two of them compared."""
+"""Evaluates a network or a file on a labelled dataset, and compares two evaluations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from modelparity.errors import BadInputError
 from modelparity.evaluate.detections import predictions_in, surveyed
-from modelparity.evaluate.predictors import Outputs, Side
+from modelparity.evaluate.predictors import EvaluatedModel, Outputs
 from modelparity.fixtures.datasets.detection import DatasetError, labels_of
 from modelparity.fixtures.datasets.labelled import LAYOUTS, Example, Labelled, Layout
 from modelparity.fixtures.images import Pixels
@@ -30,20 +30,20 @@ MEASURES: dict[str, tuple[Layout, ...]] = {
     "detections": ("boxes",),
     "watermark": ("messages",),
 }
-# What is lost without being noticed: the difference that comparisons of detectors call good.
+# The largest loss of a metric that counts as none: what comparisons of detectors call good.
 MARGIN = GOOD
 _AT_ONCE = 4  # images in memory
-_SECONDS_A_HINT = 2.0
+_HINT_INTERVAL_S = 2.0
 _T = TypeVar("_T")
 
 
 @dataclass
 class TaskEvaluation:
-    """`metrics` by name, None where the dataset cannot give one; `remarks` say why, a line each.
+    """Metrics by name, None where the dataset cannot give one; `remarks` say why, a line each.
 
-    `samples` are the metrics that are means over images, an entry an image: for comparisons in pairs. What
-    is not finite counts as wrong there. `sweep` are the pooled metrics of pixels at each threshold; `objects`
-    are the ground truth and the predictions, in COCO's form.
+    `samples` has one value per image for each metric that is a mean over images, for paired comparisons; an
+    answer that is not finite counts as wrong there. `sweep` has the pooled pixel metrics at each threshold.
+    `objects` are the ground truth and the predictions in COCO's format.
     """
 
     images: int
@@ -54,39 +54,36 @@ class TaskEvaluation:
     objects: tuple[Mapping[str, Any], Predictions] | None = None
 
 
-def check_measures(side: Side, dataset: Labelled) -> None:
-    """Raises `BadInputError` where such a dataset says nothing of such a network."""
-    fitting = MEASURES[side.card.output_kind]
+def check_measures(model: EvaluatedModel, dataset: Labelled) -> None:
+    """Raises `BadInputError` if such a dataset cannot measure such a network."""
+    fitting = MEASURES[model.card.output_kind]
     if dataset.layout not in fitting:
         wanted = "; or ".join(LAYOUTS[layout] for layout in fitting)
         raise BadInputError(
-            f"{dataset.folder}: a dataset of {dataset.layout}, but {side.card.model} is evaluated on {wanted}"
+            f"{dataset.folder}: a dataset of {dataset.layout}, "
+            f"but {model.card.model} is evaluated on {wanted}"
         )
 
 
-def evaluated(side: Side, dataset: Labelled, progress: Progress) -> TaskEvaluation:
-    """Asks for every image once, a few in memory at a time.
+def evaluated(model: EvaluatedModel, dataset: Labelled, progress: Progress) -> TaskEvaluation:
+    """Runs the model once on every image, with a few images in memory at a time.
 
     Raises:
-        DatasetError: an image or its truth cannot be read, by name.
-        BadInputError: a dataset that says nothing of such a network.
+        DatasetError: an image or its ground truth cannot be read; the message names it.
+        BadInputError: such a dataset cannot measure such a network.
     """
-    check_measures(side, dataset)
-    progress.stage(f"evaluating {side.name} on {dataset.folder.name}")
-    if side.card.output_kind == "detections":
-        return _detections(side, dataset, progress)
-    if side.card.output_kind == "watermark":
-        return _messages(side, dataset, progress)
-    return _maps(side, dataset, progress)
+    check_measures(model, dataset)
+    progress.stage(f"evaluating {model.name} on {dataset.folder.name}")
+    return _EVALUATIONS[model.card.output_kind](model, dataset, progress)
 
 
-def _maps(side: Side, dataset: Labelled, progress: Progress) -> TaskEvaluation:
+def _maps(model: EvaluatedModel, dataset: Labelled, progress: Progress) -> TaskEvaluation:
     labels, pixels = Labels(), PixelCounts()
     right: list[float] = []
     f1: list[float] = []
-    scored = any(len(port.shape) == 2 for port in side.card.outputs)
-    for example, image, outputs in _asked(side, dataset, len(dataset), progress):
-        result = side.answer(outputs, image)
+    scored = any(len(port.shape) == 2 for port in model.card.outputs)
+    for example, image, outputs in _asked(model, dataset, len(dataset), progress):
+        result = model.answer(outputs, image)
         assert isinstance(result, Tampering | Deepfake)
         truth = example.truth((image.shape[0], image.shape[1]))
         label = int(truth.any()) if truth is not None else example.label
@@ -100,14 +97,14 @@ def _maps(side: Side, dataset: Labelled, progress: Progress) -> TaskEvaluation:
             one = pixels.add(truth, result.mask)
             if label:
                 f1.append(one or 0.0)
-    found = TaskEvaluation(len(dataset), labels.metrics() if scored else {})
+    evaluation = TaskEvaluation(len(dataset), labels.metrics() if scored else {})
     if scored:
-        found.samples["accuracy"] = right
-        found.remarks += filter(None, [labels.one_sided()])
+        evaluation.samples["accuracy"] = right
+        evaluation.remarks += filter(None, [labels.one_sided()])
     if f1 or pixels.alarms.any() or pixels.hits.any():
-        found.metrics |= pixels.metrics()
-        found.samples |= {"pixel_f1": f1} if f1 else {}
-        found.sweep = [
+        evaluation.metrics |= pixels.metrics()
+        evaluation.samples |= {"pixel_f1": f1} if f1 else {}
+        evaluation.sweep = [
             {
                 "threshold": float(at),
                 "precision": one.precision,
@@ -117,15 +114,15 @@ def _maps(side: Side, dataset: Labelled, progress: Progress) -> TaskEvaluation:
             }
             for at, one in zip(THRESHOLDS, pixels.sweep(), strict=True)
         ]
-    _lost(found, max(labels.unusable, pixels.unusable))
-    return found
+    _remark_unusable(evaluation, max(labels.unusable, pixels.unusable))
+    return evaluation
 
 
-def _messages(side: Side, dataset: Labelled, progress: Progress) -> TaskEvaluation:
+def _messages(model: EvaluatedModel, dataset: Labelled, progress: Progress) -> TaskEvaluation:
     labels, messages = Labels(), Messages()
     right: list[float] = []
-    for example, image, outputs in _asked(side, dataset, len(dataset), progress):
-        result = side.answer(outputs, image)
+    for example, image, outputs in _asked(model, dataset, len(dataset), progress):
+        result = model.answer(outputs, image)
         assert isinstance(result, Watermark)
         labels.add(int(example.message is not None), result.confidence)
         right.append(float(np.isfinite(result.confidence) and result.marked == (example.message is not None)))
@@ -134,25 +131,25 @@ def _messages(side: Side, dataset: Labelled, progress: Progress) -> TaskEvaluati
                 messages.add(np.array(example.message), result.bits)
             except ValueError as error:
                 raise DatasetError(
-                    f"{dataset.folder}: {example.name}: {error} by {side.card.model}"
+                    f"{dataset.folder}: {example.name}: {error} by {model.card.model}"
                 ) from None
-    found = TaskEvaluation(len(dataset), {**messages.metrics(), **labels.metrics()})
-    found.samples["accuracy"] = right
+    evaluation = TaskEvaluation(len(dataset), {**messages.metrics(), **labels.metrics()})
+    evaluation.samples["accuracy"] = right
     if messages.accuracy:
-        found.samples["bit_accuracy"] = list(messages.accuracy)
-    found.remarks += filter(None, [labels.one_sided()])
-    _lost(found, labels.unusable)
-    return found
+        evaluation.samples["bit_accuracy"] = list(messages.accuracy)
+    evaluation.remarks += filter(None, [labels.one_sided()])
+    _remark_unusable(evaluation, labels.unusable)
+    return evaluation
 
 
-def _detections(side: Side, dataset: Labelled, progress: Progress) -> TaskEvaluation:
-    classes = side.card.labels
+def _detections(model: EvaluatedModel, dataset: Labelled, progress: Progress) -> TaskEvaluation:
+    classes = model.card.labels
     remarks = []
-    if not side.card.labels_known:
+    if not model.card.labels_known:
         own = labels_of(dataset.folder)
         if len(own) > len(classes):
             raise DatasetError(
-                f"{dataset.folder}: {len(own)} labels, but {side.card.model} tells {len(classes)} apart: "
+                f"{dataset.folder}: {len(own)} labels, but {model.card.model} distinguishes {len(classes)}: "
                 f"{', '.join(own)}"
             )
         classes = (*own, *classes[len(own) :])
@@ -161,43 +158,51 @@ def _detections(side: Side, dataset: Labelled, progress: Progress) -> TaskEvalua
     if not survey.ground_truth["annotations"]:
         raise DatasetError(f"{dataset.folder}: no object is annotated, so there is nothing to measure")
     predictions: list[dict[str, Any]] = []
-    lost = 0
+    unusable = 0
     entries = (Example(entry.image.name, entry.image) for entry in survey.entries)
-    for index, (_, image, outputs) in enumerate(_asked(side, entries, len(dataset), progress)):
-        some, unusable = predictions_in(index, Detections.of(outputs), image.shape, len(classes))
-        predictions += some
-        lost += unusable
+    for index, (_, image, outputs) in enumerate(_asked(model, entries, len(dataset), progress)):
+        of_image, dropped = predictions_in(index, Detections.of(outputs), image.shape, len(classes))
+        predictions += of_image
+        unusable += dropped
     metrics = {name: value if value >= 0 else None for name, value in _coco(survey.ground_truth, predictions)}
-    found = TaskEvaluation(len(dataset), metrics, remarks=remarks)
-    found.objects = (survey.ground_truth, predictions)
-    _lost(found, lost)
-    return found
+    evaluation = TaskEvaluation(len(dataset), metrics, remarks=remarks)
+    evaluation.objects = (survey.ground_truth, predictions)
+    _remark_unusable(evaluation, unusable)
+    return evaluation
 
 
 def _coco(truth: Any, predictions: Sequence[Any]) -> Iterator[tuple[str, float]]:
-    """COCO's own -1 stands where there is no object to measure on."""
+    """Each metric; COCO gives -1 where there is no object to measure on."""
     yield from coco_metrics(truth, predictions).items()
 
 
-def _lost(found: TaskEvaluation, unusable: int) -> None:
+_EVALUATIONS: dict[str, Callable[[EvaluatedModel, Labelled, Progress], TaskEvaluation]] = {
+    "tampering": _maps,
+    "deepfake": _maps,
+    "detections": _detections,
+    "watermark": _messages,
+}
+
+
+def _remark_unusable(evaluation: TaskEvaluation, unusable: int) -> None:
     if unusable:
-        found.remarks.append(f"{unusable} answers are not finite; the metrics are without them")
+        evaluation.remarks.append(f"{unusable} answers are not finite; the metrics are without them")
 
 
 def _asked(
-    side: Side, examples: Any, count: int, progress: Progress
+    model: EvaluatedModel, examples: Any, count: int, progress: Progress
 ) -> Iterator[tuple[Example, Pixels, Outputs]]:
     """Each example with its pixels and the network's outputs."""
-    told = time.monotonic()
+    last_hint = time.monotonic()
     done = 0
-    for some in _batched(iter(examples), _AT_ONCE):
-        images = [example.pixels() for example in some]
-        outputs = side.run([side.prepare(image) for image in images])
-        yield from zip(some, images, outputs, strict=True)
-        done += len(some)
-        if time.monotonic() - told > _SECONDS_A_HINT:
+    for batch in _batched(iter(examples), _AT_ONCE):
+        images = [example.pixels() for example in batch]
+        outputs = model.run([model.prepare(image) for image in images])
+        yield from zip(batch, images, outputs, strict=True)
+        done += len(batch)
+        if time.monotonic() - last_hint > _HINT_INTERVAL_S:
             progress.hint(f"{done} of {count} images")
-            told = time.monotonic()
+            last_hint = time.monotonic()
 
 
 def _batched(items: Iterator[_T], size: int) -> Iterator[list[_T]]:
@@ -206,8 +211,8 @@ def _batched(items: Iterator[_T], size: int) -> Iterator[list[_T]]:
 
 
 def compared(reference: TaskEvaluation, observed: TaskEvaluation) -> tuple[TaskMetric, ...]:
-    """Metric by metric; with an interval where a metric is a mean over the same images, and for AP."""
-    how: dict[str, Callable[[list[float], list[float]], Compared]] = {
+    """Compares metric by metric; AP and means over the same images also get an interval."""
+    tests: dict[str, Callable[[list[float], list[float]], Compared]] = {
         "accuracy": lambda a, b: right_or_wrong([x > 0 for x in a], [x > 0 for x in b], MARGIN),
         "pixel_f1": lambda a, b: per_sample(a, b, MARGIN),
         "bit_accuracy": lambda a, b: per_sample(a, b, MARGIN),
@@ -215,11 +220,11 @@ def compared(reference: TaskEvaluation, observed: TaskEvaluation) -> tuple[TaskM
     rows = []
     for name, value in reference.metrics.items():
         first, second = reference.samples.get(name), observed.samples.get(name)
-        found = how[name](first, second) if first and second else None
+        test = tests[name](first, second) if first and second else None
         if name == "AP" and reference.objects and observed.objects:
-            found = compare_ap(*reference.objects, observed.objects[1])
-        if found:
-            rows.append(TaskMetric(name, value, observed.metrics.get(name), found.interval, found.verdict))
+            test = compare_ap(*reference.objects, observed.objects[1])
+        if test:
+            rows.append(TaskMetric(name, value, observed.metrics.get(name), test.interval, test.verdict))
         else:
             rows.append(TaskMetric(name, value, observed.metrics.get(name)))
     return tuple(rows)

@@ -1,4 +1,4 @@
-"""Whoever answers: a file, the network in PyTorch, a cell's artifact; all asked and read in one way."""
+"""Common interface to the models that are evaluated: a file, the network in PyTorch, a cell's artifact."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelparity.converters.engine.workbench import ModelUnderTest
+from modelparity.converters.recipes import FLOAT
 from modelparity.fixtures.images import Pixels, preprocess
 from modelparity.modelfiles.model_card import ModelCard, card_for
+from modelparity.parity.cells import Cell
 from modelparity.parity.session import Session
 from modelparity.serving.answers import answer
 from modelparity.serving.predictor import Predictor
@@ -24,28 +26,28 @@ Feed = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Side:
-    """`run` takes feeds [1, 3, h, w] and gives outputs by name, one dictionary a feed."""
+class EvaluatedModel:
+    """`run` takes feeds [1, 3, h, w] and returns outputs by name, one dictionary for each feed."""
 
     name: str
     card: ModelCard
     run: Callable[[Sequence[Feed]], Sequence[Outputs]]
 
     def prepare(self, pixels: Pixels) -> Feed:
-        """RGB uint8 [H, W, 3] to what the network is fed."""
+        """The network's input [1, 3, h, w] for RGB uint8 pixels [H, W, 3]."""
         return preprocess(pixels, self.card.preprocessing, self.card.input_size)[None]
 
     def answer(self, outputs: Outputs, pixels: Pixels, threshold: float | None = None) -> Result:
-        """What the outputs say of the photograph."""
+        """The outputs as an answer about the photograph, at its size."""
         return answer(self.card, outputs, (pixels.shape[0], pixels.shape[1]), threshold=threshold)
 
 
-def of_file(predictor: Predictor, path: Path) -> Side:
-    """A file, as its users run it."""
-    return Side(path.name, predictor.card, lambda feeds: [predictor.run(feed) for feed in feeds])
+def of_file(predictor: Predictor, path: Path) -> EvaluatedModel:
+    """A file, run as its users run it."""
+    return EvaluatedModel(path.name, predictor.card, lambda feeds: [predictor.run(feed) for feed in feeds])
 
 
-def of_network(session: Session, model: str) -> Side:
+def of_network(session: Session, model: str) -> EvaluatedModel:
     """The network in PyTorch, float32."""
     subject = session.subject(model)
     threads = os.cpu_count() or 1
@@ -53,21 +55,27 @@ def of_network(session: Session, model: str) -> Side:
     def run(feeds: Sequence[Feed]) -> Sequence[Outputs]:
         return session.bench.reference(subject, [{"image": feed} for feed in feeds], threads=threads)
 
-    return Side(f"{model} in PyTorch", card_of(subject), run)
+    return EvaluatedModel(f"{model} in PyTorch", card_of(subject), run)
 
 
-def of_artifact(session: Session, model: str, format: str, path: Path, name: str) -> Side:
+def of_artifact(session: Session, cell: Cell, path: Path) -> EvaluatedModel:
     """A cell's artifact, run in its format's worker."""
     threads = os.cpu_count() or 1
 
     def run(feeds: Sequence[Feed]) -> Sequence[Outputs]:
-        return session.bench.run(format, path, [{"image": feed} for feed in feeds], threads=threads)
+        return session.bench.run(cell.format, path, [{"image": feed} for feed in feeds], threads=threads)
 
-    return Side(name, card_of(session.subject(model)), run)
+    return EvaluatedModel(cell.id, card_of(session.subject(cell.model)), run)
 
 
 def card_of(subject: ModelUnderTest) -> ModelCard:
-    """What the network's outputs mean, whoever computes them."""
+    """The card of the network itself, which says what its outputs mean."""
     return card_for(
-        subject.spec, subject.signature, "pytorch", "fp32", subject.weights_digest, {}, dynamic_batch=True
+        subject.spec,
+        subject.signature,
+        "pytorch",
+        FLOAT,
+        checkpoint=subject.weights_digest,
+        versions={},
+        dynamic_batch=True,
     )

@@ -1,0 +1,1 @@
+"""`modelparity explain`: the diverging layer, its reproduction, and the report in words."""

@@ -1,4 +1,4 @@
-"""`modelparity explain`: which layer of a file it is, in a line, and what can be done about it."""
+"""`modelparity explain`: names the diverging layer of a file, and what can be done about it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from modelparity import arguments as named
-from modelparity import terminal
+from modelparity import arguments, terminal
 from modelparity.arrays import written
-from modelparity.converters.recipes import recipe_text
+from modelparity.converters.formats import CONVERTERS
+from modelparity.converters.recipes import FLOAT, QUANTIZATIONS, recipe_text
 from modelparity.errors import BadInputError, nearest
 from modelparity.exit_codes import os_words
 from modelparity.explain.reproduction import write_reproduction
 from modelparity.explain.text import layer_lines, mixed_lines, ranking_lines, verdict_line, waterfall_lines
-from modelparity.fixtures.specs import MODELS, ModelSpec
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.tolerances import QuantizedTolerance, tolerance_of
 from modelparity.parity.cells import Cell, all_cells
 from modelparity.parity.expectations import expectation_of
 from modelparity.parity.explain.error_by_stage import Stage, waterfall
 from modelparity.parity.explain.explain import Followed, explain, explain_quantized, followed
 from modelparity.parity.explain.mixed_precision import Mixed, smallest
 from modelparity.parity.session import Session
-from modelparity.parity.tolerances import Limitation, QuantizedTolerance
 from modelparity.verification.verify import declared_input_size
 
 RECIPE = "mixed.json"
@@ -33,7 +34,7 @@ RECIPE = "mixed.json"
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be explained: a cell, whose artifact is made if need be, or a file of a model."""
+    """What to explain: a cell, whose artifact is made if need be, or a file of a model."""
 
     target: str
     spec: ModelSpec
@@ -44,7 +45,7 @@ class Request:
 
     @property
     def again(self) -> str:
-        """The line to paste."""
+        """The command line that explains it again."""
         words = ["modelparity explain", self.target]
         words += [] if self.cell else ["--model", self.spec.name]
         words += ["--checkpoint", str(self.checkpoint)] if self.checkpoint else []
@@ -52,14 +53,14 @@ class Request:
 
 
 def request(target: str, model: str | None, checkpoint: Path | None, output: Path | None) -> Request:
-    """The arguments, checked as far as that costs nothing."""
+    """Checks the arguments, as far as that costs nothing."""
     cells = {cell.id: cell for cell in all_cells()}
     weights = checkpoint.absolute() if checkpoint else None
     folder = output.absolute() if output else None
     if folder is not None:
         if folder.exists() and not folder.is_dir():
             raise BadInputError(f"{folder}: a file, not a folder to write the reproduction to")
-        named.writable_folder(folder.parent)
+        arguments.writable_folder(folder.parent)
     path = Path(target).absolute()
     if target in cells and not path.exists():
         cell = cells[target]
@@ -77,20 +78,20 @@ def request(target: str, model: str | None, checkpoint: Path | None, output: Pat
         raise BadInputError(f"{path}: a directory, not a file") from None
     except OSError as error:
         raise BadInputError(os_words(error, path)) from error
-    return Request(target, named.model_named(model), None, path, weights, folder)
+    return Request(target, arguments.model_named(model), None, path, weights, folder)
 
 
 def explain_target(wanted: Request, as_json: bool) -> bool:
     """Prints the explanation; returns whether no layer diverges."""
     with terminal.progress(f"explaining {wanted.target}") as progress:
         result = _explained(wanted, progress.stage)
-    found = result.followed.explanation
+    explanation = result.followed.explanation
     if as_json:
         terminal.say(json.dumps(_as_data(result), indent=1))
     else:
         for line in _lines(wanted, result):
             terminal.say(line)
-    return not found.diverging
+    return not explanation.diverging
 
 
 @dataclass(frozen=True)
@@ -120,43 +121,80 @@ def _explained(wanted: Request, on_stage: Callable[[str], None]) -> _Result:
         path = wanted.path or session.artifact(spec.name, format, quantization).path
         values = Path(scratch)
         original: Path | None = None
-        if quantization == "fp32":
-            found = explain(session.bench, subject, format, path, feed, values, on_stage)
+        recipe = QUANTIZATIONS[quantization]
+        if recipe.is_float:
+            traced = explain(
+                session.bench, subject, format, path, feed=feed, folder=values, on_stage=on_stage
+            )
         else:
-            original = session.artifact(spec.name, format, "fp32").path
-            found = explain_quantized(session.bench, subject, format, path, original, feed, values, on_stage)
+            original = session.artifact(spec.name, format, FLOAT).path
+            traced = explain_quantized(
+                session.bench,
+                subject,
+                format,
+                path,
+                float_path=original,
+                feed=feed,
+                folder=values,
+                on_stage=on_stage,
+            )
         output = None
-        if wanted.output and found.explanation.diverging and found.explanation.diverging[0].index >= 0:
-            layer = found.explanation.diverging[0]
+        if wanted.output and traced.explanation.diverging and traced.explanation.diverging[0].index >= 0:
+            layer = traced.explanation.diverging[0]
             on_stage(f"cutting out {layer.module}")
-            options = {"wanted": layer.step, "search": quantization == "fp32"}
-            followed(session.bench, subject, feed, values, found.tensors, found.taken, **options)
-            before = found.before(layer)
-            write_reproduction(session, wanted.output, format, path, layer, before, found.tensors, values)
+            options = {"wanted": layer.step, "search": recipe.is_float}
+            followed(
+                session.bench,
+                subject,
+                feed,
+                folder=values,
+                tensors=traced.tensors,
+                taken=traced.taken,
+                **options,
+            )
+            before = traced.before(layer)
+            write_reproduction(
+                session,
+                wanted.output,
+                format=format,
+                source=path,
+                layer=layer,
+                before=before,
+                values=values,
+            )
             output = wanted.output
         mixed = None
-        if wanted.output and quantization.startswith("int8") and format == "onnx":
+        if wanted.output and recipe.rounds_activations and CONVERTERS[format].sensitivities:
             mixed = _mixed(session, Cell(spec.name, format, quantization), wanted.output, on_stage)
         stages = waterfall(
-            session.bench, subject, format, path, quantization, feed, on_stage, float_path=original
+            session.bench,
+            subject,
+            format,
+            path,
+            quantization=quantization,
+            feed=feed,
+            on_stage=on_stage,
+            float_path=original,
         )
-    return _Result(found, stages, quantization, path, output, mixed)
+    return _Result(traced, stages, quantization, path, output, mixed)
 
 
 def _mixed(session: Session, cell: Cell, folder: Path, on_stage: Callable[[str], None]) -> Mixed:
-    """The fewest layers to keep in float, as a recipe file in `folder`."""
+    """Writes the fewest layers to keep in float as a recipe file into `folder`."""
     expectation = expectation_of(cell, session.expectations)
-    tolerance = expectation.tolerance if isinstance(expectation, Limitation) else expectation
+    tolerance = tolerance_of(expectation)
     assert isinstance(tolerance, QuantizedTolerance)
     truth, calibration = session.truth(cell.model), session.calibration(cell.model)
-    found = smallest(session.bench, truth, cell, tolerance, calibration, on_stage)
+    mixed = smallest(
+        session.bench, truth, cell, tolerance=tolerance, calibration=calibration, on_stage=on_stage
+    )
     with written(folder / RECIPE) as file:
-        file.write(recipe_text(found.entries).encode())
-    return found
+        file.write(recipe_text(mixed.entries).encode())
+    return mixed
 
 
 def _described(wanted: Request) -> tuple[str, str, int | None, ModelSpec]:
-    """Format, quantization and input size of what is to be explained, and the model with its outputs."""
+    """Format, quantization and input size of the file, and the model's spec with the file's outputs."""
     if wanted.cell is not None:
         return wanted.cell.format, wanted.cell.quantization, None, wanted.spec
     from modelparity.modelfiles.formats import sniff
@@ -167,7 +205,7 @@ def _described(wanted: Request) -> tuple[str, str, int | None, ModelSpec]:
         description = (
             session.workers[format].call("modelparity.modelfiles.describe:describe", wanted.path).value
         )
-    if description.quantization not in ("fp32", "fp16", "int8_dynamic", "int8_static"):
+    if description.quantization not in QUANTIZATIONS:
         raise BadInputError(f"{wanted.path}: quantized as no recipe here does: {description.quantization}")
     names, spec = [port.name for port in description.outputs], wanted.spec
     if not set(names) <= set(spec.signature().output_names):
@@ -181,15 +219,18 @@ def _described(wanted: Request) -> tuple[str, str, int | None, ModelSpec]:
 
 
 def _lines(wanted: Request, result: _Result) -> list[str]:
-    found = result.followed.explanation
-    quantized = result.quantization != "fp32"
-    lines = [verdict_line(found, quantized)]
-    if found.diverging:
-        lines += layer_lines(found, wanted.again, quantized)
-    lines += ["", f"{found.covered:,} of {found.steps:,} operators of {wanted.spec.name} are in the file"]
-    lines[-1] += f", {found.found:,} with a tensor of their own"
+    explanation = result.followed.explanation
+    quantized = not QUANTIZATIONS[result.quantization].is_float
+    lines = [verdict_line(explanation, quantized)]
+    if explanation.diverging:
+        lines += layer_lines(explanation, wanted.again, quantized)
+    lines += [
+        "",
+        f"{explanation.covered:,} of {explanation.steps:,} operators of {wanted.spec.name} are in the file",
+    ]
+    lines[-1] += f", {explanation.found:,} with a tensor of their own"
     if quantized:
-        lines += ["", *ranking_lines(found)]
+        lines += ["", *ranking_lines(explanation)]
     lines += ["", *waterfall_lines(result.stages)]
     if result.output:
         lines += ["", f"wrote {result.output}: python {result.output / 'reproduce.py'}"]
@@ -199,21 +240,21 @@ def _lines(wanted: Request, result: _Result) -> list[str]:
         make = f"modelparity convert {wanted.spec.name} --quantization {result.quantization} --mixed {recipe}"
         lines += [f"wrote {recipe}: {make} --output {wanted.spec.name}{result.path.suffix}"]
     elif wanted.output and not result.output:
-        why = "its tensor could not be made out" if found.diverging else "no layer diverges"
+        why = "its tensor could not be made out" if explanation.diverging else "no layer diverges"
         lines += ["", f"wrote nothing to {wanted.output}: {why}"]
     return lines
 
 
 def _as_data(result: _Result) -> dict[str, Any]:
-    found = result.followed.explanation
+    explanation = result.followed.explanation
     return {
-        "verdict": verdict_line(found, result.quantization != "fp32"),
+        "verdict": verdict_line(explanation, not QUANTIZATIONS[result.quantization].is_float),
         "file": str(result.path),
         "quantization": result.quantization,
-        "diverging": [_finite(asdict(layer)) for layer in found.diverging],
-        "layers": [_finite(asdict(layer)) for layer in found.layers],
-        "operators": {"all": found.steps, "covered": found.covered, "found": found.found},
-        "explained": found.explained,
+        "diverging": [_finite(asdict(layer)) for layer in explanation.diverging],
+        "layers": [_finite(asdict(layer)) for layer in explanation.layers],
+        "operators": {"all": explanation.steps, "covered": explanation.covered, "found": explanation.found},
+        "explained": explanation.explained,
         "waterfall": [_finite(asdict(stage)) for stage in result.stages],
         "mixed": _finite(asdict(result.mixed)) if result.mixed else None,
         "reproduction": str(result.output) if result.output else None,
@@ -221,7 +262,7 @@ def _as_data(result: _Result) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinity; numbers that are none become null."""
+    """The value with null for numbers that JSON does not have."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""A folder that shows one layer's fault to whoever has numpy and the runtime, and nothing of this project."""
+"""Writes a folder that reproduces one layer's fault with numpy and the runtime alone."""
 
 from __future__ import annotations
 
@@ -11,58 +11,52 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from modelparity.arrays import write_arrays
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S
+from modelparity.fixtures.lookup import named
 from modelparity.folders import folder_written
-from modelparity.modelfiles.activations import FileTensor
+from modelparity.modelfiles.formats import FILE_FORMATS
+from modelparity.modelfiles.usage import Usage
 from modelparity.parity.explain.layers import BAND, Layer
 from modelparity.parity.session import Session
 
-FILES = ("feeds.npz", "expected.npz", "reproduce.py", "cut.onnx", "cut.tflite")
+FILES = (
+    "feeds.npz",
+    "expected.npz",
+    "reproduce.py",
+    *(f"cut{format.suffix}" for format in FILE_FORMATS.values()),
+)
 _TEMPLATES = Path(__file__).parents[1] / "package" / "templates"
-_PACKAGES = {"onnx": "onnxruntime", "tflite": "ai-edge-litert"}
 
 
 def write_reproduction(
     session: Session,
     target: Path,
+    *,
     format: str,
     source: Path,
     layer: Layer,
     before: Sequence[int],
-    tensors: Sequence[FileTensor],
     values: Path,
 ) -> None:
     """Fills `target`, whole or not at all: the cut file, its feeds, what should come out, a script.
 
     `before` are the tensors to cut at; `values` is the probe's folder, where `expected.npy` lies too.
     """
-    by_index = {tensor.index: tensor for tensor in tensors}
-    cut = f"cut{source.suffix if source.suffix in ('.onnx', '.tflite') else f'.{format}'}"
-    call = session.workers[format].call
+    file_format = FILE_FORMATS[format]
+    usage: Usage = named(file_format.usage)
+    cut = f"cut{file_format.suffix}"
     with folder_written(target, lambda name: name in FILES) as folder:
-        if format == "onnx":
-            names = [by_index[index].name for index in before]
-            by_name = {tensor.name: tensor.index for tensor in tensors}
-            arguments = (source, folder / cut, names, layer.tensor)
-            reply = call(
-                "modelparity.modelfiles.onnx.extract_subgraph:extract", *arguments, timeout=CONVERT_TIMEOUT_S
-            )
-            feeds = {name: np.load(values / f"{by_name[name]}.npy") for name in reply.value}
-        else:
-            arguments_ = (source, folder / cut, list(before), layer.index)
-            reply = call(
-                "modelparity.modelfiles.tflite.extract_subgraph:extract",
-                *arguments_,
-                timeout=CONVERT_TIMEOUT_S,
-            )
-            feeds = {f"input_{i}": np.load(values / f"{index}.npy") for i, index in enumerate(reply.value)}
+        extract = file_format.extract_subgraph
+        arguments = (source, folder / cut, list(before), layer.index)
+        reply = session.workers[format].call(extract, *arguments, timeout=CONVERT_TIMEOUT_S)
+        feeds = {name: np.load(values / f"{index}.npy") for name, index in reply.value.items()}
         write_arrays(folder / "feeds.npz", feeds)
         write_arrays(folder / "expected.npz", {"expected": np.load(values / "expected.npy")})
         words = {
             "title": f"{layer.module}: {layer.ratio:,.0f} floors in {source.name}",
             "file": cut,
             "source": source.name,
-            "package": _PACKAGES[format],
-            "format": format,
+            "package": file_format.runtime,
+            "run_part": usage.run_part,
             "bound": repr(BAND * layer.floor),
             "band": f"{BAND:g}",
             "floor": f"{layer.floor:.3g}",

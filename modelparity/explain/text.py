@@ -1,4 +1,4 @@
-"""An explanation in words."""
+"""Turns an explanation into lines of text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RANKED = 10
 
 
 def name(layer: Layer) -> str:
-    """The module's path; what works outside of any is the deployed module's own."""
+    """The path of the layer's module; an operator outside of any belongs to the deployed module."""
     return layer.module or "the deployed module"
 
 
@@ -24,23 +24,23 @@ def floors(ratio: float) -> str:
 
 
 def _kind(layer: Layer) -> str:
-    """Such as `Conv`, or `add: Add` for what has no weights of its own."""
+    """Such as `Conv`, or `add: Add` for an operator without weights."""
     kind = layer.kind or "no tensor of the file"
     return kind if layer.elements else f"{layer.operator}: {kind}"
 
 
-def verdict_line(found: Explanation, quantized: bool) -> str:
+def verdict_line(explanation: Explanation, quantized: bool) -> str:
     """The first line."""
-    if not found.diverging:
+    if not explanation.diverging:
         if not quantized:
-            worst = max((layer.ratio for layer in found.layers), default=0.0)
+            worst = max((layer.ratio for layer in explanation.layers), default=0.0)
             return f"no layer leaves the band ({floors(worst)} floors at most, of {BAND:g})"
-        least = min(found.layers, key=lambda layer: layer.sqnr_db)
+        least = min(explanation.layers, key=lambda layer: layer.sqnr_db)
         return (
             f"no layer leaves the band; most is lost at {name(least)} "
             f"({_kind(least)}, {least.sqnr_db:.1f} dB of its own)"
         )
-    layer = found.diverging[0]
+    layer = explanation.diverging[0]
     if quantized:
         return f"first diverging layer: {name(layer)} ({_kind(layer)}, {layer.sqnr_db:.1f} dB of its own)"
     if math.isnan(layer.ratio):
@@ -54,9 +54,9 @@ def verdict_line(found: Explanation, quantized: bool) -> str:
     )
 
 
-def layer_lines(found: Explanation, again: str, quantized: bool) -> list[str]:
-    """What was observed, what should be, where, what would pass, the line to paste."""
-    layer = found.diverging[0]
+def layer_lines(explanation: Explanation, again: str, quantized: bool) -> list[str]:
+    """What was observed, what the bound is, where, what would pass, and how to reproduce it."""
+    layer = explanation.diverging[0]
     lines = []
     if layer.index >= 0:
         bound = f"SQNR >= {LEAST_DB:g} dB" if quantized else f"<= {BAND:g} floors"
@@ -72,16 +72,18 @@ def layer_lines(found: Explanation, again: str, quantized: bool) -> list[str]:
         lines.append("the file has this layer's input in the place of its result: it is left out")
     if layer.folded:
         lines.append(f"in one with it: {', '.join(layer.folded)}")
-    others = found.diverging[1:]
+    others = explanation.diverging[1:]
     if others:
         lines.append(f"and {len(others)} further: {', '.join(name(other) for other in others[:5])}")
-    elif not quantized and found.explained:
-        rest = [other.ratio for other in found.layers if other is not layer and other.index != layer.index]
+    elif not quantized and explanation.explained:
+        rest = [
+            other.ratio for other in explanation.layers if other is not layer and other.index != layer.index
+        ]
         lines.append(
             f"with this layer's result taken from the file, all others are inside "
             f"{floors(max(rest, default=0))} floors: it is this layer alone"
         )
-    elif not found.explained:
+    elif not explanation.explained:
         lines.append("behind it nothing could be compared")
     if layer.index >= 0:
         passes = f"SQNR >= {layer.sqnr_db:.1f} dB" if quantized else f"{floors(layer.ratio)} floors"
@@ -94,9 +96,9 @@ def _reads(layer: Layer) -> str:
     return f", with the constants {', '.join(map(repr, layer.constants[:4]))}" if layer.constants else ""
 
 
-def ranking_lines(found: Explanation) -> list[str]:
-    """The layers that lose most, each from the file's own inputs."""
-    layers = sorted((x for x in found.layers if x.sqnr_db < 100), key=lambda x: x.sqnr_db)
+def ranking_lines(explanation: Explanation) -> list[str]:
+    """The layers that lose most, each computed from the file's own inputs."""
+    layers = sorted((x for x in explanation.layers if x.sqnr_db < 100), key=lambda x: x.sqnr_db)
     lines = [
         "what each layer loses itself (SQNR of its result against float64 from the same inputs), worst first"
     ]
@@ -109,7 +111,7 @@ def ranking_lines(found: Explanation) -> list[str]:
 
 
 def waterfall_lines(stages: Sequence[Stage]) -> list[str]:
-    """A block an output: how far each stage is from float64, and what it added to the one before."""
+    """A block for each output: how far each stage is from float64, and what it added to the one before."""
     run = [stage for stage in stages if stage.distances]
     width = max((len(stage.name) for stage in stages), default=0)
     lines: list[str] = []
@@ -127,14 +129,14 @@ def waterfall_lines(stages: Sequence[Stage]) -> list[str]:
     return lines
 
 
-def mixed_lines(found: Mixed) -> list[str]:
-    """The layers to keep in float, and what each costs in int8."""
-    count = len(found.ranked)
+def mixed_lines(mixed: Mixed) -> list[str]:
+    """The layers to keep in float, and the error that each adds in int8."""
+    count = len(mixed.ranked)
     lines = [
-        f"{found.layers} of {count} layers in float meet the budget; {found.tried} files were made to know. "
+        f"{mixed.layers} of {count} layers in float meet the budget; {mixed.tried} files were made to know. "
         "What each adds to the outputs, quantized alone:"
     ]
-    for position, (layer, share) in enumerate(found.ranked[:_RANKED]):
-        kept = "float" if position < found.layers else "int8"
+    for position, (layer, share) in enumerate(mixed.ranked[:_RANKED]):
+        kept = "float" if position < mixed.layers else "int8"
         lines.append(f"  {share:6.1%}  {layer.scope or layer.tensor} ({layer.operator}): {kept}")
     return lines

@@ -1,0 +1,1 @@
+"""`modelparity package`: a release folder of proven files and documents."""

@@ -1,4 +1,4 @@
-"""The scripts and documents of a package, from the templates beside this module."""
+"""Writes the scripts and documents of a package from the templates beside this module."""
 
 from __future__ import annotations
 
@@ -13,33 +13,36 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from modelparity.benchmarks.costs import THREADS
 from modelparity.converters.formats import CONVERTERS
 from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.fixtures.lookup import named
 from modelparity.fixtures.specs import ModelSpec
 from modelparity.gate import machine, versions
+from modelparity.modelfiles.formats import FILE_FORMATS
+from modelparity.package.exported_program import FORMAT as PYTORCH
 from modelparity.package.specs import Packaged, preprocessing_of
 from modelparity.parity.results import Run, Unsupported
 from modelparity.parity.session import Session
 
 TEMPLATES = Path(__file__).parent / "templates"
-_RUNTIMES = {"onnx": "onnxruntime", "tflite": "ai-edge-litert"}
-_WHAT_FOR = {"pytorch": "torch.export program: network and weights in one"}
+_WHAT_FOR = {PYTORCH: "torch.export program: network and weights in one"}
 
 
 def write_documents(
     session: Session,
     model: str,
+    folder: Path,
+    *,
     weights: str,
     trained: bool,
     run: Run | None,
     files: Sequence[Packaged],
-    folder: Path,
 ) -> None:
-    """`inference/` and `docs/`."""
+    """Writes `inference/` and `docs/`."""
     spec = session.subject(model).spec
-    values = _values(session, spec, weights, trained, run, files)
+    values = _values(session, spec, weights=weights, trained=trained, run=run, files=files)
     inference, docs = folder / "inference", folder / "docs"
     examples = docs / "deployment_examples"
-    for made in (inference, examples):
-        made.mkdir(parents=True)
+    for directory in (inference, examples):
+        directory.mkdir(parents=True)
     written = {
         inference / "preprocessing.py": "preprocessing.py",
         inference / "postprocessing.py": f"postprocessing_{spec.task}.py",
@@ -48,9 +51,10 @@ def write_documents(
         docs / "performance_comparison.md": "performance_comparison.md",
         examples / "mobile_deployment.md": "mobile_deployment.md",
     }
-    for format in ("pytorch", "onnx"):
-        if values[f"{format}_example"]:
-            written[examples / f"{format}_inference.py"] = f"{format}_inference.py"
+    for format in (PYTORCH, *CONVERTERS):
+        name = f"{format}_inference.py"
+        if values[f"{format}_example"] and (TEMPLATES / f"{name}.jinja").is_file():
+            written[examples / name] = name
     environment = Environment(  # plain text, no HTML
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
@@ -66,20 +70,21 @@ def write_documents(
 def _values(
     session: Session,
     spec: ModelSpec,
+    *,
     weights: str,
     trained: bool,
     run: Run | None,
     files: Sequence[Packaged],
 ) -> dict[str, Any]:
-    """What the templates are filled with."""
+    """The values of the templates."""
     n = session.subject(spec.name).input_size
     first = {
         format: next((file for file in files if file.format == format), None)
-        for format in ("pytorch", *CONVERTERS)
+        for format in (PYTORCH, *CONVERTERS)
     }
     runnable = next((file for format in CONVERTERS if (file := first[format])), None)
     specs = list({file.spec.name: file.spec for file in files}.values())
-    tflite = [file for file in files if file.format == "tflite"]
+    mobile = [file for file in files if file.format != PYTORCH and FILE_FORMATS[file.format].signature_name]
     return {
         "title": spec.title.partition(",")[0],
         "weights": weights,
@@ -87,9 +92,11 @@ def _values(
         "pretrained": spec.name if trained else "",
         "failed": [file.place for file in files if not file.record.green],
         "example": runnable.place if runnable else "",
-        "onnx_example": first["onnx"].place if first["onnx"] else "",
-        "pytorch_example": first["pytorch"].place if first["pytorch"] else "",
-        "runtimes": " ".join(_RUNTIMES[format] for format in CONVERTERS if first[format]),
+        **{f"{format}_example": file.place if file else "" for format, file in first.items()},
+        "runtimes": " ".join(FILE_FORMATS[format].runtime for format in CONVERTERS if first[format]),
+        "needs": " or ".join(f"{form.runtime} for {form.suffix} files" for form in FILE_FORMATS.values()),
+        "openers": ", ".join(f'"{form.suffix}": _{form.name}' for form in FILE_FORMATS.values()),
+        "open_files": [named(form.usage).open_file for form in FILE_FORMATS.values()],
         "torch": versions()["torch"],
         "files": [_file_row(file) for file in files],
         "side": n,
@@ -106,17 +113,17 @@ def _values(
         "threads": THREADS,
         "rows": [_row(file) for file in files],
         "slower": [f"`{file.place}`" for file in files if file.record.cost.slower_than_float],
-        "tflite": [
+        "mobile": [
             {**_file_row(file), "inputs": _ports(file, "inputs"), "outputs": _ports(file, "outputs")}
-            for file in tflite
+            for file in mobile
         ],
-        "tflite_name": tflite[0].path.name if tflite else "",
-        "signature": _signature(session, tflite[0].path) if tflite else "",
+        "mobile_name": mobile[0].path.name if mobile else "",
+        "signature": _signature(session, mobile[0]) if mobile else "",
     }
 
 
-def _signature(session: Session, path: Path) -> str:
-    return str(session.workers["tflite"].call("modelparity.worker_tasks:signature", path).value)
+def _signature(session: Session, file: Packaged) -> str:
+    return str(session.workers[file.format].call(FILE_FORMATS[file.format].signature_name, file.path).value)
 
 
 def _file_row(file: Packaged) -> dict[str, str]:
@@ -170,7 +177,7 @@ def _row(file: Packaged) -> dict[str, str]:
 
 
 def _benchmarks(run: Run | None, files: Sequence[Packaged]) -> str:
-    """Measured numbers alone; null where nothing was measured."""
+    """Only measured numbers, as JSON; null where nothing was measured."""
     content = {
         "machine": run.header.machine if run else machine(),
         "versions": run.header.versions if run else versions(),

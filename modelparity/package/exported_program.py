@@ -1,4 +1,4 @@
-"""The exported program that all other files are made from: it computes what the network computes."""
+"""Proves the exported program, which all other files are made from, against the network."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from modelparity.converters.engine.workbench import PROGRAM
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S
+from modelparity.converters.recipes import FLOAT
 from modelparity.parity.cells import Cell
 from modelparity.parity.claims import basic
 from modelparity.parity.prove import blank_record
@@ -16,11 +17,11 @@ from modelparity.parity.results import ArtifactRecord, CellRecord, outcome_of
 from modelparity.parity.session import Session
 
 FORMAT = "pytorch"
-_IMAGES = 4  # the same operators in the same order: one image shows as much as many
+_IMAGES = 4  # the same operators in the same order, so that a few images show as much as many
 
 
 def program_evidence(session: Session, model: str) -> CellRecord:
-    """The record of a `.pt2` file: byte for byte the network's own float32 outputs, on photographs."""
+    """The record of a `.pt2` file: on photographs, its outputs have the bytes of the network's in float32."""
     subject = session.subject(model)
     entry = session.bench.exported(subject)
     feeds = session.feeds(model)[:_IMAGES]
@@ -37,7 +38,7 @@ def program_evidence(session: Session, model: str) -> CellRecord:
     ]
     sha256, size = entry.files[PROGRAM]
     return replace(
-        blank_record(Cell(model, FORMAT, "fp32"), subject),
+        blank_record(Cell(model, FORMAT, FLOAT), subject),
         outcome=outcome_of(found),
         claims=tuple(found),
         artifact=ArtifactRecord(sha256, size, entry.key),

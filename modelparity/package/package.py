@@ -1,4 +1,4 @@
-"""A release folder: every file proven before it is put in, and what a stranger needs to run it.
+"""Writes a release folder: proven files, and all that a stranger needs to run them.
 
 pretrained/   clean weights, from a checkpoint only
 pytorch/, onnx/, tflite/   files, model_specs.json (what goes in and comes out), and what each file says of
@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelparity.clean_weights import write_pretrained
-from modelparity.converters.engine.store import replace_with, sha256_of
+from modelparity.converters.engine.store import sha256_of
 from modelparity.converters.engine.workbench import PROGRAM
 from modelparity.converters.formats import CONVERTERS
-from modelparity.copy_artifact import deliver
-from modelparity.fixtures.specs import MODELS, ModelSpec
+from modelparity.converters.recipes import FLOAT, QUANTIZATIONS
+from modelparity.copy_artifact import copy_artifact
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.whole_files import replace_with
 from modelparity.folders import folder_written
 from modelparity.gate import run_gate
 from modelparity.package.documents import write_documents
@@ -42,7 +45,7 @@ TOP = {"pretrained", *FORMATS, "inference", "docs", MANIFEST}
 
 @dataclass(frozen=True)
 class Plan:
-    """What to package; `include_failed` puts in what the proof turned down, and says so everywhere."""
+    """What to package; with `include_failed`, also files that failed their proof, which the documents say."""
 
     model: str
     output: Path
@@ -74,7 +77,7 @@ def _is_variant(spec: ModelSpec, model: ModelSpec) -> bool:
 
 
 class NotProvenError(Exception):
-    """Cells that are not green; nothing was packaged."""
+    """Some cells are not green, so nothing was packaged."""
 
     def __init__(self, records: Sequence[CellRecord]) -> None:
         super().__init__(", ".join(record.id for record in records))
@@ -84,30 +87,42 @@ class NotProvenError(Exception):
 def package(
     session: Session,
     plan: Plan,
+    *,
     weights: dict[str, str],
     on_cell: Listener = lambda *_: None,
     on_stage: Callable[[str], None] = lambda _: None,
 ) -> list[Packaged]:
-    """Proves the cells and writes the folder, whole or not at all; returns the files of models in it.
+    """Proves the cells and writes the folder, whole or not at all. Returns the model files in it.
 
-    Files of an earlier package in the folder go, others stay. Raises `NotProvenError`.
+    Files of an earlier package in the folder are removed, others stay.
+
+    Raises:
+        NotProvenError: a cell is not green, and `plan.include_failed` is not set.
     """
     with tempfile.TemporaryDirectory(prefix="modelparity-") as temporary:
         evidence = Path(temporary) / "evidence"
-        run = run_gate(session, plan.cells, evidence, weights, "", on_cell, on_stage) if plan.cells else None
+        run = None
+        if plan.cells:
+            run = run_gate(session, plan.cells, evidence, weights, on_cell=on_cell, on_stage=on_stage)
         red = [record for record in run.cells if not record.green] if run else []
         if red and not plan.include_failed:
             raise NotProvenError(red)
         on_stage("writing the package")
         earlier = _earlier_files(plan.output)
         with folder_written(plan.output, earlier.__contains__) as folder:
-            files = _write_models(session, plan, run, folder, weights[plan.model])
+            files = _write_models(session, plan, run=run, folder=folder, weights=weights[plan.model])
             if plan.checkpoint:
                 (folder / "pretrained").mkdir()
                 spec = session.subject(plan.model).spec
                 write_pretrained(session, plan.checkpoint, spec, folder / "pretrained", folder=True)
             write_documents(
-                session, plan.model, weights[plan.model], plan.checkpoint is not None, run, files, folder
+                session,
+                plan.model,
+                folder,
+                weights=weights[plan.model],
+                trained=plan.checkpoint is not None,
+                run=run,
+                files=files,
             )
             if run:
                 shutil.copytree(evidence, folder / "docs" / "evidence")
@@ -116,7 +131,7 @@ def package(
 
 
 def _earlier_files(output: Path) -> set[str]:
-    """What the package that stands there put in the folder."""
+    """The files that an earlier package put in the folder."""
     try:
         listed = json.loads((output / MANIFEST).read_text(encoding="utf-8"))["files"]
         return {MANIFEST, *map(str, listed)}
@@ -136,19 +151,28 @@ def _write_manifest(folder: Path, plan: Plan, weights: dict[str, str]) -> None:
 
 
 def _write_models(
-    session: Session, plan: Plan, run: Run | None, folder: Path, weights: str
+    session: Session, plan: Plan, *, run: Run | None, folder: Path, weights: str
 ) -> list[Packaged]:
-    """The files of models, by format, each with the record of its proof."""
+    """Writes the model files, by format, each with the record of its proof."""
     files = []
     for name, stem in plan.variants.items():
         if PYTORCH in plan.formats:
             path = folder / PYTORCH / f"{stem}.pt2"
             replace_with(path, session.bench.exported(session.subject(name)).path(PROGRAM))
-            files.append(packaged(session, name, PYTORCH, "fp32", path, program_evidence(session, name)))
+            files.append(
+                packaged(
+                    session,
+                    name,
+                    format=PYTORCH,
+                    quantization=FLOAT,
+                    path=path,
+                    record=program_evidence(session, name),
+                )
+            )
     for record in run.cells if run else ():
         if record.artifact is None or isinstance(record.outcome, Unsupported):
             continue
-        suffix = "" if record.quantization == "fp32" else f"_{record.quantization}"
+        suffix = QUANTIZATIONS[record.quantization].stem_suffix
         name = f"{plan.variants[record.model]}{suffix}{CONVERTERS[record.format].suffix}"
         path = folder / record.format / name
         artifact, _ = session.bench.artifact(
@@ -157,10 +181,19 @@ def _write_models(
             record.quantization,
             session.calibration(record.model),
         )
-        deliver(session, artifact, path)
+        copy_artifact(session, artifact, path)
         with load(path) as predictor:
             verdict_path(path).write_text(verdict_of(predictor).as_json(), encoding="utf-8")
-        files.append(packaged(session, record.model, record.format, record.quantization, path, record))
+        files.append(
+            packaged(
+                session,
+                record.model,
+                format=record.format,
+                quantization=record.quantization,
+                path=path,
+                record=record,
+            )
+        )
     for format in dict.fromkeys(file.format for file in files):
         mine = [file for file in files if file.format == format]
         write_specs(folder / format, mine, weights, trained=plan.checkpoint is not None)

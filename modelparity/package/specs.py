@@ -1,4 +1,4 @@
-"""What a package says of its files: model_specs.json in each folder, read off the files themselves."""
+"""Describes the files of a package, from the files themselves: `model_specs.json` in each folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from modelparity.converters.engine.store import sha256_of
 from modelparity.converters.recipes import QUANTIZATIONS
 from modelparity.fixtures.specs import ModelSpec, TensorSpec
 from modelparity.modelfiles.description import Description
+from modelparity.modelfiles.formats import FILE_FORMATS
 from modelparity.package.exported_program import FORMAT as PYTORCH
 from modelparity.parity.results import CellRecord
 from modelparity.parity.session import Session
@@ -21,7 +22,7 @@ SPECS = "model_specs.json"
 
 @dataclass(frozen=True)
 class Packaged:
-    """One file of a model in the package; `entry` is what model_specs.json says of it."""
+    """One model file of the package; `entry` is its description in `model_specs.json`."""
 
     path: Path
     format: str
@@ -37,17 +38,17 @@ class Packaged:
 
 
 def packaged(
-    session: Session, model: str, format: str, quantization: str, path: Path, record: CellRecord
+    session: Session, model: str, *, format: str, quantization: str, path: Path, record: CellRecord
 ) -> Packaged:
-    """Describes a file that stands in the package already."""
+    """Describes a file that is in the package already."""
     subject = session.subject(model)
     signature, spec = subject.signature, subject.spec
     declared: Description | None = None
     opset = None
     if format != PYTORCH:
+        reads_opset = FILE_FORMATS[format].opset
         declared = session.workers[format].call("modelparity.modelfiles.describe:describe", path).value
-    if format == "onnx":
-        opset = session.workers["onnx"].call("modelparity.worker_tasks:opset", path).value
+        opset = session.workers[format].call(reads_opset, path).value if reads_opset else None
     data = path.with_name(f"{path.name}.data")
     entry = {
         "model": spec.name,
@@ -88,7 +89,7 @@ def _port(tensor: TensorSpec, shape: tuple[int | str, ...] | None) -> dict[str, 
 
 
 def scale_of(tensor: TensorSpec) -> str | None:
-    """ "probability" or "logit", for what means either."""
+    """ "probability" or "logit"; None for an output that is neither."""
     if tensor.range == (0.0, 1.0) and tensor.meaning.startswith("probability"):
         return "probability"
     return "logit" if tensor.range is None and "logit" in tensor.meaning else None
@@ -107,7 +108,7 @@ def preprocessing_of(spec: ModelSpec) -> dict[str, Any]:
 
 
 def write_specs(folder: Path, files: Sequence[Packaged], weights: str, trained: bool) -> None:
-    """`model_specs.json` for the files of one folder, all of one network."""
+    """Writes `model_specs.json` for the files of one folder, all of one network."""
     content = {
         "weights": {"source": weights, "trained": trained},
         "preprocessing": preprocessing_of(files[0].spec),

@@ -1,4 +1,4 @@
-"""Detections drawn on their image."""
+"""Draws detections on their image."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def drawn(
     detections: Sequence[tuple[Sequence[float], str, float, int]],
     truth: Sequence[tuple[Sequence[float], str]],
 ) -> Image.Image:
-    """RGB uint8 [H, W, 3] with boxes in pixels (x1, y1, x2, y2).
+    """The image of RGB uint8 pixels [H, W, 3] with boxes, given in pixels as (x1, y1, x2, y2).
 
-    `detections` are box, label, score and category, a colour a category; `truth` are box and label,
-    thin and white, with their labels below.
+    `detections` are box, label, score and category, with a colour for each category. `truth` are box and
+    label, drawn thin and white with the label below.
     """
     image = Image.fromarray(pixels)
     draw = ImageDraw.Draw(image)
@@ -38,21 +38,23 @@ def drawn(
     width = max(1, size // 6)
     for box, label in truth:
         draw.rectangle(list(box), outline=_TRUTH, width=1)
-        _tag(draw, (box[0], box[3]), label, _TRUTH, font, image.size)
+        _tag(draw, label, at=(box[0], box[3]), colour=_TRUTH, font=font, size=image.size)
     # The best score last, on top.
-    ranked = sorted(detections, key=lambda found: found[2])
+    ranked = sorted(detections, key=lambda detection: detection[2])
     for box, _, _, category in ranked:
         draw.rectangle(list(box), outline=_colour(category), width=width)
     for box, label, score, category in ranked:  # no box crosses a label
         words = f"{label} {score:.2f}"
-        _tag(draw, (box[0], box[1] - size - 2), words, _colour(category), font, image.size)
+        at = (box[0], box[1] - size - 2)
+        _tag(draw, words, at=at, colour=_colour(category), font=font, size=image.size)
     return image
 
 
 def _tag(
     draw: ImageDraw.ImageDraw,
-    at: tuple[float, float],
     text: str,
+    *,
+    at: tuple[float, float],
     colour: tuple[int, int, int],
     font: Any,
     size: tuple[int, int],

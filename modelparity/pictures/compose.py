@@ -1,4 +1,4 @@
-"""Pictures of answers: one on its photograph, with the truth where it is known, and two side by side."""
+"""Composes pictures of answers: one on its photograph, with the ground truth if known; or two compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelparity.parity.metrics.task import Overlap
-from modelparity.pictures import panels as panels
+from modelparity.pictures import panels
 from modelparity.serving.results import Deepfake, Detections, Result, Tampering, Watermark
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _SHOW_DPI, _REPORT_DPI, _REPORT_QUALITY = 130, 80, 65
 
 
 def shown(title: str, pixels: Pixels, result: Result, truth: NDArray[np.bool_] | None = None) -> Figure:
-    """One answer; `truth` is the mask of what was tampered with, bool [H, W]."""
+    """A picture of one answer; `truth` is the mask of the tampered region, bool [H, W]."""
     match result:
         case Tampering():
             return _tampering(title, pixels, result, truth)
@@ -34,13 +34,13 @@ def shown(title: str, pixels: Pixels, result: Result, truth: NDArray[np.bool_] |
             words = (
                 f"{count} object{'' if count == 1 else 's'} with a score of {result.threshold:.3g} or more"
             )
-            figure, axes = panels.canvas(title, words, pixels.shape, 1, 5.5, _NO_BARS)
+            figure, axes = panels.canvas(title, words, shape=pixels.shape, panels=1, width=5.5, bars=_NO_BARS)
             panels.boxes(axes[0], pixels, _found(result), "")
             return figure
         case Watermark():
             said = "marked" if result.marked else "no watermark"
             words = f"confidence {result.confidence:.3f}: {said}\n{_hex(result)}"
-            figure, axes = panels.canvas(title, words, pixels.shape, 2, bars=_NO_BARS)
+            figure, axes = panels.canvas(title, words, shape=pixels.shape, panels=2, bars=_NO_BARS)
             panels.photograph(axes[0], pixels)
             panels.bits(axes[1], result.bits, f"message, {len(result.bits)} bits")
             return figure
@@ -48,7 +48,7 @@ def shown(title: str, pixels: Pixels, result: Result, truth: NDArray[np.bool_] |
 
 
 def compared(title: str, pixels: Pixels, results: tuple[Result, Result], names: tuple[str, str]) -> Figure:
-    """Two answers to one photograph, and the second minus the first."""
+    """A picture of two answers to one photograph, and of the second minus the first."""
     match results:
         case (Tampering(), Tampering()) | (Deepfake(), Deepfake()):
             return _maps_compared(title, pixels, results, names)
@@ -60,12 +60,12 @@ def compared(title: str, pixels: Pixels, results: tuple[Result, Result], names: 
 
 
 def as_png(figure: Figure) -> bytes:
-    """For a file to look at; the same bytes for the same picture."""
+    """PNG bytes, the same for the same picture."""
     return _saved(figure, _SHOW_DPI)
 
 
 def as_webp(figure: Figure) -> bytes:
-    """Small, for a report."""
+    """WebP bytes of a small picture, for a report."""
     from PIL import Image
 
     file = io.BytesIO()
@@ -83,30 +83,33 @@ def _saved(figure: Figure, dpi: int) -> bytes:
 def _tampering(title: str, pixels: Pixels, result: Tampering, truth: NDArray[np.bool_] | None) -> Figure:
     mask, words = result.mask, _verdict(result)
     if mask is None:
-        figure, axes = panels.canvas(title, words, pixels.shape, 2)
+        figure, axes = panels.canvas(title, words, shape=pixels.shape, panels=2)
         panels.photograph(axes[0], pixels)
         panels.bars(axes[1], [("tampered", result.probability)], "probability")
         return figure
     words += f"; {result.tampered_share:.1%} of the pixels"
     if truth is None:
-        figure, axes = panels.canvas(title, words, pixels.shape, 2)
+        figure, axes = panels.canvas(title, words, shape=pixels.shape, panels=2)
     else:
-        figure, axes = panels.canvas(title, f"{words}\n{_mask_words(mask, truth)}", pixels.shape, 4)
-        panels.region(axes[1], pixels, truth, "ground truth")
-        panels.regions_compared(axes[3], pixels, truth, mask >= _HALF, "ground truth and prediction")
+        figure, axes = panels.canvas(
+            title, f"{words}\n{_mask_words(mask, truth)}", shape=pixels.shape, panels=4
+        )
+        panels.region(axes[1], pixels, mask=truth, title="ground truth")
+        both = "ground truth and prediction"
+        panels.regions_compared(axes[3], pixels, truth=truth, said=mask >= _HALF, title=both)
     panels.photograph(axes[0], pixels)
-    panels.probabilities(axes[1 if truth is None else 2], pixels, mask, "predicted")
+    panels.probabilities(axes[1 if truth is None else 2], pixels, values=mask, title="predicted")
     return figure
 
 
 def _deepfake(title: str, pixels: Pixels, result: Deepfake) -> Figure:
-    figure, axes = panels.canvas(title, _verdict(result), pixels.shape, 2)
+    figure, axes = panels.canvas(title, _verdict(result), shape=pixels.shape, panels=2)
     panels.photograph(axes[0], pixels)
     if result.patches is None:
         panels.bars(axes[1], [("fake", result.probability)], "probability")
     else:
         side = " × ".join(map(str, result.patches.shape))
-        panels.probabilities(axes[1], pixels, result.patches, f"patches ({side}): fake?")
+        panels.probabilities(axes[1], pixels, values=result.patches, title=f"patches ({side}): fake?")
     return figure
 
 
@@ -116,7 +119,7 @@ def _maps_compared(title: str, pixels: Pixels, results: tuple[Any, Any], names: 
     change = second.probability - first.probability
     words = f"probability {first.probability:.4f} and {second.probability:.4f}, difference {_signed(change)}"
     if a is None or b is None:
-        figure, axes = panels.canvas(title, words, pixels.shape, 2)
+        figure, axes = panels.canvas(title, words, shape=pixels.shape, panels=2)
         panels.photograph(axes[0], pixels)
         pairs = [(name, one.probability) for name, one in zip(names, results, strict=True)]
         panels.bars(axes[1], pairs, "probability")
@@ -128,10 +131,10 @@ def _maps_compared(title: str, pixels: Pixels, results: tuple[Any, Any], names: 
         f"\ngreatest difference of a {what} {float(off.max()):.3g}, mean {float(off.mean()):.3g}; "
         f"{flips:,} of {a.size:,} change sides of one half"
     )
-    figure, axes = panels.canvas(title, words, pixels.shape, 4)
+    figure, axes = panels.canvas(title, words, shape=pixels.shape, panels=4)
     panels.photograph(axes[0], pixels)
     for place, values, other, name in ((1, a, b, names[0]), (2, b, a, names[1])):
-        panels.probabilities(axes[place], pixels, values, name, [other])
+        panels.probabilities(axes[place], pixels, values=values, title=name, likes=[other])
     less = f"{names[1]} − {names[0]}"
     panels.differences(
         axes[3], pixels, b - a, less if len(less) < _TITLE_LETTERS else "the second − the first"
@@ -159,7 +162,7 @@ def _boxes_compared(
         words += (
             f"\ngreatest difference {corner:.3g} pixels in a corner, {pair.score_difference:.3g} in a score"
         )
-    figure, axes = panels.canvas(title, words, pixels.shape, 3, bars=0.45)
+    figure, axes = panels.canvas(title, words, shape=pixels.shape, panels=3, bars=0.45)
     panels.boxes(axes[0], pixels, _found(first), names[0])
     panels.boxes(axes[1], pixels, _found(second), names[1])
     panels.boxes_compared(axes[2], pixels, [(first.boxes, names[0]), (second.boxes, names[1])], "both")
@@ -176,7 +179,7 @@ def _messages_compared(
         f"confidence {first.confidence:.4f} and {second.confidence:.4f}, difference {_signed(change)}\n"
         f"{flips} of {len(first.bits)} bits differ{' (ringed)' if flips else ''}"
     )
-    figure, axes = panels.canvas(title, words, pixels.shape, 3, bars=_NO_BARS)
+    figure, axes = panels.canvas(title, words, shape=pixels.shape, panels=3, bars=_NO_BARS)
     panels.photograph(axes[0], pixels)
     panels.bits(axes[1], first.bits, names[0])
     panels.bits(axes[2], second.bits, names[1], first.bits)

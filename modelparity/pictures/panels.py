@@ -1,9 +1,9 @@
-"""The parts that pictures are put together of: a photograph, a map over it, boxes, bits, bars.
+"""Draws the panels of a picture: a photograph, a map over it, boxes, bits, bars.
 
-Colours are Okabe and Ito's, which people of every colour vision tell apart ("Color Universal Design",
-2008): blue is what is true, vermilion what a file says, green where both agree. A map of probabilities
-goes from blue (0) by white (one half, where decisions change) to vermilion (1); a map of differences from
-purple to orange.
+Colours are Okabe and Ito's, which people with any colour vision can distinguish ("Color Universal Design",
+2008): blue is the ground truth, vermilion the file's answer, green where both agree. A map of probabilities
+goes from blue (0) through white (one half, where decisions change) to vermilion (1); a map of differences
+from purple to orange.
 """
 
 from __future__ import annotations
@@ -29,16 +29,22 @@ _PANEL, _GAP, _ABOVE, _BAR, _LINE = 3.1, 0.14, 0.66, 0.5, 0.19
 _TITLE, _TEXT = 10.5, 9
 _LETTER = 0.115  # of the title above all, inches
 _LEGEND_LETTERS = 44  # that fit under a panel in one line
-# Probabilities that all lie so near one half would be one colour on a scale of 0 to 1.
+# Within this distance of one half, probabilities would look all alike on a scale of 0 to 1.
 _NARROW = 0.1
 
 
 def canvas(
-    title: str, caption: str, shape: tuple[int, ...], panels: int, width: float = _PANEL, bars: float = _BAR
+    title: str,
+    caption: str,
+    *,
+    shape: tuple[int, ...],
+    panels: int,
+    width: float = _PANEL,
+    bars: float = _BAR,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with `panels` side by side, each for a picture [H, W, ...], a title above and words below.
+    """A figure with `panels` side by side for pictures of `shape` [H, W, ...], with a title and a caption.
 
-    `bars` is room between the two, for colour bars and legends.
+    `width` is that of a panel and `bars` the room below the panels for colour bars and legends, in inches.
     """
     from matplotlib.figure import Figure
 
@@ -55,7 +61,7 @@ def canvas(
     figure.text(left, low, caption, va="bottom", fontsize=_TEXT, color="#1B1F24", linespacing=1.4)
     axes = []
     for index in range(panels):
-        # In inches, so that neighbours are equal whatever stands below them.
+        # In inches, so that all panels have one size whatever is below them.
         at = (_GAP + (width + _GAP) * index, below + bars, width, height)
         one = figure.add_axes((at[0] / whole[0], at[1] / whole[1], at[2] / whole[0], at[3] / whole[1]))
         one.set_anchor("NW")
@@ -68,20 +74,20 @@ def canvas(
 
 
 def photograph(axes: Axes, pixels: Array, title: str = "photograph") -> None:
-    """RGB uint8 [H, W, 3] as it is."""
+    """Draws RGB uint8 pixels [H, W, 3]."""
     axes.set_title(title, fontsize=_TITLE, loc="left")
     axes.imshow(pixels)
 
 
-def region(axes: Axes, pixels: Array, mask: Array, title: str, colour: str = BLUE) -> None:
-    """A mask, bool [H, W], over its photograph: filled, with its outline."""
+def region(axes: Axes, pixels: Array, *, mask: Array, title: str, colour: str = BLUE) -> None:
+    """Draws a mask, bool [H, W], over its photograph: filled, with its outline."""
     photograph(axes, _grey(pixels), title)
     _fill(axes, mask, colour, 0.55)
     _outline(axes, mask.astype(float), colour)
 
 
-def regions_compared(axes: Axes, pixels: Array, truth: Array, said: Array, title: str) -> None:
-    """Two masks, bool [H, W]: where both are, where only one is."""
+def regions_compared(axes: Axes, pixels: Array, *, truth: Array, said: Array, title: str) -> None:
+    """Draws where two masks, bool [H, W], agree and where only one of them is set."""
     photograph(axes, _grey(pixels), title)
     parts = (
         ("both", truth & said, GREEN),
@@ -94,11 +100,17 @@ def regions_compared(axes: Axes, pixels: Array, truth: Array, said: Array, title
 
 
 def probabilities(
-    axes: Axes, pixels: Array, values: Array, title: str, likes: Sequence[Array] = (), bar: bool = True
+    axes: Axes,
+    pixels: Array,
+    *,
+    values: Array,
+    title: str,
+    likes: Sequence[Array] = (),
+    bar: bool = True,
 ) -> None:
-    """A map of probabilities [h, w], stretched over its photograph; the line is where it is one half.
+    """Draws a map of probabilities [h, w] over its photograph, with a line where it crosses one half.
 
-    `likes` are maps that should have the same scale.
+    `likes` are maps that share its colour scale.
     """
     photograph(axes, _grey(pixels), title)
     low, high = _span([values, *likes])
@@ -114,7 +126,7 @@ def probabilities(
 
 
 def differences(axes: Axes, pixels: Array, values: Array, title: str) -> None:
-    """A map of signed differences [h, w]; the scale is symmetric and reaches the greatest."""
+    """Draws a map of signed differences [h, w] on a symmetric scale up to the greatest of them."""
     axes.set_title(title, fontsize=_TITLE, loc="left")
     height, width = pixels.shape[:2]
     most = float(np.nanmax(np.abs(values), initial=0)) or 1e-12
@@ -129,7 +141,7 @@ def differences(axes: Axes, pixels: Array, values: Array, title: str) -> None:
 def boxes(
     axes: Axes, pixels: Array, found: Sequence[tuple[Sequence[float], str, float, int]], title: str
 ) -> None:
-    """Detections (box in pixels, label, score, category) drawn on their photograph."""
+    """Draws detections (box in pixels, label, score, category) on their photograph."""
     axes.set_title(title, fontsize=_TITLE, loc="left")
     # Drawn at the size that is seen, for labels that can be read.
     from PIL import Image
@@ -141,7 +153,7 @@ def boxes(
 
 
 def boxes_compared(axes: Axes, pixels: Array, pairs: Sequence[tuple[Array, str]], title: str) -> None:
-    """Sets of boxes [n, 4] in pixels with the name of each, the second one dashed over the first."""
+    """Draws two named sets of boxes [n, 4] in pixels, the second one dashed over the first."""
     from matplotlib.patches import Rectangle
 
     photograph(axes, _grey(pixels), title)
@@ -153,7 +165,7 @@ def boxes_compared(axes: Axes, pixels: Array, pairs: Sequence[tuple[Array, str]]
 
 
 def bits(axes: Axes, values: Array, title: str, other: Array | None = None) -> None:
-    """Bits [n] as squares row by row, dark for 1; with `other`, those that differ are ringed."""
+    """Draws bits [n] as squares, row by row, dark for 1; bits that differ from `other` are ringed."""
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Rectangle
 
@@ -184,7 +196,7 @@ def bits(axes: Axes, values: Array, title: str, other: Array | None = None) -> N
 
 
 def bars(axes: Axes, named: Sequence[tuple[str, float]], title: str) -> None:
-    """Probabilities as bars from 0 to 1, with one half marked."""
+    """Draws named probabilities as bars from 0 to 1, with one half marked."""
     axes.set_title(title, fontsize=_TITLE, loc="left")
     for row, (name, value) in enumerate(named):
         axes.barh(row, value, height=0.5, color=(BLUE, VERMILION)[row % 2])
@@ -196,7 +208,7 @@ def bars(axes: Axes, named: Sequence[tuple[str, float]], title: str) -> None:
 
 
 def probability_colours() -> Colormap:
-    """Blue by white to vermilion."""
+    """The colour map of probabilities: blue through white to vermilion."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("probability", (BLUE, "#FFFFFF", VERMILION))
@@ -209,7 +221,7 @@ def _span(maps: Sequence[Array]) -> tuple[float, float]:
 
 
 def _grey(pixels: Array) -> Array:
-    """Without its colours, and lighter, so that what lies over it is seen."""
+    """The photograph in light grey, so that what is drawn over it stands out."""
     light = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     return np.repeat((light * 0.8 + 48).astype(np.uint8)[:, :, None], 3, axis=2)
 

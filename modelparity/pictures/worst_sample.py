@@ -1,7 +1,7 @@
-"""The worst sample of each cell beside the reference, as a picture for the report.
+"""Draws the worst sample of a cell beside the reference, for the report.
 
-Drawn when the gate runs, once for a file, a sample and this code: a record carries it, and a report needs
-neither the network nor a library that draws.
+The gate draws it once for each file, sample and version of this code, and puts it into the cell's record. So
+a report needs neither the network nor a library that draws.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from modelparity.parity.session import Session
 
 NAME = "picture"
 _FILE = "worst.webp"
-# The file and the reference are named by other parts of the key.
+# Other parts of the key name the file and the reference.
 _APART = ("modelparity.fixtures.networks", "modelparity.converters", "modelparity.parity")
-_FEW = 8  # boxes that can still be told apart
+_FEW = 8  # boxes that a reader can still distinguish
 
 
 def with_picture(session: Session, cell: Cell, record: CellRecord) -> CellRecord:
-    """The record with its worst sample's picture; without one, and the reason, where it cannot be drawn."""
+    """The record with its worst sample's picture, or with the reason why it cannot be drawn."""
     if record.artifact is None or not record.samples:
         return record
     try:
@@ -47,7 +47,7 @@ def with_picture(session: Session, cell: Cell, record: CellRecord) -> CellRecord
 
 
 def worst(samples: tuple[SampleRecord, ...]) -> SampleRecord:
-    """What is not finite first, then the lowest SQNR, then the greatest error."""
+    """A sample that is not finite; else the one of lowest SQNR, of equals that with the greatest error."""
 
     def rank(sample: SampleRecord) -> tuple[bool, float, float]:
         error = sample.max_abs_error
@@ -59,12 +59,12 @@ def worst(samples: tuple[SampleRecord, ...]) -> SampleRecord:
 
 def _picture(session: Session, cell: Cell, record: CellRecord) -> Picture:
     assert record.artifact is not None
-    subject, stream = session.subject(cell.model), session.stream(cell.model)
+    subject, images = session.subject(cell.model), session.evaluation_set(cell.model)
     sample = worst(record.samples)
     card = predictors.card_of(subject)
     parts = {
         "artifact": record.artifact.sha256,
-        "reference": reference_key(subject, stream).digest,
+        "reference": reference_key(subject, images).digest,
         "sample": f"{sample.sample} {sample.output}",
         "drawing": source_digest("modelparity.pictures.worst_sample", apart=_APART),
         "toolchain": versions_text(("matplotlib", "pillow")),
@@ -88,19 +88,19 @@ def _picture(session: Session, cell: Cell, record: CellRecord) -> Picture:
 def _drawn(session: Session, cell: Cell, sample: SampleRecord, card: ModelCard) -> bytes:
     from modelparity.pictures import compose
 
-    stream = session.stream(cell.model)
-    index = [one.name for one in stream].index(sample.sample)
-    feed = stream.samples[index].image
+    images = session.evaluation_set(cell.model)
+    index = [one.name for one in images].index(sample.sample)
+    feed = images.samples[index].image
     reference = session.truth(cell.model).reference
     expected = {name: values[index] for name, values in reference.outputs.items()}
     artifact, _ = session.bench.artifact(
         session.subject(cell.model), cell.format, cell.quantization, session.calibration(cell.model)
     )
-    side = predictors.of_artifact(session, cell.model, cell.format, artifact.path, cell.id)
-    (got,) = side.run([feed[None]])
+    file = predictors.of_artifact(session, cell, artifact.path)
+    (got,) = file.run([feed[None]])
     pixels = photograph_of(feed, card.preprocessing)
     threshold = _threshold(card, expected)
-    results = side.answer(expected, pixels, threshold), side.answer(got, pixels, threshold)
+    results = file.answer(expected, pixels, threshold), file.answer(got, pixels, threshold)
     title = f"{card.title}, worst sample: {sample.sample}"
     return compose.as_webp(
         compose.compared(title, pixels, results, ("float64 reference", f"{cell.format} {cell.quantization}"))
@@ -108,17 +108,24 @@ def _drawn(session: Session, cell: Cell, sample: SampleRecord, card: ModelCard) 
 
 
 def photograph_of(feed: np.ndarray[Any, Any], preprocessing: Preprocessing) -> Pixels:
-    """What a network was fed, [3, N, N], as RGB uint8 [N, N, 3]."""
+    """A network's input [3, N, N] as RGB uint8 pixels [N, N, 3]."""
     unit = feed.transpose(1, 2, 0) * np.array(preprocessing.std) + np.array(preprocessing.mean)
     return np.clip(np.rint(unit * 255), 0, 255).astype(np.uint8)
 
 
 def _threshold(card: ModelCard, expected: Mapping[str, np.ndarray[Any, Any]]) -> float | None:
-    """For objects: one half, or lower where the reference is sure of none, so that some are seen."""
-    if card.output_kind != "detections":
-        return None
+    """The threshold of the drawn answer; None for the default."""
+    threshold = _THRESHOLDS.get(card.output_kind)
+    return threshold(expected) if threshold else None
+
+
+def _some_objects(expected: Mapping[str, np.ndarray[Any, Any]]) -> float:
+    """One half, or lower if the reference scores no object so high, so that some are seen."""
     scores = np.sort(expected["score"].ravel())[::-1]
     return 0.5 if scores[0] >= 0.5 else max(float(scores[:_FEW][-1]), 1e-6)
+
+
+_THRESHOLDS = {"detections": _some_objects}
 
 
 def _quality(sample: SampleRecord) -> str:

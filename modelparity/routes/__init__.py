@@ -1,0 +1,1 @@
+"""The second route to TFLite, compared with the direct one."""

@@ -1,7 +1,7 @@
-"""Two routes to one TFLite file, and who left: `convert --route onnx` and `python -m modelparity.routes.compare`.
+"""Compares two routes to one format: `convert --route SOURCE` and `python -m modelparity.routes.compare`.
 
-Witnesses are the float files of both routes, each on the fast kernels that users run and on the runtime's
-plain reference kernels, and the ONNX file between them.
+It runs the float files of both routes, each on the fast kernels that users run and on the runtime's plain
+ones, and the file of the second route's source format, and compares their outputs.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from modelparity.converters.engine.store import Key
 from modelparity.converters.engine.workbench import versions_text
 from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
 from modelparity.converters.formats import CONVERTERS, ROUTES
-from modelparity.converters.onnx2tf.convert import NOT_CARRIED, missing
+from modelparity.converters.recipes import FLOAT
 from modelparity.errors import BadInputError
-from modelparity.fixtures.specs import MODELS
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.tolerances import FloatTolerance, tolerance_of
 from modelparity.parity.cells import Cell
 from modelparity.parity.claims.kernels import IMAGES, REFERENCE
 from modelparity.parity.expectations import expectation_of
@@ -31,18 +32,16 @@ from modelparity.parity.proof_cache import APART
 from modelparity.parity.reference import reference_key
 from modelparity.parity.route_agreement import Agreement, agreement
 from modelparity.parity.session import Session
-from modelparity.parity.tolerances import FloatTolerance, Limitation
 from modelparity.routes.document import Finding, document, tables
 
-ONNX2TF = "onnx2tf"
 CONVERTERS_AND_ROUTES = {**CONVERTERS, **ROUTES}
 TOOLCHAIN = tuple(dict.fromkeys(name for entry in CONVERTERS_AND_ROUTES.values() for name in entry.toolchain))
 _FILE = "agreement.json"
 
 
 @dataclass(frozen=True)
-class _Witness:
-    """`maker` is the converter that makes its file, `format` the one that runs it."""
+class _Run:
+    """One file on one set of kernels. The converter `maker` makes it, and that of `format` runs it."""
 
     name: str
     maker: str
@@ -50,62 +49,71 @@ class _Witness:
     kernels: str = ""
 
 
-_WITNESSES = (
-    _Witness("litert-torch on XNNPACK", "tflite", "tflite"),
-    _Witness("litert-torch on reference kernels", "tflite", "tflite", REFERENCE),
-    _Witness("onnx2tf on XNNPACK", ONNX2TF, "tflite"),
-    _Witness("onnx2tf on reference kernels", ONNX2TF, "tflite", REFERENCE),
-    _Witness("ONNX Runtime", "onnx", "onnx"),
-)
+def _runs(route: str) -> list[_Run]:
+    """Both routes' files on all kernels, and the file that the second route starts from."""
+    second = ROUTES[route]
+    runs = []
+    for maker, converter in ((second.format, CONVERTERS[second.format]), (route, second)):
+        fast = f"{converter.title} on {converter.fast_kernels}"
+        runs.append(_Run(fast, maker, second.format))
+        if converter.plain_kernels:
+            plain = f"{converter.title} on {converter.plain_kernels.title}"
+            runs.append(_Run(plain, maker, second.format, REFERENCE))
+    source = CONVERTERS[second.source]
+    return [*runs, _Run(source.runtime, source.format, source.format)]
 
 
-def require_extra() -> None:
-    """Raises `BadInputError` with what to install."""
-    if absent := missing():
+def require_extra(route: str) -> None:
+    """Raises `BadInputError`, which says what to install, unless all is installed."""
+    second = ROUTES[route]
+    if absent := second.call("missing"):
         raise BadInputError(
-            f"--route onnx needs {', '.join(absent)}, which are not installed: pip install '.[tensorflow]'"
+            f"--route {second.source} needs {', '.join(absent)}, which are not installed: "
+            f"pip install '.[{second.extra}]'"
         )
 
 
-def compared(session: Session, model: str, stage: Callable[[str], None] = lambda _: None) -> Agreement:
-    """The witnesses of a model against each other; raises what a worker raises.
+def compared(
+    session: Session, model: str, route: str, stage: Callable[[str], None] = lambda _: None
+) -> Agreement:
+    """Compares all runs of a model with float64 and with each other; raises what a worker raises.
 
-    Those that agreed are kept in the store, and not asked again until one of them, the reference, a bound
-    or the harness changes.
+    An agreement is kept in the store until a file, the reference, a bound or the harness changes.
     """
     subject = session.subject(model)
-    declared = expectation_of(Cell(model, "tflite", "fp32"), session.expectations)
-    tolerance = declared.tolerance if isinstance(declared, Limitation) else declared
+    declared = expectation_of(Cell(model, ROUTES[route].format, FLOAT), session.expectations)
+    tolerance = tolerance_of(declared)
     assert isinstance(tolerance, FloatTolerance)
-    makers = dict.fromkeys(witness.maker for witness in _WITNESSES)
-    parts = {name: session.bench.artifact_key(subject, name, "fp32").digest for name in makers} | {
-        "reference": reference_key(subject, session.stream(model)).digest,
+    runs = _runs(route)
+    makers = dict.fromkeys(run.maker for run in runs)
+    parts = {name: session.bench.artifact_key(subject, name, FLOAT).digest for name in makers} | {
+        "reference": reference_key(subject, session.evaluation_set(model)).digest,
         "tolerance": repr(tolerance),
         "harness": source_digest("modelparity.routes.compare", apart=APART),
         "toolchain": versions_text((*TOOLCHAIN, "numpy")),
     }
-    key = Key(f"{subject.label} witnesses", parts)
+    key = Key(f"{subject.label} routes", parts)
     if entry := session.bench.store.find(key):
         return _read(entry.path(_FILE))
-    # A toolchain that stops does so before anything slow is run.
-    artifacts = {name: session.bench.artifact(subject, name, "fp32")[0] for name in makers}
+    # First, so that a toolchain that stops does so before anything slow.
+    artifacts = {name: session.bench.artifact(subject, name, FLOAT)[0] for name in makers}
     outputs = {}
-    for witness in _WITNESSES:
-        stage(f"running {witness.name}")
-        feeds = session.feeds(model)[: IMAGES if witness.kernels else None]
-        path = artifacts[witness.maker].path
-        outputs[witness.name] = session.bench.run(witness.format, path, feeds, kernels=witness.kernels)
+    for run in runs:
+        stage(f"running {run.name}")
+        feeds = session.feeds(model)[: IMAGES if run.kernels else None]
+        path = artifacts[run.maker].path
+        outputs[run.name] = session.bench.run(run.format, path, feeds, kernels=run.kernels)
     stage("the network itself in float64")
-    found = agreement(session.truth(model).reference, outputs, tolerance)
+    result = agreement(session.truth(model).reference, outputs, tolerance)
 
     def make(folder: Path) -> dict[str, Any]:
-        floors = [[*pair, row] for pair, row in found.floors.items()]
-        (folder / _FILE).write_text(json.dumps({"bounds": found.bounds, "floors": floors}), encoding="utf-8")
+        floors = [[*pair, row] for pair, row in result.floors.items()]
+        (folder / _FILE).write_text(json.dumps({"bounds": result.bounds, "floors": floors}), encoding="utf-8")
         return {}
 
-    if found.holds:
+    if result.holds:
         session.bench.store.get(key, make)
-    return found
+    return result
 
 
 def _read(path: Path) -> Agreement:
@@ -113,29 +121,30 @@ def _read(path: Path) -> Agreement:
     return Agreement(data["bounds"], {(first, second): row for first, second, row in data["floors"]})
 
 
-def words(found: Agreement) -> str:
+def words(result: Agreement) -> str:
     """Tables and verdict, for a terminal."""
-    return f"{tables(found, 'simple')}\n\n{found.verdict}"
+    return f"{tables(result, 'simple')}\n\n{result.verdict}"
 
 
-def _finding(session: Session, model: str, stage: Callable[[str], None]) -> Finding:
-    declared = NOT_CARRIED.get(model, "")
+def _finding(session: Session, model: str, route: str, stage: Callable[[str], None]) -> Finding:
+    declared = ROUTES[route].not_carried.get(model, "")
     try:
-        found = compared(session, model, stage)
+        result = compared(session, model, route, stage)
     except (WorkerFailedError, WorkerCrashedError) as error:
         stopped = " ".join(str(error).split())
         return Finding(None, declared, stopped, f"carry {declared.partition(':')[0]} " in stopped)
-    return Finding(found, declared, "", found.holds and not declared)
+    return Finding(result, declared, "", result.holds and not declared)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Every network by the second route; writes the document. 0 only if all came out as declared."""
     parser = argparse.ArgumentParser(prog="python -m modelparity.routes.compare", description=main.__doc__)
     parser.add_argument("models", nargs="*", help=f"of {', '.join(MODELS)}; all if none is given")
-    parser.add_argument("--output", type=Path, default=Path("reports/second-route.md"))
+    parser.add_argument("--route", choices=ROUTES, default=next(iter(ROUTES)))
+    parser.add_argument("--output", type=Path, default=Path("reports/measurements/second-route.md"))
     asked = parser.parse_args(arguments)
     try:
-        require_extra()
+        require_extra(asked.route)
         if unknown := [name for name in asked.models if name not in MODELS]:
             raise BadInputError(f"no such model: {', '.join(unknown)}; known: {', '.join(MODELS)}")
     except BadInputError as error:
@@ -149,7 +158,7 @@ def main(arguments: Sequence[str]) -> int:
                 converters=CONVERTERS_AND_ROUTES,
                 on_miss=lambda label, _: progress.stage(f"making {label}"),
             ) as session:
-                findings[model] = _finding(session, model, progress.stage)
+                findings[model] = _finding(session, model, asked.route, progress.stage)
             progress.line(f"{model}: {findings[model].verdict}")
             progress.advance()
     with written(asked.output) as file:

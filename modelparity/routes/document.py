@@ -1,4 +1,4 @@
-"""`reports/second-route.md`: for each network, how far every witness is from every other, and who left."""
+"""The report on second routes: for each network, how far apart all runs are, and which are outliers."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from tabulate import tabulate
 from modelparity.parity.route_agreement import TRUTH, Agreement
 
 _INTRODUCTION = """\
-Each network's float TFLite file is made twice, by litert-torch from the exported program and by onnx2tf and
-TensorFlow from the ONNX file; the two toolchains share the exported program and nothing behind it. Both files
-run on the fast kernels that users run (XNNPACK, the whole evaluation stream) and on the runtime's plain
-reference kernels (the stream's first image), the ONNX file runs on ONNX Runtime, and all are compared
-with the network in float64 and with each other.
+The float TFLite file of each network is made twice: by litert-torch from the exported program, and by onnx2tf
+and TensorFlow from the ONNX file. The two toolchains have only the exported program in common. Both files run
+on the fast kernels (XNNPACK, the whole evaluation set) and on the plain reference kernels of the runtime (the
+first image of the set). The ONNX file runs on ONNX Runtime. All of them are compared with the network in
+float64 and with each other.
 
-Distances are in floors: a floor is the network's own float32 error, distances are of the worst image. A right
-conversion is within the bound of float64, which the gate holds every float file to, and two right ones within
-twice that of each other. The reference kernels add the numbers of a row one after the other, the fast ones in
-parts: a mean over a long row (Tiny-LaDeDa's score is one of 1,588 patches) costs the former more floors, by
-either route. Weights are those of the goldens. Written by `tox -e routes`."""
+Distances are in floors, for the worst image; a floor is the network's own float32 error. A right conversion
+is within the bound that the gate sets for every float file, and two right ones are within twice that bound of
+each other. The reference kernels add the numbers of a row one after the other, the fast ones in parts, so a
+mean over a long row (Tiny-LaDeDa's score is a mean over 1,588 patches) has a larger error on the reference
+kernels, by either route. Weights are those of the goldens. Written by `tox -e routes`."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One network: what the witnesses say, None where a toolchain `stopped`; `declared` is why it was to.
+    """The result for one network: the agreement of its runs, or None and where a toolchain `stopped`.
 
-    `good` says whether it came out as declared.
+    `declared` says why the network is declared as not carried; `good`, whether the result is as declared.
     """
 
-    found: Agreement | None
+    agreement: Agreement | None
     declared: str
     stopped: str
     good: bool
@@ -38,11 +38,11 @@ class Finding:
     @property
     def verdict(self) -> str:
         """One line."""
-        if self.found is None:
+        if self.agreement is None:
             return "not carried, as declared" if self.good else "STOPPED"
         if self.declared:
             return "declared as not carried, but carried"
-        return "all agree" if self.found.holds else f"LEFT: {self.found.verdict}"
+        return "all agree" if self.agreement.holds else f"OUTLIER: {self.agreement.verdict}"
 
 
 def document(findings: Mapping[str, Finding], versions: str) -> str:
@@ -52,41 +52,42 @@ def document(findings: Mapping[str, Finding], versions: str) -> str:
 
 
 def _summary(findings: Mapping[str, Finding]) -> str:
-    """A row a network: every witness from float64, its furthest output; then the furthest two."""
-    witnesses = next((f.found.witnesses[1:] for f in findings.values() if f.found), ())
+    """A row for each network: how far every run is from float64, then how far the furthest two are apart."""
+    runs = next((f.agreement.runs[1:] for f in findings.values() if f.agreement), ())
     rows = []
     for model, finding in findings.items():
-        found = finding.found
-        distances = [_number(found.distance(TRUTH, name)) if found else "" for name in witnesses]
-        between = [found.distance(*pair) for pair in found.floors if TRUTH not in pair] if found else []
+        agreement = finding.agreement
+        distances = [_number(agreement.distance(TRUTH, run)) if agreement else "" for run in runs]
+        pairs = [pair for pair in agreement.floors if TRUTH not in pair] if agreement else []
+        between = [agreement.distance(*pair) for pair in pairs] if agreement else []
         furthest = _number(max(between)) if between else ""
-        rows.append((model, *distances, furthest, found.allowed() if found else "", finding.verdict))
-    heads = ("network", *witnesses, "any two of them", "bound", "verdict")
+        rows.append((model, *distances, furthest, agreement.allowed() if agreement else "", finding.verdict))
+    heads = ("network", *runs, "any two of them", "bound", "verdict")
     return f"Floors from {TRUTH}, the furthest output:\n\n{_grid(rows, heads, 'github')}"
 
 
 def _section(model: str, finding: Finding) -> str:
-    if finding.found is None:
+    if finding.agreement is None:
         why = f"Known: {finding.declared}." if finding.declared else "**Not declared**"
         return f"Stops at `{finding.stopped}`.\n\n{why}"
-    text = f"{tables(finding.found, 'github')}\n\n{finding.found.verdict}."
+    text = f"{tables(finding.agreement, 'github')}\n\n{finding.agreement.verdict}."
     if finding.declared:
         text += (
-            f"\n\n**Declared as not carried**, but carried: delete {model!r} in `converters/second_route.py`."
+            f"\n\n**Declared as not carried**, but carried: delete {model!r} from the route's `not_carried`."
         )
     return text
 
 
-def tables(found: Agreement, style: str) -> str:
-    """One an output: witnesses down, the same by number across, floors between them."""
-    names = found.witnesses
-    outputs = list(next(iter(found.floors.values())))
-    return "\n\n".join(_table(found, names, output, style) for output in outputs)
+def tables(agreement: Agreement, style: str) -> str:
+    """A table for each output, with the distance in floors of every run from every other."""
+    names = agreement.runs
+    outputs = list(next(iter(agreement.floors.values())))
+    return "\n\n".join(_table(agreement, names, output, style) for output in outputs)
 
 
-def _table(found: Agreement, names: tuple[str, ...], output: str, style: str) -> str:
+def _table(agreement: Agreement, names: tuple[str, ...], output: str, style: str) -> str:
     rows = [
-        (f"{row} {name}", *(_number(found.floors[other, name][output]) for other in names[: row - 1]))
+        (f"{row} {name}", *(_number(agreement.floors[other, name][output]) for other in names[: row - 1]))
         for row, name in enumerate(names, 1)
     ]
     heads = (f"{output}: floors from", *(str(column) for column in range(1, len(names))))

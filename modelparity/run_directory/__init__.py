@@ -1,0 +1,1 @@
+"""`modelparity convert --run-dir`: converts and evaluates a training's result."""

@@ -1,4 +1,4 @@
-"""A network beside its converted file: on one image, and on a dataset."""
+"""Compares a network with its converted file on one image and on a dataset."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from modelparity import terminal
 from modelparity.evaluate.detections import Evaluation, Predict, Survey, evaluate, reusable
 from modelparity.fixtures.images import Feed
+from modelparity.modelfiles.formats import FILE_FORMATS
 from modelparity.parity.metrics.coco import (
     DetectionComparison,
     Detections,
@@ -23,11 +24,10 @@ from modelparity.parity.metrics.coco import (
 from modelparity.parity.metrics.paired_tests import CONFIDENCE, Compared
 
 NOT_EVALUATED = "Comparison not available: evaluation was not run; give --dataset-dir DIR --evaluate"
-_NAMES = {"onnx": "ONNX", "tflite": "TFLite"}
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedModel:
     """One of the two: `file` names the evaluation's folder, `key` all that its outputs depend on."""
 
     kind: str
@@ -44,26 +44,26 @@ class Side:
 class Pair:
     """The PyTorch network and the file, fed by `prepare`: RGB uint8 [h, w, 3] -> float32 [3, H, W]."""
 
-    network: Side
-    converted: Side
+    network: ComparedModel
+    converted: ComparedModel
     prepare: Callable[[np.ndarray[Any, Any]], Feed]
 
     @property
     def name(self) -> str:
-        """What people call the converted side."""
-        return _NAMES[self.converted.kind]
+        """What people call the converted model."""
+        return FILE_FORMATS[self.converted.kind].title
 
 
 def checked(pair: Pair, pixels: np.ndarray[Any, Any]) -> DetectionComparison:
-    """Both on one image."""
+    """Compares both on one image, RGB uint8 [h, w, 3]."""
     feed = pair.prepare(pixels)[None]
-    sides = (pair.network, pair.converted)
-    network, converted = (Detections.of(side.predict([feed])[0]) for side in sides)
+    models = (pair.network, pair.converted)
+    network, converted = (Detections.of(model.predict([feed])[0]) for model in models)
     return compare_detections(network, converted)
 
 
 def check_words(check: DetectionComparison, name: str) -> list[str]:
-    """What one image shows."""
+    """The comparison on one image as lines of text."""
     counts = f"detections: {check.network} by PyTorch, {check.converted} by {name}, {check.matched} the same"
     if not check.network and not check.converted:
         return [f"{counts}: this image tells nothing; take one with objects"]
@@ -75,22 +75,25 @@ def check_words(check: DetectionComparison, name: str) -> list[str]:
 
 
 def evaluated(
-    pair: Pair, survey: Survey, run: Path, confidence: float, progress: terminal.Progress
+    pair: Pair, survey: Survey, *, run: Path, confidence: float, progress: terminal.Progress
 ) -> tuple[dict[str, Any], list[str]]:
-    """Both on the dataset, as values for comparison.json and as lines; writes a folder a side into `run`."""
+    """Evaluates both on the dataset and writes a folder for each into `run`.
+
+    Returns the values for comparison.json, and lines of text.
+    """
     network, converted = pair.network, pair.converted
     folder = network.folder(run, survey)
     first, why = reusable(survey, folder, network.kind, network.key)
     if why:
         terminal.warn(f"{folder}: an earlier evaluation {why}; PyTorch is evaluated anew")
     if first is None:
-        first = _evaluation(network, pair, survey, run, confidence, progress)
-    second = _evaluation(converted, pair, survey, run, confidence, progress)
+        first = _evaluation(network, pair, survey=survey, run=run, confidence=confidence, progress=progress)
+    second = _evaluation(converted, pair, survey=survey, run=run, confidence=confidence, progress=progress)
     value: dict[str, Any] = {
         "dataset": survey.about,
-        # Both sides read this one survey, or recorded its sha256.
+        # Both models read this one survey, or recorded its sha256.
         "dataset_consistency": {"same": True, "sha256": survey.sha256, "images": len(survey.entries)},
-        "folders": {side.kind: str(side.folder(run, survey)) for side in (network, converted)},
+        "folders": {model.kind: str(model.folder(run, survey)) for model in (network, converted)},
         "pytorch_reused": first.reused,
         "earlier_pytorch_evaluation": why,
     }
@@ -119,7 +122,7 @@ def evaluated(
 
 
 def _sampling(found: Compared) -> dict[str, Any]:
-    """Whether the images are enough to say that AP is no worse, for comparison.json."""
+    """Whether the images suffice to say that AP is no worse, for comparison.json."""
     return {
         "metric": "AP",
         "images": found.samples,
@@ -134,11 +137,26 @@ def _sampling(found: Compared) -> dict[str, Any]:
 
 
 def _evaluation(
-    side: Side, pair: Pair, survey: Survey, run: Path, confidence: float, progress: terminal.Progress
+    model: ComparedModel,
+    pair: Pair,
+    *,
+    survey: Survey,
+    run: Path,
+    confidence: float,
+    progress: terminal.Progress,
 ) -> Evaluation:
-    progress.stage(f"evaluating {side.file.name} on {survey.name}")
-    folder = side.folder(run, survey)
-    return evaluate(survey, side.predict, pair.prepare, folder, side.kind, side.key, confidence, progress)
+    progress.stage(f"evaluating {model.file.name} on {survey.name}")
+    folder = model.folder(run, survey)
+    return evaluate(
+        survey,
+        predict=model.predict,
+        prepare=pair.prepare,
+        folder=folder,
+        kind=model.kind,
+        key=model.key,
+        confidence=confidence,
+        progress=progress,
+    )
 
 
 def _judged(network: Evaluation, converted: Evaluation) -> MetricComparison:

@@ -1,4 +1,4 @@
-"""`modelparity convert fasterrcnn --run-dir DIR`: a training's folder to a model's, checked and evaluated."""
+"""Converts the result of a training run to a model folder, checks it and evaluates it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,36 @@ from pathlib import Path
 from typing import Any
 
 from modelparity import terminal
-from modelparity.commands.convert import weights_words
+from modelparity.clean_weights import weights_words
 from modelparity.converters.engine.workbench import ModelUnderTest, network_digest, versions_text
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S
 from modelparity.converters.formats import CONVERTERS
-from modelparity.copy_artifact import deliver
+from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.copy_artifact import copy_artifact
 from modelparity.errors import BadInputError
 from modelparity.evaluate.detections import Outputs, surveyed
 from modelparity.fixtures.checkpoints.run_directory import RunDirectory
 from modelparity.fixtures.datasets.detection import labels_of, read_dataset
 from modelparity.fixtures.images import decode, preprocess
-from modelparity.fixtures.specs import MODELS, ModelSpec, Value
+from modelparity.fixtures.models import MODELS
+from modelparity.fixtures.specs import ModelSpec, Value
 from modelparity.folders import folder_written
 from modelparity.modelfiles.description import Artifact
 from modelparity.parity.session import Session
-from modelparity.run_directory.comparison import NOT_EVALUATED, Pair, Side, check_words, checked, evaluated
+from modelparity.run_directory.comparison import (
+    NOT_EVALUATED,
+    ComparedModel,
+    Pair,
+    check_words,
+    checked,
+    evaluated,
+)
 from modelparity.run_directory.request import COMPARISON, CONFIGURATION, LABELS, MODEL, SUMMARY, Request
 from modelparity.run_directory.summary import summary
 
 
 def convert(wanted: Request, as_json: bool) -> bool:
-    """Converts, checks, evaluates and writes; false if that ends in a warning."""
+    """Converts, checks, evaluates and writes; returns False if that ends in a warning."""
     for remark in wanted.run.remarks:
         terminal.warn(remark)
     with terminal.progress(f"converting {wanted.run.path.name}") as progress:
@@ -52,30 +61,39 @@ def convert(wanted: Request, as_json: bool) -> bool:
             weights = weights_words(session, spec, wanted.run.checkpoint).partition("; ")[0]
             _check_classes(wanted, session.subject(MODEL).spec, classes)
             artifact = session.artifact(
-                MODEL, wanted.format, wanted.quantization, wanted.calibration, wanted.opset
+                MODEL, wanted.format, wanted.quantization, images=wanted.calibration, opset=wanted.opset
             )
             with folder_written(wanted.output, lambda _: True) as folder:
-                deliver(session, artifact, folder / wanted.file)
+                copy_artifact(session, artifact, folder / wanted.file)
                 pair = _pair(session, wanted, artifact, folder / wanted.file)
                 progress.stage(f"checking on {image}")
                 check = checked(pair, pixels)
                 lines = check_words(check, pair.name)
                 if survey:
                     evaluation, words = evaluated(
-                        pair, survey, wanted.run.path, wanted.run.confidence, progress
+                        pair,
+                        survey,
+                        run=wanted.run.path,
+                        confidence=wanted.run.confidence,
+                        progress=progress,
                     )
                 else:
                     evaluation, words = {"verdict": "not available"}, [NOT_EVALUATED]
-                    if wanted.quantization == "fp32" and not check.close:  # rounding loses detections rightly
+                    if (
+                        QUANTIZATIONS[wanted.quantization].is_float and not check.close
+                    ):  # rounding loses detections rightly
                         evaluation = {"verdict": "warning"}
                         words += ["Warning: a float32 file should find what PyTorch finds"]
-                facts = _facts(wanted, session.subject(MODEL), artifact, weights, image)
+                facts = _facts(
+                    wanted, session.subject(MODEL), artifact=artifact, weights=weights, image=image
+                )
                 comparison = {
                     "model": facts,
                     "image": {"path": str(image), **asdict(check), "same": check.same},
                     "evaluation": {"words": words[-1], **evaluation},
                 }
-                _fill(folder, wanted, classes, comparison, summary(facts, lines, words))
+                text = summary(facts, lines, words)
+                _fill(folder, wanted, classes=classes, comparison=comparison, text=text)
     about = f"{wanted.file}: {artifact.bytes:,} bytes, sha256 {artifact.sha256}"
     if as_json:
         terminal.say(json.dumps({"path": str(wanted.output), **comparison}, indent=1))
@@ -102,7 +120,7 @@ def _classes(wanted: Request) -> tuple[str, ...]:
 
 
 def _configured(run: RunDirectory, classes: tuple[str, ...]) -> ModelSpec:
-    """The network; its labels and the size of its images get into the file's card."""
+    """The network's spec, with the labels and the image size, which the file's card names."""
     height, width = run.network_size
     values: dict[str, Value] = {"height": height, "width": width, "classes": len(classes)}
     spec = replace(MODELS[MODEL], labels=classes, prepared_size=run.input_size)
@@ -113,11 +131,11 @@ def _configured(run: RunDirectory, classes: tuple[str, ...]) -> ModelSpec:
 
 
 def _check_classes(wanted: Request, spec: ModelSpec, classes: tuple[str, ...]) -> None:
-    """The checkpoint's own count is taken, so that a configuration of another training is noticed."""
+    """Raises `BadInputError` if the checkpoint has another number of classes, so of another training."""
     if (found := spec.values["classes"]) != len(classes):
         where = wanted.run.config if wanted.run.classes else wanted.dataset
         raise BadInputError(
-            f"{wanted.run.checkpoint}: tells {found} classes apart, but {where} names {len(classes)}: "
+            f"{wanted.run.checkpoint}: distinguishes {found} classes, but {where} names {len(classes)}: "
             f"{', '.join(classes)}"
         )
 
@@ -160,14 +178,14 @@ def _pair(session: Session, wanted: Request, artifact: Artifact, file: Path) -> 
     }
     made = {"file": artifact.sha256, "checkpoint": subject.weights_digest, **shared}
     return Pair(
-        Side("pytorch", wanted.run.checkpoint, network, key),
-        Side(wanted.format, file, converted, made),
+        ComparedModel("pytorch", wanted.run.checkpoint, network, key),
+        ComparedModel(wanted.format, file, converted, made),
         lambda pixels: preprocess(pixels, subject.spec.preprocessing, wanted.run.input_size),
     )
 
 
 def _facts(
-    wanted: Request, subject: ModelUnderTest, artifact: Artifact, weights: str, image: Path
+    wanted: Request, subject: ModelUnderTest, *, artifact: Artifact, weights: str, image: Path
 ) -> dict[str, Any]:
     height, width = wanted.run.input_size
     return {
@@ -193,7 +211,7 @@ def _facts(
 
 
 def _fill(
-    folder: Path, wanted: Request, classes: tuple[str, ...], comparison: Mapping[str, Any], text: str
+    folder: Path, wanted: Request, *, classes: tuple[str, ...], comparison: Mapping[str, Any], text: str
 ) -> None:
     (folder / LABELS).write_text("".join(f"{label}\n" for label in classes), encoding="utf-8")
     shutil.copyfile(wanted.run.config, folder / CONFIGURATION)

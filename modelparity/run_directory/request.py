@@ -1,4 +1,4 @@
-"""What `convert --run-dir` is asked for, checked before any work."""
+"""Checks the arguments of `convert --run-dir` before any work."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelparity import arguments as named
+from modelparity import arguments
 from modelparity.converters.formats import CONVERTERS
+from modelparity.converters.recipes import QUANTIZATIONS
 from modelparity.errors import BadInputError
 from modelparity.fixtures.checkpoints.run_directory import RunDirectory, read_run_directory
 
@@ -19,7 +20,7 @@ DEVICES = ("cpu", "cuda")
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted: every name known, every path absolute, what must be there seen to be there."""
+    """Checked arguments: every name is known, every path is absolute, and every input exists."""
 
     run: RunDirectory
     format: str
@@ -34,13 +35,12 @@ class Request:
 
     @property
     def file(self) -> str:
-        """model.onnx; a quantized one says what it is, since evaluations go by the file's name."""
-        words = "model" if self.quantization == "fp32" else f"model_{self.quantization}"
-        return words + CONVERTERS[self.format].suffix
+        """Such as `model.onnx`. A quantized one names its recipe: evaluations are named after the file."""
+        return f"model{QUANTIZATIONS[self.quantization].stem_suffix}{CONVERTERS[self.format].suffix}"
 
 
 def refuse(**given: Any) -> None:
-    """Options that a run directory's conversion does not take."""
+    """Raises `BadInputError` for an option that does not go with --run-dir."""
     for name, value in given.items():
         if value:
             option = f"--{name.replace('_', '-')}"
@@ -50,6 +50,7 @@ def refuse(**given: Any) -> None:
 def request(
     model: str,
     run_dir: Path,
+    *,
     format: str | None,
     quantization: str,
     output: Path | None,
@@ -61,14 +62,15 @@ def request(
     calibration: Path | None,
     opset: int | None = None,
 ) -> Request:
-    """The arguments, checked as far as that costs nothing."""
-    if named.model_named(model).name != MODEL:
+    """Checks the arguments, as far as that costs nothing."""
+    if arguments.model_named(model).name != MODEL:
         raise BadInputError(f"--run-dir: currently only FasterRCNN models are supported, not {model}")
-    format = named.format_named(format or "onnx")
+    format = arguments.format_named(format or next(iter(CONVERTERS)))
     if format not in CONVERTERS:
         raise BadInputError(f"--run-dir makes {' or '.join(CONVERTERS)}, not {format}")
-    quantization = named.quantization_named(quantization)
-    named.checked_opset(opset, format)
+    quantization = arguments.quantization_named(quantization)
+    arguments.checked_quantization(quantization, format)
+    arguments.checked_opset(opset, format)
     if device not in DEVICES:
         raise BadInputError(f"--device {device}, but should be {' or '.join(DEVICES)}")
     run = read_run_directory(run_dir.absolute(), checkpoint.absolute() if checkpoint else None)
@@ -81,7 +83,7 @@ def request(
         raise BadInputError("--evaluate-converted-model requires --dataset-dir")
     if image is None and dataset is None:
         raise BadInputError("Either --image-input or --dataset-dir must be provided")
-    suffix = "" if quantization == "fp32" else f"_{quantization}"
+    suffix = QUANTIZATIONS[quantization].stem_suffix
     wanted = Request(
         run,
         format,
@@ -99,13 +101,13 @@ def request(
 
 
 def _check_replaceable(wanted: Request) -> None:
-    """A model folder is replaced whole, so it may hold nothing but what a conversion leaves."""
-    folder = named.writable_folder(wanted.output)
+    """Raises `BadInputError` if the folder, which is replaced whole, holds anything but an earlier result."""
+    folder = arguments.writable_folder(wanted.output)
     if not folder.exists():
         return
     ours = {wanted.file, f"{wanted.file}.data", SUMMARY, COMPARISON, LABELS, CONFIGURATION}
-    if third_party := sorted(path.name for path in folder.iterdir() if path.name not in ours):
+    if others := sorted(path.name for path in folder.iterdir() if path.name not in ours):
         raise BadInputError(
-            f"{folder}: holds {', '.join(third_party[:3])}, which no conversion wrote and which would go; "
+            f"{folder}: holds {', '.join(others[:3])}, which no conversion wrote and which would go; "
             "move it away or choose another --output"
         )

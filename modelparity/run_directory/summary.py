@@ -1,4 +1,4 @@
-"""conversion_summary.txt: what was converted, what goes in and comes out, and code that runs as it stands."""
+"""Writes conversion_summary.txt: the source, the inputs and outputs, and code that runs the file."""
 
 from __future__ import annotations
 
@@ -6,27 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_LOAD = {
-    "onnx": """\
-import onnxruntime
-
-{options}session = onnxruntime.InferenceSession("{model}"{given})
-location, score, category = session.run(None, {{"image": image}})
-""",
-    "tflite": """\
-from ai_edge_litert.interpreter import Interpreter
-
-run = Interpreter("{model}").get_signature_runner()
-outputs = run(image=image)
-location, score, category = (outputs[name] for name in ("location", "score", "category"))
-""",
-}
-
-# Without it, products of int8 saturate on CPUs that have no VNNI.
-_PRECISE = """\
-options = onnxruntime.SessionOptions()
-options.add_session_config_entry("session.x64quantprecision", "1")
-"""
+from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.fixtures.lookup import named
+from modelparity.modelfiles.formats import FILE_FORMATS
+from modelparity.modelfiles.usage import Usage
 
 _SNIPPET = """\
 import numpy as np
@@ -91,22 +74,21 @@ def summary(facts: Mapping[str, Any], check: Sequence[str], evaluation: Sequence
     snippet = usage(
         facts["format"],
         facts["quantization"],
-        facts["file"],
-        Path(facts["image"]),
-        size,
-        facts["confidence"],
+        model=facts["file"],
+        image=Path(facts["image"]),
+        size=size,
+        confidence=facts["confidence"],
     )
     return _SUMMARY.format(**values) + "".join(f"    {line}".rstrip() + "\n" for line in snippet)
 
 
 def usage(
-    format: str, quantization: str, model: str, image: Path, size: tuple[int, int], confidence: float
+    format: str, quantization: str, *, model: str, image: Path, size: tuple[int, int], confidence: float
 ) -> list[str]:
-    """Lines of Python that load the model beside them and print what it finds in `image`."""
-    precise = quantization.startswith("int8")
-    load = _LOAD[format].format(
-        model=model, options=_PRECISE if precise else "", given=", options" if precise else ""
-    )
+    """Lines of Python that load the model from their own folder and print what it finds in `image`."""
+    code: Usage = named(FILE_FORMATS[format].usage)
+    integers = QUANTIZATIONS[quantization].rounds_activations
+    load = ((integers and code.load_integer_detector) or code.load_detector).format(model=model)
     height, width = size
     return _SNIPPET.format(
         image=str(image), load=load, height=height, width=width, confidence=confidence

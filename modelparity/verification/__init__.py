@@ -1,0 +1,1 @@
+"""`modelparity verify`: judges a file from anywhere."""

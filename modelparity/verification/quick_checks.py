@@ -1,8 +1,8 @@
-"""Five quick checks of a file with one photograph, before it is judged: a person's first questions."""
+"""Five quick checks of a file with one photograph, before it is judged."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import numpy as np
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, WorkerCrashedError, WorkerFailedError
 from modelparity.exit_codes import explained
 from modelparity.fixtures.images import decode, preprocess
-from modelparity.fixtures.specs import Signature
+from modelparity.fixtures.specs import Signature, Task
 from modelparity.modelfiles.description import Description
+from modelparity.modelfiles.formats import FILE_FORMATS
 from modelparity.parity.session import Session
 
 SHOWN_BITS = 32
@@ -29,7 +30,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Message:
-    """What a watermark detector reads: the logit that a watermark is there, and the bits."""
+    """What a watermark detector reads: the logit that a watermark is present, and the bits."""
 
     confidence: float
     bits: str
@@ -38,7 +39,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Checks:
-    """Shapes have 1 for a free batch; `message` is a watermark detector's."""
+    """Shapes have 1 for a free batch axis; `message` is for watermark detectors only."""
 
     format: str
     photograph: str
@@ -50,18 +51,18 @@ class Checks:
 
 
 def photograph_of(session: Session, model: str, image: Path | None) -> tuple[str, dict[str, Any]]:
-    """Name and feed of the user's picture, or of the first photograph of the evaluation stream."""
+    """Name and feed of the user's picture, or of the first photograph of the evaluation set."""
     if image is None:
-        return session.stream(model).samples[0].name, dict(session.feeds(model)[0])
+        return session.evaluation_set(model).samples[0].name, dict(session.feeds(model)[0])
     subject = session.subject(model)
     pixels = preprocess(decode(image), subject.spec.preprocessing, subject.input_size)
     return image.name, {"image": pixels[None]}
 
 
 def checked(
-    session: Session, model: str, path: Path, description: Description, image: Path | None = None
+    session: Session, model: str, *, path: Path, description: Description, image: Path | None = None
 ) -> Checks:
-    """Runs the file twice. Raises `ImageError` for a picture that cannot be read."""
+    """Runs the file twice and checks the outputs. Raises `ImageError` for a picture that cannot be read."""
     name, feed = photograph_of(session, model, image)
     signature = session.subject(model).signature
     results = [_shapes(description, signature)]
@@ -81,6 +82,7 @@ def checked(
             _range(first, signature),
             _consistency(first, second),
         ]
+    read_message = _MESSAGES.get(session.subject(model).spec.task)
     return Checks(
         description.format,
         name,
@@ -88,7 +90,7 @@ def checked(
         _ports(description.outputs),
         path.stat().st_size,
         tuple(results),
-        _message(outputs) if session.subject(model).spec.task == "message" else None,
+        read_message(outputs) if read_message else None,
     )
 
 
@@ -109,13 +111,13 @@ def _ports(ports: Any) -> Shapes:
 
 def _shapes(description: Description, signature: Signature) -> Check:
     wrong = []
-    for found, wanted in (
+    for shapes, wanted in (
         (_ports(description.inputs), signature.inputs),
         (_ports(description.outputs), signature.outputs),
     ):
         for name, shape in _ports(wanted).items():
-            if found.get(name) != shape:
-                wrong.append(f"{name} is {found.get(name, 'missing')}, but should be {shape}")
+            if shapes.get(name) != shape:
+                wrong.append(f"{name} is {shapes.get(name, 'missing')}, but should be {shape}")
     return Check("Shape Validation", not wrong, "; ".join(wrong) or "Shapes as they should be")
 
 
@@ -143,7 +145,7 @@ def _consistency(first: Mapping[str, Any], second: Mapping[str, Any]) -> Check:
 
 
 def _message(outputs: Mapping[str, Any]) -> Message | None:
-    """preds[0] is the confidence, the rest a bit each, 1 where positive."""
+    """The first of `preds` is the confidence; each of the others is a bit, 1 where positive."""
     preds = outputs.get("preds")
     if preds is None or preds.size < 2:
         return None
@@ -152,9 +154,12 @@ def _message(outputs: Mapping[str, Any]) -> Message | None:
     return Message(confidence, bits, bits.count("1"))
 
 
+_MESSAGES: dict[Task, Callable[[Mapping[str, Any]], Message | None]] = {"message": _message}
+
+
 def lines(checks: Checks) -> list[str]:
-    """As a person reads them."""
-    title = {"tflite": "TFLite", "onnx": "ONNX"}[checks.format]
+    """The checks as lines of text."""
+    title = FILE_FORMATS[checks.format].title
     by_name = {check.name: check for check in checks.results}
 
     def said(name: str) -> list[str]:

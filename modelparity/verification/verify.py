@@ -1,4 +1,8 @@
-"""Any file, from anywhere, judged as the gate judges the cell that the file says it is."""
+"""Judges a file from anywhere as the gate judges the cell that the file says it is.
+
+Such a file is always judged as a third party's, even if this project wrote it: the verdict must not depend on
+what this machine's store holds. `modelparity convert` proves the files that it makes as the gate does.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from modelparity.converters.recipes import QUANTIZATIONS
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import BAD_INPUT, explained
 from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.tolerances import Limitation, tolerance_of
 from modelparity.modelfiles.description import Description, NotAModelError
 from modelparity.modelfiles.formats import sniff
 from modelparity.parity.cells import Cell
@@ -22,6 +27,7 @@ from modelparity.parity.claims import basic
 from modelparity.parity.expectations import expectation_of
 from modelparity.parity.judge import Judge
 from modelparity.parity.prove import judged
+from modelparity.parity.reference import ReferenceData
 from modelparity.parity.results import (
     ArtifactRecord,
     CellRecord,
@@ -33,21 +39,20 @@ from modelparity.parity.results import (
     outcome_of,
 )
 from modelparity.parity.session import Session
-from modelparity.parity.tolerances import Limitation
 from modelparity.verification.quick_checks import Checks, checked
 
 UNKNOWN = "unknown"  # the quantization of a file that cannot be read
 
 
 class NoReferenceError(RuntimeError):
-    """The network itself could not be run, so nothing can be said of any file."""
+    """The network itself could not be run, so no file can be judged."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """The evidence about one file; `limitation` is what the project declares of such cells, if it does.
+    """The evidence about one file; `limitation` is the declared one of such a cell, if there is one.
 
-    The verdict is on the file alone: a declared limitation is a reason why it fails, not a pass.
+    The verdict is on the file alone: a declared limitation explains why the file fails, and excuses nothing.
     """
 
     record: CellRecord
@@ -56,38 +61,43 @@ class Verification:
 
     @property
     def verdict(self) -> Literal["pass", "fail"]:
-        """Pass only if every claim was judged and holds."""
+        """ "pass" only if every claim was judged and holds."""
         return "pass" if isinstance(self.record.outcome, Passed) else "fail"
 
     def as_json(self) -> str:
-        """What `verify --json` prints; `claims` are written as in report.json."""
+        """What `verify --json` prints; claims are written as in `report.json`."""
         cell: dict[str, Any] = {"status": self.record.status, **asdict(self.record)}
-        found = cell.pop("claims")
+        claims = cell.pop("claims")
         cell["limitation"] = self.limitation.reason if self.limitation else None
         checks = asdict(self.checks) if self.checks else None
-        data = {"verdict": self.verdict, "cell": cell, "claims": found, "checks": checks}
+        data = {"verdict": self.verdict, "cell": cell, "claims": claims, "checks": checks}
         return json.dumps(data, indent=1, allow_nan=False)
 
 
 def verify(
     path: Path,
     spec: ModelSpec,
+    *,
     checkpoint: Path | None = None,
     size: str = "reduced",
     input_size: int | None = None,
     on_stage: Callable[[str], None] = lambda _: None,
     image: Path | None = None,
 ) -> Verification:
-    """Judges the file at an absolute path; `image` is what the quick checks look at.
+    """Judges the file at an absolute path; the quick checks run on `image`, by default on a photograph.
 
-    Raises `NotAModelError` for another kind of file, `BadInputError` or `OSError` for what the user
-    can put right; whatever a damaged or hostile file does to a runtime becomes the verdict.
+    A damaged or hostile file that stops a runtime fails.
+
+    Raises:
+        NotAModelError: the file is no model of a known format.
+        BadInputError, OSError: something that the user can correct.
+        NoReferenceError: the network itself could not be run.
     """
     format = sniff(path)
     on_stage(f"reading {path.name}")
     checkpoints = {spec.name: checkpoint} if checkpoint else {}
     with Session() as reader:
-        # In a child: a file made to crash a parser must not take the command line with it.
+        # In a child process, because a hostile file may crash a parser.
         try:
             description = reader.workers[format].call("modelparity.modelfiles.describe:describe", path).value
         except (WorkerFailedError, WorkerCrashedError) as error:
@@ -103,12 +113,13 @@ def verify(
         if checkpoint is None:
             _expect_definition(path, description, spec, size)
         on_stage(f"trying {path.name}")
-        checks = checked(session, spec.name, path, description, image)
-        return replace(_judged(session, path, spec, description, on_stage), checks=checks)
+        checks = checked(session, spec.name, path=path, description=description, image=image)
+        verification = judge_file(session, path, spec=spec, description=description, on_stage=on_stage)
+        return replace(verification, checks=checks)
 
 
 def _expect_definition(path: Path, description: Description, spec: ModelSpec, size: str) -> None:
-    """Raises for a file of the other size."""
+    """Raises `BadInputError` for a file of another definition of the network."""
     have = {port.name: port.shape[1:] for port in description.outputs}
 
     def fits(definition: str) -> bool:
@@ -121,19 +132,8 @@ def _expect_definition(path: Path, description: Description, spec: ModelSpec, si
             raise BadInputError(f"{path}: has the outputs of the {other} definition: use --size {other}")
 
 
-def verify_in(
-    session: Session, path: Path, format: str, spec: ModelSpec, on_stage: Callable[[str], None]
-) -> Verification:
-    """Judges a file of a known format in a session that is open: against its weights and input size."""
-    try:
-        description = session.workers[format].call("modelparity.modelfiles.describe:describe", path).value
-    except (WorkerFailedError, WorkerCrashedError) as error:
-        return _unreadable(error, path, spec, format)
-    return _judged(session, path, spec, description, on_stage)
-
-
 def declared_input_size(description: Description, spec: ModelSpec) -> int:
-    """The input size that the file declares, if the model has it; else the model's default."""
+    """The input size that the file declares if the model supports it; otherwise the model's default."""
     for port in description.inputs:
         *_, height, width = (0, 0, *port.shape)
         if height == width and height in spec.input_sizes:
@@ -141,31 +141,53 @@ def declared_input_size(description: Description, spec: ModelSpec) -> int:
     return spec.default_input_size
 
 
-def _judged(
-    session: Session, path: Path, spec: ModelSpec, description: Description, on_stage: Callable[[str], None]
+def reference_data(session: Session, model: str) -> ReferenceData:
+    """The model's reference.
+
+    Raises:
+        NoReferenceError: the network could not be run, for a reason that is not the user's to mend.
+    """
+    try:
+        return session.truth(model)
+    except (WorkerFailedError, WorkerCrashedError) as error:
+        words, code = explained(error)
+        if code == BAD_INPUT:
+            raise
+        raise NoReferenceError(f"the reference of {model} could not be computed: {words}") from error
+
+
+def judge_file(
+    session: Session,
+    path: Path,
+    *,
+    spec: ModelSpec,
+    description: Description,
+    on_stage: Callable[[str], None],
 ) -> Verification:
+    """Judges a readable file against the session's weights and input size."""
     cell = Cell(spec.name, description.format, description.quantization)
     subject = session.subject(spec.name)
     record = _blank(cell, path, subject.size, subject.checkpoint)
     if cell.quantization not in QUANTIZATIONS:
-        return Verification(_finished(record, _foreign_quantization(cell, description, session, spec), None))
+        return Verification(_finished(record, _unknown_quantization(cell, description, session, spec), None))
     try:
         expectation = expectation_of(cell, session.expectations)
     except KeyError as error:
         raise BadInputError(str(error.args[0])) from error
     limitation = expectation if isinstance(expectation, Limitation) else None
-    tolerance = expectation.tolerance if isinstance(expectation, Limitation) else expectation
-    try:
-        truth = session.truth(spec.name)
-    except (WorkerFailedError, WorkerCrashedError) as error:
-        words, code = explained(error)
-        if code == BAD_INPUT:
-            raise
-        raise NoReferenceError(f"the reference of {spec.name} could not be computed: {words}") from error
+    tolerance = tolerance_of(expectation)
+    truth = reference_data(session, spec.name)
     on_stage(f"judging {path.name} as {cell.id}")
     calibration = session.calibration(spec.name)
     judge = Judge(
-        session.bench, truth, cell, path, tolerance, session.check_budget, calibration, third_party=True
+        session.bench,
+        truth,
+        cell,
+        path,
+        tolerance=tolerance,
+        check_budget=session.check_budget,
+        calibration=calibration,
+        third_party=True,
     )
     record, outcome = judged(record, judge)
     return Verification(_finished(record, record.claims, outcome), limitation)
@@ -187,18 +209,18 @@ def _blank(cell: Cell, path: Path, size: str, checkpoint: Path | None) -> CellRe
     )
 
 
-def _finished(record: CellRecord, found: tuple[Claim, ...], outcome: Outcome | None) -> CellRecord:
-    """The record with its outcome; a file that ended the judging has a failed claim that says so."""
+def _finished(record: CellRecord, claims: tuple[Claim, ...], outcome: Outcome | None) -> CellRecord:
+    """The record with its outcome; if the file stopped the judging, with a failed claim that says so."""
     match outcome:
         case Crashed(stage=stage, signal=signal, message=message):
-            found = (*found, _ended(stage, signal, message))
+            claims = (*claims, _ended(stage, signal, message))
         case Errored(stage=stage, message=message):
-            found = (*found, _ended(stage, "error", message))
-    return replace(record, claims=found, outcome=outcome or outcome_of(found))
+            claims = (*claims, _ended(stage, "error", message))
+    return replace(record, claims=claims, outcome=outcome or outcome_of(claims))
 
 
 def _ended(stage: str, observed: str, message: str) -> Claim:
-    because = "a file that cannot be loaded and run is of no use, whatever else holds"
+    because = "a file that cannot be loaded and run is useless"
     name, bound = ("loads", "a readable file") if stage == "load" else ("runs", "outputs for every image")
     return Claim(name, "failed", observed, bound, because, detail=message)
 
@@ -206,7 +228,7 @@ def _ended(stage: str, observed: str, message: str) -> Claim:
 def _unreadable(
     error: WorkerFailedError | WorkerCrashedError, path: Path, spec: ModelSpec, format: str
 ) -> Verification:
-    """Right format, but damaged; anything that is not a matter of the file goes on up."""
+    """The verdict on a damaged file of a known format; any other error is raised again."""
     outcome: Outcome
     if isinstance(error, WorkerCrashedError):
         outcome = Crashed("load", error.signal, str(error), error.log_tail)
@@ -220,10 +242,10 @@ def _unreadable(
     return Verification(_finished(record, (), outcome))
 
 
-def _foreign_quantization(
+def _unknown_quantization(
     cell: Cell, description: Description, session: Session, spec: ModelSpec
 ) -> tuple[Claim, ...]:
-    """A file quantized as no recipe here does: there is nothing to hold its numbers against."""
+    """The claims on a file that no known recipe quantized, so that there are no bounds for its numbers."""
     signature = session.subject(spec.name).signature
     dynamic = session.bench.converters[cell.format].dynamic_batch
     return (

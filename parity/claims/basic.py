@@ -1,24 +1,20 @@
-"""The claims: each takes what was observed and says whether it holds, with number, bound and reason."""
+"""Makes the claims on declared ports, weights, outputs and errors, each with number, bound and reason."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from modelparity.converters.recipes import Quantization
+from modelparity.fixtures.arrays import Outputs
 from modelparity.fixtures.specs import Signature, TensorSpec
+from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
 from modelparity.modelfiles.description import Description, Port
-from modelparity.parity.claims.margins import error_bound
-from modelparity.parity.metrics.detection_matching import Pair, ties
-from modelparity.parity.metrics.errors import Array, OutputError
+from modelparity.parity.metrics.errors import OutputError
 from modelparity.parity.reference import Reference
-from modelparity.parity.results import Claim, ClaimStatus, Number
-from modelparity.parity.tolerances import FloatTolerance, QuantizedTolerance
-
-Outputs = Mapping[str, Array]
+from modelparity.parity.results import Claim, ClaimStatus, Number, SampleRecord
 
 
 def verdict(holds: bool) -> ClaimStatus:
@@ -26,7 +22,7 @@ def verdict(holds: bool) -> ClaimStatus:
 
 
 def number(value: float, digits: int = 4) -> Number | str:
-    """Rounded to significant digits for the record; "nan" and "inf" as text, for JSON has neither."""
+    """Rounded to significant digits for the record; "nan" and "inf" as text, because JSON has neither."""
     if math.isnan(value) or math.isinf(value):
         return str(value)
     return float(f"{value:.{digits}g}")
@@ -49,7 +45,7 @@ def interface(
         verdict(observed == expected),
         observed,
         expected,
-        because="callers bind by name and order, and batch where the format can",
+        because="callers bind ports by name and order, and use batches where the format allows them",
     )
 
 
@@ -86,11 +82,10 @@ def weight_share(description: Description, recipe: Quantization) -> Claim | None
 
     An 8-bit weight is int8, or uint8 about a zero point of 128.
     """
-    dtypes, bound = (
-        (("int8", "uint8"), recipe.int8_share) if recipe.int8_share else (("float16",), recipe.float16_share)
-    )
-    if not bound:
+    if not recipe.weight_share:
         return None
+    dtypes = {recipe.weights, recipe.weights.replace("int", "uint")}
+    bound = recipe.weight_share
     total = sum(description.weights.values())
     share = sum(description.weights.get(dtype, 0) for dtype in dtypes) / total if total else 0.0
     return Claim(
@@ -98,13 +93,13 @@ def weight_share(description: Description, recipe: Quantization) -> Claim | None
         verdict(share >= bound),
         number(share),
         bound,
-        because=f"{recipe.name} promises {dtypes[0]} weights; a file without them is another file",
+        because=f"{recipe.name} promises {recipe.weights} weights; a file without them has another precision",
         sense=">=",
     )
 
 
 def weight_count(description: Description, weights: int, elements: int) -> Claim:
-    """All of the network's weights, and no others: a variant must not carry what it does not use."""
+    """All of the network's weights, and no others: a file must not carry weights that it does not use."""
     total = sum(description.weights.values())
     low, high = weights, math.ceil(elements * 1.02) + 1000
     return Claim(
@@ -120,7 +115,7 @@ def weight_count(description: Description, weights: int, elements: int) -> Claim
 
 
 def outputs_as_declared(runs: Sequence[tuple[str, Outputs]], signature: Signature, batch: int = 1) -> Claim:
-    """Every run returned every output, none more, in the shape and dtype of the signature."""
+    """Every run returned exactly the declared outputs, in the shapes and dtypes of the signature."""
     expected = {spec.name: (_shape(spec, batch), spec.dtype) for spec in signature.outputs}
     for label, outputs in runs:
         got = {name: (tuple(value.shape), str(value.dtype)) for name, value in outputs.items()}
@@ -131,7 +126,7 @@ def outputs_as_declared(runs: Sequence[tuple[str, Outputs]], signature: Signatur
     return Claim("outputs", "passed", _got(expected), _got(expected), _BECAUSE_OUTPUTS)
 
 
-_BECAUSE_OUTPUTS = "a missing, extra or misshapen output is a finding, never a skip"
+_BECAUSE_OUTPUTS = "a missing, extra or misshapen output fails the cell; nothing is skipped for it"
 
 
 def _shape(spec: TensorSpec, batch: int) -> tuple[int, ...]:
@@ -165,7 +160,7 @@ _BECAUSE_FINITE = "every input is finite, and the network's outputs are"
 
 
 def in_range(runs: Sequence[tuple[str, Outputs]], signature: Signature) -> list[Claim]:
-    """Outputs that mean a probability lie in 0..1, one claim for each output with a range."""
+    """Outputs with a declared range, such as probabilities in 0..1, stay within it: one claim for each."""
     claims = []
     for spec in signature.outputs:
         if spec.range is None:
@@ -193,8 +188,8 @@ def in_range(runs: Sequence[tuple[str, Outputs]], signature: Signature) -> list[
 # --- parity -----------------------------------------------------------------------------------
 
 
-def alive(reference: Reference, errors: Sequence[OutputError]) -> list[Claim]:
-    """The reference varies over the stream by far more than rounding; else nothing could be seen in it."""
+def non_constant(reference: Reference, errors: Sequence[OutputError]) -> list[Claim]:
+    """The reference varies by far more than rounding; otherwise a wrong file could not be detected."""
     return [
         Claim(
             "non_constant",
@@ -203,115 +198,13 @@ def alive(reference: Reference, errors: Sequence[OutputError]) -> list[Claim]:
             number(1000 * reference.floors[error.output]),
             because="an output that hardly varies agrees with everything",
             output=error.output,
-            detail=f"{error.output} hardly varies over the stream: any conversion would agree with it"
+            detail=f"{error.output} hardly varies over the evaluation set: any conversion would agree with it"
             if error.spread < 1000 * reference.floors[error.output]
             else "",
             sense=">=",
         )
         for error in errors
     ]
-
-
-def detections(
-    reference: Reference, pairs: Sequence[Pair], tolerance: FloatTolerance | QuantizedTolerance
-) -> list[Claim]:
-    """How many detections come out otherwise, and whether more than one category is ever reported."""
-    kinds = sorted({int(kind) for values in reference.outputs["category"] for kind in np.unique(values)})
-    return [
-        _alike(reference, pairs, tolerance)
-        if isinstance(tolerance, FloatTolerance)
-        else _partnered(reference, pairs, tolerance),
-        Claim(
-            "non_constant",
-            "passed" if len(kinds) > 1 else "inconclusive",
-            ", ".join(map(str, kinds)),
-            "more than one",
-            because="a category that never changes cannot be seen to be right",
-            output="category",
-        ),
-    ]
-
-
-def _alike(reference: Reference, pairs: Sequence[Pair], tolerance: FloatTolerance) -> Claim:
-    """Rows without a partner that is the same box, by the error that a single value may have."""
-    otherwise, allowed = unlike(reference, pairs, tolerance)
-    most = max(range(len(pairs)), key=lambda i: unlike(reference, [pairs[i]], tolerance)[0])
-    return Claim(
-        "detections",
-        verdict(otherwise <= allowed),
-        otherwise,
-        allowed,
-        because=tolerance.because,
-        unit="detections",
-        detail=(
-            f"of {sum(max(pair.rows) for pair in pairs)} that many come out otherwise, most of them in "
-            f"{reference.names[most]}{_lost(pairs[most])}; would pass at {otherwise}"
-        ),
-        sense="<=",
-    )
-
-
-def unlike(reference: Reference, pairs: Sequence[Pair], tolerance: FloatTolerance) -> tuple[int, int]:
-    """How many detections come out otherwise, and how many may by ties."""
-    bounds = {name: error_bound(reference, name, tolerance).value for name in reference.floors}
-    rows = sum(max(pair.rows) for pair in pairs)
-    return sum(pair.unlike(bounds) for pair in pairs), ties(rows)
-
-
-def share_alike(
-    reference: Reference, pair: Pair, floors: Mapping[str, float], tolerance: FloatTolerance
-) -> float:
-    """Of a drawn image's detections, whose `floors` are float32's on it; 1 where there is none."""
-    there = {name: max(usual, floors.get(name, 0.0)) for name, usual in reference.floors.items()}
-    near, bound = (
-        replace(reference, floors=there),
-        replace(tolerance, floors=tolerance.generated_floors, apart={}),
-    )
-    otherwise = pair.unlike({name: error_bound(near, name, bound).value for name in there})
-    return 1 - otherwise / max(pair.rows) if any(pair.rows) else 1.0
-
-
-def _partnered(reference: Reference, pairs: Sequence[Pair], tolerance: QuantizedTolerance) -> Claim:
-    """The share of rows that have a partner, near or far."""
-    share = float(np.mean([pair.share for pair in pairs]))
-    worst = min(range(len(pairs)), key=lambda i: pairs[i].share)
-    return Claim(
-        "detections",
-        verdict(share >= tolerance.matched),
-        number(share),
-        tolerance.matched,
-        because=tolerance.because,
-        detail=(
-            f"worst sample {reference.names[worst]}: {pairs[worst].share:.3g} of the detections have a "
-            f"partner{_lost(pairs[worst])}; would pass at {share:.4g}"
-        ),
-        sense=">=",
-    )
-
-
-def _lost(pair: Pair) -> str:
-    if pair.lost is None:
-        return ""
-    return f", where none has reference row {pair.lost[1]}, of score {pair.lost[2]:.3g}"
-
-
-def ordered_corners(runs: Sequence[tuple[str, Outputs]]) -> Claim:
-    """Boxes are x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, best score first."""
-    for label, outputs in runs:
-        location, score = outputs["location"], outputs["score"]
-        crossed = (location[..., :2] > location[..., 2:]).any(axis=-1)
-        unsorted = np.diff(score, axis=-1) > 0
-        for bad, words in ((crossed, "corners are crossed"), (unsorted, "scores rise")):
-            if bad.any():
-                at = tuple(int(i) for i in np.argwhere(bad)[0])
-                return Claim(
-                    "ordered", "failed", words, _ORDERED, _BECAUSE_ORDERED, detail=f"at {at} for {label}"
-                )
-    return Claim("ordered", "passed", _ORDERED, _ORDERED, _BECAUSE_ORDERED)
-
-
-_ORDERED = "corners low to high, scores high to low"
-_BECAUSE_ORDERED = "callers crop by the corners and cut off by the score"
 
 
 def float_parity(reference: Reference, error: OutputError, tolerance: FloatTolerance) -> Claim:
@@ -342,36 +235,57 @@ def float_parity(reference: Reference, error: OutputError, tolerance: FloatToler
 
 
 def quantized_parity(reference: Reference, error: OutputError, tolerance: QuantizedTolerance) -> list[Claim]:
-    """SQNR against float64, over the stream and for its worst sample."""
-    worst = error.worst_rms
+    """SQNR against float64, over the evaluation set and for its worst image."""
+    worst, name, because = error.worst_rms, error.output, tolerance.because
     detail = (
         f"worst sample {reference.names[worst.sample]}: greatest |error| {error.worst_max.max_abs:.3g} "
         f"at {error.worst_max.at} in {reference.names[error.worst_max.sample]}"
     )
     return [
-        Claim(
-            name,
-            verdict(value >= bound),
-            number(value),
-            bound,
-            tolerance.because,
-            output=error.output,
-            unit="dB",
-            detail=f"{detail}; would pass at SQNR >= {value:.1f} dB",
-            sense=">=",
-        )
-        for name, value, bound in (
-            ("sqnr", error.sqnr_db, tolerance.sqnr_db[error.output]),
-            ("worst_sqnr", worst.sqnr_db, tolerance.worst_sqnr_db[error.output]),
-        )
+        _at_least("sqnr", name, error.sqnr_db, tolerance.sqnr_db[name], because=because, detail=detail),
+        _at_least(
+            "worst_sqnr", name, worst.sqnr_db, tolerance.worst_sqnr_db[name], because=because, detail=detail
+        ),
     ]
 
 
-# --- the same again ---------------------------------------------------------------------------
+def _at_least(claim: str, output: str, value: float, bound: float, *, because: str, detail: str) -> Claim:
+    return Claim(
+        claim,
+        verdict(value >= bound),
+        number(value),
+        bound,
+        because,
+        output=output,
+        unit="dB",
+        detail=f"{detail}; would pass at SQNR >= {value:.1f} dB",
+        sense=">=",
+    )
+
+
+def sample_records(reference: Reference, error: OutputError) -> list[SampleRecord]:
+    """One output's error on each image, rounded for the record."""
+
+    def finite(value: float, digits: int) -> float | None:
+        rounded = number(value, digits)
+        return None if isinstance(rounded, str) else float(rounded)
+
+    return [
+        SampleRecord(
+            reference.names[sample.sample],
+            error.output,
+            finite(sample.max_abs, 4),
+            finite(sample.sqnr_db, 4),
+        )
+        for sample in error.samples
+    ]
+
+
+# --- repetition -------------------------------------------------------------------------------
 
 
 def same_bytes(name: str, first: Outputs, second: Outputs, because: str) -> Claim:
-    """The two runs returned the very same bytes, output by output."""
+    """Two runs returned the same bytes in every output."""
     differing = [
         output
         for output in sorted({*first, *second})
@@ -393,5 +307,5 @@ def reproducible(sha256: str, again: str) -> Claim:
         verdict(sha256 == again),
         again[:16],
         sha256[:16],
-        because="a second conversion by a process of its own writes the same file",
+        because="a second conversion, in another process, writes the same file",
     )

@@ -1,73 +1,72 @@
-"""The claims `constant_image` and `no_object`: an image that shows nothing, in which errors add up.
+"""Makes the claims `constant_image` and `no_object`, on an image of one mid-grey.
 
-In a photograph rounding errors average out; where every pixel is the same, all places of a layer err
-alike. A detector that finds nothing there must say so: no row with a score, and padding as the network pads.
+In a photograph rounding errors average out. Where every pixel is the same, all places of a layer make the
+same error, and errors add up. A detector that detects nothing there must return no row with a score, and pad
+as the network pads.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from modelparity.converters.engine.workbench import Outputs
+from modelparity.fixtures.arrays import Array, Outputs
+from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
 from modelparity.parity.claims.basic import number, verdict
 from modelparity.parity.claims.metamorphic import Run
-from modelparity.parity.metrics.detection_matching import paired
-from modelparity.parity.metrics.errors import Array, decibels
-from modelparity.parity.reference import Reference
+from modelparity.parity.metrics.errors import decibels
+from modelparity.parity.reference import Reference, ReferenceData
 from modelparity.parity.results import Claim
-from modelparity.parity.tolerances import FloatTolerance, QuantizedTolerance
 
-if TYPE_CHECKING:
-    from modelparity.parity.reference import ReferenceData
-
-# Of 30 right quantized files one lies 7.5 dB below its worst photograph's budget there (Tiny-LaDeDa's score,
-# int8_static), the others less; the same file differs by up to 2.3 dB from CPU to CPU.
+# Of 30 right quantized files the worst is 7.5 dB below the budget of its worst photograph (Tiny-LaDeDa's
+# score, int8_static); the same file differs by up to 2.3 dB between CPUs.
 SLACK_DB = 12.0
 _BECAUSE_SLACK = (
-    f"{SLACK_DB:g} dB below the worst photograph's budget: right int8 lies up to 7.5 dB below, a file that "
-    "takes another way for flat images far below"
+    f"{SLACK_DB:g} dB below the worst photograph's budget: right int8 files are up to 7.5 dB below it, files "
+    "that treat flat images differently far more"
 )
-GREY = 0.5  # of what black is 0 and white 1
+GREY = 0.5  # between black, 0, and white, 1
 
 
 def grey(truth: ReferenceData) -> dict[str, Array]:
-    """A feed of one mid-grey image, as the network is fed."""
+    """One mid-grey image [1, 3, N, N], normalised for the network."""
     normal = truth.subject.spec.preprocessing
     shape = truth.reference.feeds[0]["image"].shape
     mean, std = (np.array(values, np.float32).reshape(1, -1, 1, 1) for values in (normal.mean, normal.std))
     return {"image": np.broadcast_to((np.float32(GREY) - mean) / std, shape).astype(np.float32)}
 
 
-def image(
+def constant_image(
     run: Run, truth: ReferenceData, tolerance: FloatTolerance | QuantizedTolerance
 ) -> tuple[list[Claim], dict[str, str]]:
-    """The claims about a mid-grey image, and those that are not asked of this network, with the reason."""
+    """One claim for each output on a mid-grey image; no claim is left out."""
     reference, feed = truth.reference, grey(truth)
     (outputs,) = run([feed])
-    expected, floors = truth.drawn.of(feed)
-    made: list[Claim] = []
-    left: dict[str, str] = {}
-    if reference.task == "detection":
-        if found := int(np.count_nonzero(expected["score"])):
-            left["no_object"] = f"in a grey image the network itself finds {found} objects, so it shows some"
-        else:
-            made.append(_no_object(outputs, expected))
-        left["constant_image"] = _TIED
-        return made, left
-    pair = paired(reference.task, outputs, expected)
-    for name in reference.floors:
-        made.append(
-            _constant(name, pair.rms(name), max(floors[name], reference.floors[name]), reference, tolerance)
-        )
-    return made, left
+    expected, floors = truth.generated.of(feed)
+    pair = reference.kind.paired(outputs, expected)
+    claims = [
+        _constant(name, pair.rms(name), max(floors[name], floor), reference=reference, tolerance=tolerance)
+        for name, floor in reference.floors.items()
+    ]
+    return claims, {}
+
+
+def no_object(run: Run, truth: ReferenceData) -> tuple[list[Claim], dict[str, str]]:
+    """A detector's claim on a mid-grey image, and the claims that are not asked, with the reason."""
+    feed = grey(truth)
+    (outputs,) = run([feed])
+    expected, _ = truth.generated.of(feed)
+    not_asked = {"constant_image": _TIED}
+    if detected := int(np.count_nonzero(expected["score"])):
+        reason = f"the network itself detects {detected} objects in a grey image"
+        return [], {"no_object": reason, **not_asked}
+    return [_no_object(outputs, expected)], not_asked
 
 
 def _constant(
     name: str,
     error: float,
     floor: float,
+    *,
     reference: Reference,
     tolerance: FloatTolerance | QuantizedTolerance,
 ) -> Claim:
@@ -95,28 +94,30 @@ def _constant(
 
 
 _BECAUSE = (
-    "in a constant image all places of a layer err alike, and their errors add up instead of averaging out"
+    "in a constant image all places of a layer make the same error, so errors add up instead of averaging out"
 )
 
 
 _TIED = (
-    "proposals in a flat image tie, so rounding chooses which come out: a right float file has 5 of 100 "
-    "boxes elsewhere, and of right int8 files 0.60 to 0.95 of the detections have a partner there"
+    "proposals in a flat image tie, so rounding decides which are returned: a right float file has 5 of 100 "
+    "boxes elsewhere, and in right int8 files 0.60 to 0.95 of the detections have a partner"
 )
 
 
 def _no_object(outputs: Outputs, expected: Outputs) -> Claim:
-    """Where the reference finds nothing, every row is its padding."""
-    found = int(np.count_nonzero(outputs["score"]))
+    """Where the reference detects nothing, every row equals its padding."""
+    detected = int(np.count_nonzero(outputs["score"]))
     odd = [name for name in expected if not np.array_equal(outputs[name], expected[name])]
-    observed = f"{found} objects" if found else f"{', '.join(odd)} not as padding" if odd else _NOTHING
+    observed = f"{detected} objects" if detected else f"{', '.join(odd)} not as padding" if odd else _NOTHING
     return Claim(
         "no_object",
         verdict(not odd),
         observed,
         _NOTHING,
-        "callers must be told of an image without any object: no score, and rows padded as the network does",
-        detail="" if not found else f"best score {float(np.max(outputs['score'])):.3g} on a mid-grey image",
+        "callers must see that an image has no object: no score, and rows padded as by the network",
+        detail=""
+        if not detected
+        else f"best score {float(np.max(outputs['score'])):.3g} on a mid-grey image",
     )
 
 

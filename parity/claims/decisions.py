@@ -1,27 +1,49 @@
-"""Does any decision change? What callers act on - labels, bits, masks, rankings, objects - with its margin.
+"""Makes the claims on decisions: labels, bits, masks and rankings, which callers act on.
 
-Which decision is read off which output is the spec's to say (`TensorSpec.decision`, `ModelSpec.task`).
-Margins are of the outputs as they are delivered. For a probability that is the distance to one half,
-not the logit's to 0: both say the same of a flip, but noise floors and budgets are of what comes out, and
-the logit of a float32 near 1 has no digits left, whose error would drown those near one half.
+The spec says which decision is read from which output (`TensorSpec.decision`). A margin is measured on the
+output as it is delivered: for a probability it is the distance to one half, not the logit's distance to 0.
+Both agree on what flips, but noise floors and budgets are those of the delivered output. And a float32
+probability near 1 has few digits left, so that its logit's error would hide the errors of those near one
+half.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from modelparity.fixtures.arrays import Array, Outputs
 from modelparity.fixtures.specs import ModelSpec
-from modelparity.parity.claims.detection_decisions import objects
+from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
 from modelparity.parity.claims.margins import Decided, claim_of, error_bound
 from modelparity.parity.claims.ranking import ranking, top_patches
-from modelparity.parity.metrics.errors import Array
 from modelparity.parity.reference import Reference
 from modelparity.parity.results import Claim
-from modelparity.parity.tolerances import FloatTolerance, QuantizedTolerance
 
-Outputs = Mapping[str, Array]
+
+@dataclass(frozen=True)
+class Part:
+    """One claim's decisions: what they are, in the plural, and the `columns` of axis 1 that they are in."""
+
+    claim: str
+    plural: str
+    columns: slice
+
+
+def label_or_mask(expected: Sequence[Array]) -> list[Part]:
+    """One value for each image is a label, several are a mask."""
+    single = all(value.size == 1 for value in expected)
+    return [Part("label", "labels", slice(None)) if single else Part("mask", "pixels", slice(None))]
+
+
+def message_parts(_: Sequence[Array]) -> list[Part]:
+    """The first value says whether there is a message, the others are its bits."""
+    return [
+        Part("confidence", "signs of the confidence", slice(1)),
+        Part("bits", "bits", slice(1, None)),
+    ]
 
 
 def decisions(
@@ -29,13 +51,14 @@ def decisions(
     outputs: Sequence[Outputs],
     tolerance: FloatTolerance | QuantizedTolerance,
     spec: ModelSpec,
+    *,
+    parts: Callable[[Sequence[Array]], list[Part]],
 ) -> list[Claim]:
-    """One claim a kind of decision; none for outputs that nobody decides by.
+    """One claim for each kind of decision; none for outputs without one.
 
-    `outputs` are the file's, one dictionary a sample of the reference, in its shapes.
+    `outputs` are the file's, one dictionary for each image of the reference, in its shapes. `parts` says
+    which decisions are read from an output's reference values.
     """
-    if spec.task == "detection":
-        return [objects(reference, outputs, tolerance, spec)]
     claims = []
     for output in spec.outputs:
         name = output.name
@@ -44,31 +67,35 @@ def decisions(
             continue
         bound = error_bound(reference, name, tolerance, differences=output.decision == "ranking")
         if output.decision == "ranking":
-            if spec.values.get("pooling") != "mean":  # a mean of all patches chooses none
+            if spec.values.get("pooling") != "mean":  # a mean of all patches selects none
                 claims.append(top_patches(reference, name, observed, bound))
             claims.append(ranking(reference, name, observed, bound))
             continue
         threshold = 0.5 if output.decision == "probability" else 0.0
-        single = all(value.size == 1 for value in reference.outputs[name])
-        if spec.task == "message":
-            parts = {"confidence": ("signs of the confidence", slice(1)), "bits": ("bits", slice(1, None))}
-        elif single:
-            parts = {"label": ("labels", slice(None))}
-        else:
-            parts = {"mask": ("pixels", slice(None))}
-        for part, (kind, columns) in parts.items():
+        for part in parts(reference.outputs[name]):
             decided = [
-                sides(name, expected, got, threshold, columns)
+                at_threshold(name, expected, got, threshold, columns=part.columns)
                 for expected, got in zip(reference.outputs[name], observed, strict=True)
             ]
-            shown = _overlap(reference, name, observed, threshold) if part == "mask" else ""
-            alike = _alike(reference.outputs[name], threshold, columns)
-            claims.append(claim_of(part, name, kind, reference, decided, bound, shown, alike))
+            shown = _overlap(reference, name, observed, threshold) if part.claim == "mask" else ""
+            alike = _alike(reference.outputs[name], threshold, part.columns)
+            claims.append(
+                claim_of(
+                    part.claim,
+                    name,
+                    reference,
+                    decided,
+                    kind=part.plural,
+                    bound=bound,
+                    shown=shown,
+                    alike=alike,
+                )
+            )
     return claims
 
 
-def sides(name: str, expected: Array, got: Array, threshold: float, columns: slice) -> Decided:
-    """On which side of a threshold each value [1, n, ...] lies; on it is neither. `columns` are of axis 1."""
+def at_threshold(name: str, expected: Array, got: Array, threshold: float, *, columns: slice) -> Decided:
+    """Whether each value [1, n, ...] is above, on or below a threshold; `columns` select from axis 1."""
     truth, seen = expected[:, columns].astype(np.float64), got[:, columns].astype(np.float64)
     margin = np.abs(truth - threshold)
     flipped = np.where(np.sign(seen - threshold) != np.sign(truth - threshold), margin, 0.0)
@@ -83,7 +110,7 @@ def sides(name: str, expected: Array, got: Array, threshold: float, columns: sli
 
 
 def _alike(expected: Sequence[Array], threshold: float, columns: slice) -> str:
-    """Says so where the reference has one answer only: a constant would give it, too."""
+    """Text for a reference that decides all alike, as a constant would, too; else ""."""
     values = np.concatenate([value[:, columns].ravel() for value in expected])
     above = int((values > threshold).sum())
     return f"all {values.size} alike in the reference" if above in (0, values.size) else ""

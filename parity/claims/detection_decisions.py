@@ -1,23 +1,25 @@
-"""Which objects are found: every one of the reference is, no other is, and what only ties explain is a tie.
+"""Makes the claim `objects`: a file detects every object of the reference and no other, except by ties.
 
-Rows are matched as in `modelparity.parity.metrics.detection_matching`. A row without a partner has a margin: its score's distance to
-the other run's cut, which is the score threshold or, where all rows are used, the lowest score that
-still found a place. Within the error bound of the cut it is a tie. So it is where suppression
-(NMS) fell out otherwise: of two near-duplicates whose scores lie within the bound either may suppress
-the other, as may two boxes whose overlap lies within the bound of the threshold from there on, and
-what that changes further down the list follows from it. Anything else is lost, or extra.
+Rows are matched as in `modelparity.parity.metrics.detection_matching`. A row without a partner has a margin:
+its score's distance to the other run's cut. The cut is the score threshold or, where all rows are used, the
+lowest score of a row. Within the error bound of the cut the row is a tie. It is also a tie where suppression
+(NMS) may decide differently: of two near-duplicates with scores within the bound, either may suppress the
+other, and so may boxes whose overlap is within the bound of the threshold. What follows from that further
+down the list is a tie, too. Anything else is lost, or extra.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
 
+from modelparity.fixtures.arrays import Array, Outputs
 from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
 from modelparity.parity.claims.margins import NOTHING_SURE, candid, error_bound, in_bounds
 from modelparity.parity.metrics.detection_matching import (
     LEAST_OVERLAP,
@@ -27,18 +29,15 @@ from modelparity.parity.metrics.detection_matching import (
     partners,
     ties,
 )
-from modelparity.parity.metrics.errors import Array
 from modelparity.parity.reference import Reference
 from modelparity.parity.results import Claim
-from modelparity.parity.tolerances import FloatTolerance, QuantizedTolerance
 
-Outputs = Mapping[str, Array]
-MANY = 1000  # of fewer objects, one that is lost is likelier a fault than a tie of proposals
+MANY = 1000  # with fewer objects, a lost one is more likely a fault than a tie of proposals
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The network's thresholds, and the errors that a score, in 0..1, and a corner, in 0..1, may have."""
+    """The network's thresholds, and the errors that a score and a corner, both in 0..1, may have."""
 
     score_threshold: float
     nms_threshold: float
@@ -48,9 +47,9 @@ class Rules:
 
 @dataclass(frozen=True)
 class Rows:
-    """What one run found in one image: `boxes` [n, 4], `scores` [n], `kinds` [n].
+    """The detections of one run in one image: `boxes` [n, 4], `scores` [n], categories `kinds` [n].
 
-    `at` are their places in the output, and `full` says that there was no place for more.
+    `at` are their rows in the output; `full` says that no row was left for more.
     """
 
     boxes: Array
@@ -70,15 +69,15 @@ class Rows:
         )
 
     def cut(self, threshold: float) -> float:
-        """The score below which nothing is found here."""
+        """The score below which this run has no detection."""
         return max(threshold, float(self.scores.min())) if self.full else threshold
 
 
 @dataclass(frozen=True)
 class Unmatched:
-    """A row that only one run has. `margin` is its score's distance to the other's cut; NaN if it has none.
+    """A row that only one run has. `margin` is its score's distance to the other's cut; NaN if not finite.
 
-    `tie` is why it proves nothing: "cut" or "suppression"; "" if nothing explains it.
+    `tie` says what explains it, "cut" or "suppression"; "" if nothing does.
     """
 
     extra: bool
@@ -92,8 +91,8 @@ def objects(
     outputs: Sequence[Outputs],
     tolerance: FloatTolerance | QuantizedTolerance,
     spec: ModelSpec,
-) -> Claim:
-    """Every object of the reference is found, and no other, but for ties."""
+) -> list[Claim]:
+    """Every object of the reference is found, and no other, except by ties."""
     score, corner = (error_bound(reference, name, tolerance) for name in ("score", "location"))
     least, most = (spec.values[name] for name in ("score_threshold", "nms_threshold"))
     assert isinstance(least, float)
@@ -104,7 +103,7 @@ def objects(
     alone: list[tuple[int, Unmatched, str]] = []
     for index, got in enumerate(outputs):
         expected = Rows.of({name: values[index] for name, values in reference.outputs.items()})
-        found = Rows.of(got)
+        observed = Rows.of(got)
         rows += len(expected.scores)
         margins = expected.scores - expected.cut(rules.score_threshold)
         sure += sum(
@@ -112,16 +111,18 @@ def objects(
             for i, margin in enumerate(margins.tolist())
         )
         nearest = min(nearest, float(margins.min(initial=math.inf)))
-        alone += [(index, one, _words(one, expected, found)) for one in unmatched(expected, found, rules)]
+        alone += [
+            (index, one, _words(one, expected, observed)) for one in unmatched(expected, observed, rules)
+        ]
     tied = [one.tie for _, one, _ in alone if one.tie]
     beyond = [(index, one, words) for index, one, words in alone if not one.tie]
     lost, extra = (sum(one.extra == side for _, one, _ in beyond) for side in (False, True))
     tied_share = TIED if isinstance(tolerance, FloatTolerance) else TIED_ROUNDED
     allowed = ties(rows, tied_share) if rows >= MANY else 0
     detail = (
-        f"{rows} objects in the reference, {sure} of them sure: {score.value:.3g} above the cut and "
-        f"clear of others if corners are off by {corner.value:.3g}; {lost} lost and {extra} extra; inside "
-        f"the bound {tied.count('cut')} at the cut and {tied.count('suppression')} by suppression; "
+        f"{rows} objects in the reference, {sure} of them sure: {score.value:.3g} above the cut, and no "
+        f"suppression even if corners are off by {corner.value:.3g}; {lost} lost and {extra} extra; ties: "
+        f"{tied.count('cut')} at the cut and {tied.count('suppression')} by suppression; "
         f"nearest margin {nearest:.3g}"
     )
     if beyond:
@@ -136,25 +137,33 @@ def objects(
         "failed" if unsound or max(lost, extra) > allowed else "passed",
         max(lost, extra),
         allowed,
-        "within the error bound of the cut an object may be found or not, and either of two near-duplicates "
-        f"may suppress the other; up to one in {1 / tied_share:.0f} depends on proposals, whose scores do "
-        f"not come out, and {allowed} of {rows} may by chance; {score.because}",
+        "within the error bound of the cut an object may be detected or not, and either of two "
+        f"near-duplicates may suppress the other; up to one in {1 / tied_share:.0f} depends on proposals, "
+        f"whose scores are not returned, so {allowed} of {rows} may differ by chance; {score.because}",
         unit="objects",
         detail=detail,
         sense="<=",
     )
-    return candid(claim, "" if sure else NOTHING_SURE, len(tied))
+    return [candid(claim, "" if sure else NOTHING_SURE, len(tied))]
 
 
-def unmatched(expected: Rows, found: Rows, rules: Rules) -> list[Unmatched]:
-    """The rows of one image without a partner, lost ones first, each with what explains it."""
-    partner = dict(partners(expected.boxes, expected.kinds, found.boxes, found.scores, found.kinds))
-    same = {i: j for i, j in partner.items() if _one_box(expected, i, found, j, rules)}
-    sides = (expected, found)
-    # Partners that are two boxes are found, so no bugs; what took one's place may explain others, though.
+def unmatched(expected: Rows, observed: Rows, rules: Rules) -> list[Unmatched]:
+    """The rows of one image without a partner, lost ones first, each with its explanation."""
+    partner = dict(
+        partners(
+            expected.boxes,
+            expected.kinds,
+            their_boxes=observed.boxes,
+            their_scores=observed.scores,
+            their_kinds=observed.kinds,
+        )
+    )
+    same = {i: j for i, j in partner.items() if _one_box(expected, i, observed, j, rules=rules)}
+    sides = (expected, observed)
+    # Partners that differ by more than an error are no failure, but may explain unmatched rows.
     alone = (
-        _margins(expected, found, same.keys(), rules),
-        _margins(found, expected, set(same.values()), rules),
+        _margins(expected, observed, same.keys(), rules),
+        _margins(observed, expected, set(same.values()), rules),
     )
     tie = [{i: "cut" for i, margin in own.items() if margin <= rules.score} for own in alone]
     changed = True
@@ -163,7 +172,14 @@ def unmatched(expected: Rows, found: Rows, rules: Rules) -> list[Unmatched]:
         for side in (0, 1):
             other = 1 - side
             for i in alone[side].keys() - tie[side].keys():
-                if _suppressed(sides[side], i, sides[other], alone[other].keys(), tie[other].keys(), rules):
+                if _suppressed(
+                    sides[side],
+                    i,
+                    sides[other],
+                    alone=alone[other].keys(),
+                    explained=tie[other].keys(),
+                    rules=rules,
+                ):
                     tie[side][i] = "suppression"
                     changed = True
     partnered = (partner.keys(), set(partner.values()))
@@ -174,34 +190,34 @@ def unmatched(expected: Rows, found: Rows, rules: Rules) -> list[Unmatched]:
     ]
 
 
-def _one_box(expected: Rows, i: int, found: Rows, j: int, rules: Rules) -> bool:
+def _one_box(expected: Rows, i: int, observed: Rows, j: int, *, rules: Rules) -> bool:
     """Whether two partners differ by no more than an error."""
     return bool(
-        np.abs(expected.boxes[i] - found.boxes[j]).max() <= rules.corner
-        and abs(expected.scores[i] - found.scores[j]) <= rules.score
+        np.abs(expected.boxes[i] - observed.boxes[j]).max() <= rules.corner
+        and abs(expected.scores[i] - observed.scores[j]) <= rules.score
     )
 
 
 def _margins(own: Rows, other: Rows, known: AbstractSet[int], rules: Rules) -> dict[int, float]:
-    """The margin of each row but the `known`: by how far the other run should have it, or this one not."""
+    """Margins of all rows but the `known`: how surely the other run should have it, or this one not."""
     margins = {}
     for i in set(range(len(own.scores))) - known:
         score = float(own.scores[i])
         sound = np.isfinite(own.boxes[i]).all()
-        # Below the score threshold nothing may come out, however much room there is.
+        # Below the score threshold there may be no row, even if rows are left.
         margin = max(score - other.cut(rules.score_threshold), rules.score_threshold - score)
         margins[i] = margin if sound and math.isfinite(score) else math.nan
     return margins
 
 
 def _suppressed(
-    own: Rows, i: int, other: Rows, alone: AbstractSet[int], explained: AbstractSet[int], rules: Rules
+    own: Rows, i: int, other: Rows, *, alone: AbstractSet[int], explained: AbstractSet[int], rules: Rules
 ) -> bool:
-    """Whether a row of the other run took this one's place, and was itself a tie.
+    """Whether a row of the other run may have suppressed this one by a tie.
 
-    It is of the same kind, overlaps this one by the threshold or nearly, and outranks it or nearly. If
-    both runs have it, the overlap must be a tie. If the other alone has it, its score and this one's
-    must be, or something must have explained it before.
+    It has the same category, overlaps this row by about the threshold or more, and has about its score or a
+    higher one. If both runs have it, the overlap must be a tie. If only the other run has it, its score and
+    this one's must tie, or it must be explained already.
     """
     low, high = overlap_range(own.boxes[i], other.boxes, rules.corner)
     may = (other.kinds == own.kinds[i]) & (high > rules.nms_threshold)
@@ -215,7 +231,7 @@ def _suppressed(
 
 
 def _near_another(rows: Rows, i: int, rules: Rules) -> bool:
-    """Whether a row might be suppressed by another of its own run, if boxes were off by the bound."""
+    """Whether another row of its own run might suppress a row, if boxes were off by the bound."""
     high = overlap_range(rows.boxes[i], rows.boxes, rules.corner)[1]
     by = (rows.kinds == rows.kinds[i]) & (high > rules.nms_threshold)
     by &= rows.scores >= rows.scores[i] - rules.score
@@ -238,8 +254,8 @@ def overlap_range(box: Array, boxes: Array, corner: float) -> tuple[Array, Array
     return extremes[0], extremes[1]
 
 
-def _words(one: Unmatched, expected: Rows, found: Rows) -> str:
-    own, other = (found, expected) if one.extra else (expected, found)
+def _words(one: Unmatched, expected: Rows, observed: Rows) -> str:
+    own, other = (observed, expected) if one.extra else (expected, observed)
     row = f"row {own.at[one.row]}, score {own.scores[one.row]:.6g}, category {own.kinds[one.row]}"
     cut = f"margin {one.margin:.3g}"
     overlap = overlaps(own.boxes[one.row : one.row + 1], other.boxes)[0]

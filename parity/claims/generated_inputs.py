@@ -1,4 +1,4 @@
-"""Inputs that nobody photographed: hypothesis draws them, and shrinks the one that breaks a claim."""
+"""Generates images with hypothesis, and shrinks the one that fails a check."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from modelparity.converters.engine.workbench import ModelUnderTest
 from modelparity.fixtures.inputs.strategies import GeneratedImage, images
 
-# Runs that shrinking may spend on a smaller example, once one is found.
+# Runs that may be spent on shrinking an example.
 SHRINK_RUNS = 25
 LARGEST_BATCH = 2
 
@@ -22,20 +22,20 @@ class _SpentError(BaseException):
 
 @dataclass(frozen=True)
 class Falsified:
-    """The simplest drawn input found for which the check failed, and what the check said."""
+    """The simplest generated image for which the check failed, and the check's message."""
 
-    drawn: GeneratedImage
+    image: GeneratedImage
     message: str
 
 
 def falsify(
     subject: ModelUnderTest, check: Callable[[GeneratedImage], str], draws: int, seeded: int = 0
 ) -> Falsified | None:
-    """Draws inputs until `check` returns a message other than "".
+    """Generates images until `check` returns a message other than ""; None if it never does.
 
-    A seed draws the same in every run and every format.
+    A seed generates the same images in every run and every format.
     """
-    found: list[Falsified] = []
+    failures: list[Falsified] = []
     runs_since = 0
 
     @seed(seeded)
@@ -47,20 +47,20 @@ def falsify(
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    @given(drawn=images(subject.spec, st.integers(1, LARGEST_BATCH), subject.input_size))
-    def search(drawn: GeneratedImage) -> None:
+    @given(image=images(subject.spec, st.integers(1, LARGEST_BATCH), subject.input_size))
+    def search(image: GeneratedImage) -> None:
         nonlocal runs_since
-        if found:
+        if failures:
             runs_since += 1
             if runs_since > SHRINK_RUNS:
                 raise _SpentError
-        if message := check(drawn):
-            found.append(Falsified(drawn, message))
+        if message := check(image):
+            failures.append(Falsified(image, message))
             raise AssertionError(message)
 
     try:
         search()
     except (_SpentError, AssertionError):
-        if not found:
+        if not failures:
             raise
-    return found[-1] if found else None
+    return failures[-1] if failures else None

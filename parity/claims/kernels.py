@@ -9,57 +9,59 @@ PyTorch was luck.
 Plain loops add one number after the other, whose error grows with their count where that of fast kernels
 grows with its logarithm (Higham, Accuracy and Stability of Numerical Algorithms, 2002, chapter 4): a mean of
 1,588 patches was 6 to 14 floors off in them, and the patches themselves 0.8. So there a float file is held to
-the bound of images on which rounding errors line up, not to the stream's, to which its fast kernels are.
-Int8 detections are held to the distance of their median row (`modelparity.parity.metrics.detection_matching.distance`).
+the bound of images on which rounding errors line up, not to the stream's, to which its fast kernels are. Int8
+detections are held to the distance of their median row
+(`modelparity.parity.metrics.detection_matching.distance`).
 
 A cell that makes no such claim says why (`skipped`); nothing is green on its account.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from modelparity.converters.converter import PlainKernels
+from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.fixtures.arrays import Outputs
+from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
 from modelparity.parity.cells import Cell
 from modelparity.parity.claims.basic import number, verdict
-from modelparity.parity.metrics.detection_matching import Pair, distance, paired
-from modelparity.parity.metrics.errors import Array, decibels, difference
+from modelparity.parity.metrics.detection_matching import Pair, distance
+from modelparity.parity.metrics.errors import decibels, difference
 from modelparity.parity.reference import Reference
 from modelparity.parity.results import Claim
-from modelparity.parity.tolerances import FloatTolerance, QuantizedTolerance
 
-Outputs = Mapping[str, Array]
 REFERENCE = "reference"  # what runners call them
 IMAGES = 1  # of the stream: every operator runs in any image, and plain loops are slow
 
 
-_FLOAT16 = "float16 weights are widened before any operator runs: the kernels are those of the float32 file"
-_SATURATES = (
-    "an unoptimised graph multiplies uint8 by int8 as the CPU does, which saturates where VNNI is missing"
-)
-# Reference kernels reach some 2 to 4 GFLOP/s on a core, 40 times less than the fast ones.
-_SKIPPED: dict[str, tuple[tuple[str, ...], str]] = {
+_WIDENED = "{} weights are widened before any operator runs: the kernels are those of the float32 file"
+# Networks for which slow plain kernels take too long: such kernels reach some 2 to 4 GFLOP/s on a core,
+# 40 times less than the fast ones. The first value says whether that holds for the float file alone.
+_SKIPPED: dict[str, tuple[bool, str]] = {
     "objectformer_detection": (
-        ("fp32",),
+        True,
         "9.6 s an image on a core; all its operators are in objectformer, whose file runs them",
     ),
     "ladeda": (
-        ("fp32", "int8_dynamic", "int8_static"),
+        False,
         "42 GFLOP, more than 10 s an image on a core; tiny_ladeda runs the same kinds of operators",
     ),
-    "chunkyseal": (("fp32", "int8_dynamic", "int8_static"), "39 GFLOP, more than 10 s an image on a core"),
+    "chunkyseal": (False, "39 GFLOP, more than 10 s an image on a core"),
 }
 
 
-def skipped(cell: Cell) -> str:
+def skipped(cell: Cell, plain: PlainKernels) -> str:
     """Why a cell makes no such claim; empty if it makes one."""
-    if cell.quantization == "fp16":
-        return _FLOAT16
-    if cell.format == "onnx":
-        return _SATURATES if cell.quantization == "int8_dynamic" else ""
-    quantizations, reason = _SKIPPED.get(cell.model, ((), ""))
-    return reason if cell.quantization in quantizations else ""
+    recipe = QUANTIZATIONS[cell.quantization]
+    if not recipe.is_float and not recipe.rounds_activations:
+        return _WIDENED.format(recipe.weights)
+    if reason := plain.not_asked.get(recipe.activations, ""):
+        return reason
+    float_alone, reason = _SKIPPED.get(cell.model, (False, ""))
+    return reason if plain.slow and (recipe.is_float or not float_alone) else ""
 
 
 def agree(
@@ -67,20 +69,22 @@ def agree(
     fast: Sequence[Outputs],
     plain: Sequence[Outputs],
     tolerance: FloatTolerance | QuantizedTolerance,
+    *,
     loops: bool,
 ) -> list[Claim]:
     """One claim an output, over the first `len(plain)` images of the stream.
 
     `loops` says that the plain kernels add one number after the other.
     """
-    pairs = [paired(reference.task, got, other) for got, other in zip(fast, plain, strict=False)]
-    return [_agree(name, reference, pairs, tolerance, loops) for name in reference.floors]
+    pairs = [reference.kind.paired(got, other) for got, other in zip(fast, plain, strict=False)]
+    return [_agree(name, reference, pairs, tolerance=tolerance, loops=loops) for name in reference.floors]
 
 
 def _agree(
     name: str,
     reference: Reference,
     pairs: Sequence[Pair],
+    *,
     tolerance: FloatTolerance | QuantizedTolerance,
     loops: bool,
 ) -> Claim:

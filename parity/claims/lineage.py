@@ -1,9 +1,9 @@
-"""Claims on lineage: a quantized file is its float file, rounded, and nothing else.
+"""Makes the claims on lineage: a quantized file is its float file, rounded, and nothing else.
 
-A faulty file and a merely coarse one lose the same decibels; here they part. What rounding to 8 bits may
-do to a number follows from the number (Jacob et al., arXiv:1712.05877; the TFLite 8-bit quantization
-specification, https://www.tensorflow.org/lite/performance/quantization_spec): so there are no budgets, only
-half a step, and what float32 itself rounds away.
+A faulty int8 file and a coarse one may have the same SQNR; these claims distinguish them. How far rounding to
+8 bits may move a number follows from the number (Jacob et al., arXiv:1712.05877; the TFLite 8-bit
+quantization specification, https://www.tensorflow.org/lite/performance/quantization_spec). So there are no
+budgets, only half a step, and float32's own rounding.
 """
 
 from __future__ import annotations
@@ -17,120 +17,121 @@ from pathlib import Path
 
 import numpy as np
 
-from modelparity.modelfiles.constants import Array, Compared, Constant
+from modelparity.fixtures.arrays import Array
+from modelparity.modelfiles.constants import Compared, Constant
 from modelparity.modelfiles.graph import Ranges
 from modelparity.modelfiles.lineage import Lineage, Rounded, constants_of, graph_of
 from modelparity.parity.claims.basic import verdict
 from modelparity.parity.results import Claim
 
-_NAMED = 4  # findings that a claim's detail spells out
+_NAMED = 4  # findings that a claim's detail lists
 
 HALF_STEP = 0.5
 # A scale is a float32 quotient, max |w| / 127: within 2^-24 of itself.
 WEIGHT_SCALE = 1 + 2.0**-23
 # A bias scale is a float32 product of two float32 scales, each rounded once: within 3 x 2^-24.
 BIAS_SCALE = 1 + 2.0**-22
-# Steps that an activation's ends may move between two runs of the float file, which add in another order:
-# 0.0004 was the most over 12 files. A zero point one off moves both ends by a whole step.
+# Steps that an activation's extremes may move between two runs of the float file, by the order of sums: at
+# most 0.0004 over 12 files. A zero point that is one off moves both ends by a whole step.
 RUN_TO_RUN = 0.02
 
 
-def claims(found: Lineage, observe: Callable[[list[str]], Ranges]) -> list[Claim]:
-    """All of them. `observe` says between what the float file's activations of some names were seen."""
-    made = [graph(found), weights(found)]
-    if names := activations(found):
-        made.append(ranges(found, observe(names)))
-    return made
+def claims(file: Lineage, observe: Callable[[list[str]], Ranges]) -> list[Claim]:
+    """All lineage claims. `observe` gives the observed ranges of the float file's activations, by name."""
+    lineage = [graph(file), weights(file)]
+    if names := activations(file):
+        lineage.append(ranges(file, observe(names)))
+    return lineage
 
 
 def of_third_party_file(
-    found: Lineage, observe: Callable[[list[str]], Ranges], match: Callable[[], Matched]
+    file: Lineage, observe: Callable[[list[str]], Ranges], match: Callable[[], Matched]
 ) -> tuple[list[Claim], dict[str, str]]:
-    """The claims as far as the file shows that it was made from this float file, and why not the others.
+    """The claims that apply to a file from elsewhere, and the others with the reason why not.
 
-    A fault sits in a few places. Where the graph is another, or more than half of the constants or ranges
-    are off, the file has another maker, recipe or calibration, and its own lineage is not known.
+    A fault affects a few places. If the graph differs, or more than half of the constants or ranges do, the
+    file was made by another toolchain, recipe or calibration, and its float file is not known.
     """
-    if found.differences:
+    if file.differences:
         known = match()
-        share = f"{known.share:.0%} of the network's matrices and kernels are in it by content"
+        share = f"{known.share:.0%} of the network's matrices and kernels are in it"
         rest = f", all but {', '.join(map(short, known.unmatched[:_NAMED]))}" if known.unmatched else ""
         more = f" and {len(known.unmatched) - _NAMED} more" if len(known.unmatched) > _NAMED else ""
         return [], {
-            "lineage": f"not the graph of the float file ({found.differences[0]}); {share}{rest}{more}"
+            "lineage": f"not the graph of the float file ({file.differences[0]}); {share}{rest}{more}"
         }
-    made = claims(found, observe)
-    sizes = {"lineage_weights": len(found.constants), "lineage_ranges": len(found.rounded)}
+    sizes = {"lineage_weights": len(file.constants), "lineage_ranges": len(file.rounded)}
     words = {"lineage_weights": "another recipe", "lineage_ranges": "other calibration images"}
-    kept, left = [], {}
-    for claim in made:
+    asked, not_asked = [], {}
+    for claim in claims(file, observe):
         of = sizes.get(claim.name, 0)
         if claim.name in words and isinstance(claim.observed, int) and claim.observed > of / 2:
-            left[claim.name] = f"{claim.observed} findings in {of} places, so by {words[claim.name]}"
+            not_asked[claim.name] = f"{claim.observed} of {of} are off, so it was made by {words[claim.name]}"
         else:
-            kept.append(claim)
-    return kept, left
+            asked.append(claim)
+    return asked, not_asked
 
 
-def graph(found: Lineage) -> Claim:
-    """The same operators, attributes and edges, once quantize and dequantize steps are left out."""
-    return _claim("lineage_graph", found.differences, "the recipe changes types, never what is computed", "")
+def graph(file: Lineage) -> Claim:
+    """The same operators, attributes and edges, apart from quantize and dequantize steps."""
+    return _claim(
+        "lineage_graph", file.differences, "the recipe changes types, never what is computed", passed=""
+    )
 
 
-def weights(found: Lineage) -> Claim:
-    """Every stored number comes from its float one; names and channels are the float file's."""
-    off = [words for constant in found.constants for words in _faults(constant)]
-    counts = Counter(constant.dtype for constant in found.constants)
+def weights(file: Lineage) -> Claim:
+    """Every stored number is rounded from its float number; names and channels are the float file's."""
+    off = [words for constant in file.constants for words in _faults(constant)]
+    counts = Counter(constant.dtype for constant in file.constants)
     listed = ", ".join(f"{count} {dtype}" for dtype, count in sorted(counts.items()))
-    worst = max((c.off for c in found.constants if c.unit == "steps"), default=0.0)
+    worst = max((c.off for c in file.constants if c.unit == "steps"), default=0.0)
     claim = _claim(
         "lineage_weights",
         off,
         "integers are within half a step, scales no coarser than max |w| / 127 of their channel, float16 the "
         "nearest number, float32 the same bits",
-        f"{listed} constants" + (f"; integers are up to {worst:.4g} steps off" if worst else ""),
+        passed=f"{listed} constants" + (f"; integers are up to {worst:.4g} steps off" if worst else ""),
     )
-    return _unless_cut_short(claim, found)
+    return _unless_cut_short(claim, file)
 
 
-def activations(found: Lineage) -> list[str]:
-    """The names that `ranges` needs to know the observed ranges of."""
-    return sorted({name for rounded in found.rounded for name in rounded.names})
+def activations(file: Lineage) -> list[str]:
+    """Names of the activations whose observed ranges `ranges` needs."""
+    return sorted({name for rounded in file.rounded for name in rounded.names})
 
 
-def ranges(found: Lineage, observed: Ranges) -> Claim:
-    """Ranges of rounded activations end where the float file's do.
+def ranges(file: Lineage, observed: Ranges) -> Claim:
+    """Ranges of rounded activations are those of the float file's activations.
 
-    `observed` are those over all calibration images: the quantizer saw all, and one image's extremes
-    are what a range is made of.
+    `observed` covers all calibration images, because a single image's extremes make a range.
     """
-    off = [words for rounded in found.rounded for words in _misfits(rounded, observed)]
+    off = [words for rounded in file.rounded for words in _misfits(rounded, observed)]
     claim = _claim(
         "lineage_ranges",
         off,
-        "a calibrated range ends within half a step of what the float file shows on the calibration images",
-        f"{len(found.rounded)} roundings of {len(activations(found))} activations",
+        "a calibrated range ends within half a step of the float file's extremes on the calibration images",
+        passed=f"{len(file.rounded)} roundings of {len(activations(file))} activations",
     )
-    return _unless_cut_short(claim, found)
+    return _unless_cut_short(claim, file)
 
 
-def _claim(name: str, off: Sequence[str], because: str, passed: str) -> Claim:
+def _claim(name: str, off: Sequence[str], because: str, *, passed: str) -> Claim:
     more = [f"and {len(off) - _NAMED} more"] if len(off) > _NAMED else []
     detail = "; ".join([*off[:_NAMED], *more]) or passed
     return Claim(name, verdict(not off), len(off), 0, because, unit="off", detail=detail)
 
 
-def _unless_cut_short(claim: Claim, found: Lineage) -> Claim:
-    if not claim.passed or not found.differences:
+def _unless_cut_short(claim: Claim, file: Lineage) -> Claim:
+    if not claim.passed or not file.differences:
         return claim
-    detail = f"what lies behind a difference of the graphs was not reached; {claim.detail}"
+    detail = f"operators behind a difference of the graphs were not compared; {claim.detail}"
     return Claim(
         claim.name, "inconclusive", claim.observed, claim.bound, claim.because, unit="off", detail=detail
     )
 
 
 def _faults(constant: Compared) -> list[str]:
-    """What is wrong with one constant, in words."""
+    """Describes what is wrong with one constant."""
     name, at, off = short(constant.name), list(constant.at), constant.off
     if constant.note:
         return [f"{name} {constant.note}"]
@@ -142,15 +143,15 @@ def _faults(constant: Compared) -> list[str]:
     if off > HALF_STEP:
         channel = at[constant.axis] if at else 0
         faults.append(f"{name}, channel {channel}, is {off:.4g} steps off at {at}, but should be within 0.5")
-    if constant.coarse > (BIAS_SCALE if bias else WEIGHT_SCALE):
+    if constant.scale_ratio > (BIAS_SCALE if bias else WEIGHT_SCALE):
         due = "input scale x weight scale" if bias else "max |w| / 127"
-        factor, channel = constant.coarse, constant.channel
+        factor, channel = constant.scale_ratio, constant.channel
         faults.append(f"{name}, channel {channel}, has a scale {factor:.7g} times off from {due}")
     return faults
 
 
 def _misfits(rounded: Rounded, observed: Ranges) -> list[str]:
-    """What is wrong with one rounding, in words. Zero belongs to every range, so that padding is exact."""
+    """Describes what is wrong with one rounding. Zero belongs to every range, so that padding is exact."""
     rounding, name = rounded.rounding, " = ".join(map(short, rounded.names))
     scale, zero = rounding.scale, rounding.zero_point
     if rounding.fixed is not None:
@@ -174,7 +175,7 @@ def _misfits(rounded: Rounded, observed: Ranges) -> list[str]:
 
 
 def short(name: str) -> str:
-    """A name's last part: one format's converter joins them to hundreds of letters."""
+    """The end of a long name: one format's converter makes names of hundreds of characters."""
     return name if len(name) <= 60 else f"…{name[-59:]}"
 
 
@@ -185,7 +186,7 @@ _FOLDED = 2.0**-21  # eight roundings of float32, relative
 
 @dataclass(frozen=True)
 class Matched:
-    """Of the float file's matrices and kernels, the share of elements found, and the names of the rest."""
+    """The share of elements of the float file's matrices that are in a file, and the names of the others."""
 
     share: float
     constants: int
@@ -195,10 +196,10 @@ class Matched:
 def matched(path: Path, source: Path) -> Matched:
     """Looks for each matrix and kernel of `source` in `path`, of either format, by content.
 
-    Axes may be in another order and reshaped. float32 numbers agree to 2^-21 of themselves: what both
-    toolchains fold into a kernel (a batch norm) they compute in different orders. float16 numbers are the
-    nearest ones, int8 numbers within half a step. What one toolchain folded and the other did not does
-    not match: its content is another.
+    Axes may be in another order and reshaped. float32 numbers agree to a relative 2^-21, because toolchains
+    that fold a batch norm into a kernel compute it in different orders. float16 numbers are the nearest ones,
+    int8 numbers within half a step. A kernel that only one of two toolchains folded a norm into does not
+    match.
     """
     wanted = [c for c in constants_of(graph_of(source)) if _is_matrix(c)]
     by_size: dict[int, list[Constant]] = {}

@@ -1,8 +1,8 @@
-"""How near a decision was: the error a single value may have, and what a margin beyond it means.
+"""Computes the error that a single value may have, and judges decisions by their margins.
 
-A decision's margin is how far the reference would have to move for it to turn out otherwise. One that
-flips at a margin beyond the error bound is a bug. Inside it is a tie: any right file may break it
-either way, so ties are counted and shown, and fail nothing.
+A decision's margin is how far the reference would have to move to decide otherwise. A decision that flips
+with a margin beyond the error bound is a bug. With a margin inside it, a right file may decide either way:
+such ties are counted and shown, and fail nothing.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import ndtri
 
-from modelparity.parity.metrics.errors import Array
+from modelparity.fixtures.arrays import Array
+from modelparity.fixtures.tolerances import FALSE_ALARMS, FloatTolerance, QuantizedTolerance
 from modelparity.parity.reference import Reference
 from modelparity.parity.results import Claim, Number
-from modelparity.parity.tolerances import FALSE_ALARMS, FloatTolerance, QuantizedTolerance
 
 NOTHING_SURE = "no margin is beyond the bound"
 
 
 @dataclass(frozen=True)
 class Bound:
-    """The greatest error of a single value that a right file may show, in the output's own unit."""
+    """The greatest error of a single value that a right file may have, in the output's own unit."""
 
     value: float
     because: str
@@ -36,18 +36,18 @@ def error_bound(
     tolerance: FloatTolerance | QuantizedTolerance,
     differences: bool = False,
 ) -> Bound:
-    """From the rms error that a cell may have, fixed before its file is looked at, to a value's worst.
+    """The greatest error of a value, from the rms error that the tolerance allows.
 
-    The rms is what `float_parity` or `worst_sqnr` allows a sample: `floors` noise floors, or
-    spread 10^(-dB / 20). Of N normal errors the greatest exceeds z rms with a probability of at most
-    N erfc(z / sqrt 2), by the union bound; z is where that is `FALSE_ALARMS`, N the values of the stream.
-    In a sample of n values none can exceed sqrt(n) rms, whatever their distribution.
+    The rms is what `float_parity` or `worst_sqnr` allows a sample: `floors` noise floors, or spread 10^(-dB /
+    20). Of N normal errors the greatest exceeds z rms with a probability of at most N erfc(z / sqrt 2), by
+    the union bound; z is where that is `FALSE_ALARMS`, N the values of the evaluation set. In a sample of n
+    values none can exceed sqrt(n) rms, whatever their distribution.
 
     With `differences` the bound is of the error in the difference of any two values of a sample: sqrt 2 rms
     if the two are independent, over all pairs; and never more than sqrt(2 n) rms.
 
-    The file's own error is not used: a bad file would excuse itself. Nor is it needed: an error
-    greater than the budget is another claim's failure.
+    The file's own error is not used, because a bad file would excuse itself. Nor is it needed: an error
+    greater than the budget fails another claim.
     """
     if isinstance(tolerance, FloatTolerance):
         allowed = tolerance.of(name) * reference.floors[name]
@@ -64,19 +64,21 @@ def error_bound(
     if max(sizes) == 1:
         why = f"{whose}, the only value of a sample being its rms"
     elif math.sqrt(max(sizes)) <= tail:
-        why = f"{factor:.3g} x {whose}, more than which nothing in a sample of {max(sizes)} values can be off"
+        why = f"{factor:.3g} x {whose}, the most that a value in a sample of {max(sizes)} can be off"
     else:
-        why = f"{factor:.3g} x {whose}: a normal {what} is greater in one right file of 1,000"
-    return Bound(factor * allowed, f"inside the error bound a flip is a tie; the bound is {why}")
+        why = f"{factor:.3g} x {whose}, which the greatest normal {what} exceeds in one right file of 1,000"
+    return Bound(factor * allowed, f"a flip inside the error bound is a tie; the bound is {why}")
 
 
 @dataclass(frozen=True)
 class Decided:
     """The decisions of one kind on one sample, in arrays of equal shape.
 
-    `margin` is how far the reference is from deciding otherwise. `flipped` is the margin at which the
-    file did decide otherwise, 0 where it did not, inf where it gave no number to decide by. `words` says
-    of a flat index what it was: place, reference value, observed value.
+    Attributes:
+        margin: How far the reference is from deciding otherwise.
+        flipped: The margin where the file decides otherwise, 0 where it does not, inf where its value is not
+            finite.
+        words: Describes a flat index: place, reference value, observed value.
     """
 
     margin: Array
@@ -87,18 +89,21 @@ class Decided:
 def claim_of(
     name: str,
     output: str,
-    kind: str,
     reference: Reference,
     decided: Sequence[Decided],
+    *,
+    kind: str,
     bound: Bound,
     shown: str = "",
     alike: str = "",
 ) -> Claim:
-    """No decision flipped at a margin beyond the bound; the observed number is the widest flip in bounds.
+    """No decision flips with a margin beyond the bound; observed is the widest flip, in bounds.
 
-    `kind` is what the decisions are about, in the plural; `shown` further facts. Where no margin is beyond
-    the bound, or `alike` says that the reference decides all of them alike, the claim holds for lack
-    of evidence and says so instead of giving a number.
+    Args:
+        kind: What is decided, in the plural.
+        shown: Further facts for the detail.
+        alike: Says that the reference decides all alike; "" if it does not. Then, or if no margin is beyond
+            the bound, the claim holds for lack of evidence, and says so instead of giving a number.
     """
     count = sum(sample.margin.size for sample in decided)
     sure = sum(int((sample.margin > bound.value).sum()) for sample in decided)
@@ -141,22 +146,22 @@ def claim_of(
 
 
 def candid(claim: Claim, blind: str, ties: int) -> Claim:
-    """The claim; one that holds but could see little says so instead of a number. `blind` is why, or ""."""
+    """The claim; if it holds without evidence, for the reason `blind`, it says so instead of a number."""
     if not claim.passed or not blind:
         return claim
-    told = f"{blind}; {ties} flipped inside the bound" if ties else blind
+    observed = f"{blind}; {ties} flipped inside the bound" if ties else blind
     return replace(
         claim,
-        observed=told,
+        observed=observed,
         bound="no flip beyond the bound",
         unit="",
         sense="=",
-        detail=f"little is proven here: {blind}; {claim.detail}",
+        detail=f"this proves little: {blind}; {claim.detail}",
     )
 
 
 def in_bounds(margin: float, bound: Bound) -> float:
-    """A margin in error bounds; 0 where both are 0."""
+    """A margin as a multiple of the error bound; 0 where both are 0."""
     if bound.value:
         return margin / bound.value
     return math.inf if margin else 0.0

@@ -1,28 +1,28 @@
-"""Claims that need no reference: the same question asked another way, the same answer.
+"""Makes the claims that need no reference: the same input in another setting must give the same output.
 
-Images together and apart, in another order, once more, in a file loaded anew, on more threads
+Images are run in batches and alone, in another order, again, in a file loaded anew, and on more threads
 (metamorphic relations: Chen et al., ACM Computing Surveys 51(1), 2018).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from modelparity.converters.engine.workbench import Feeds, Outputs
 from modelparity.converters.engine.workers import WorkerFailedError
-from modelparity.parity.claims.basic import number, same_bytes, unlike, verdict
-from modelparity.parity.metrics.detection_matching import paired
-from modelparity.parity.metrics.errors import Array, decibels, difference
-from modelparity.parity.reference import Reference
+from modelparity.fixtures.arrays import Array, Feeds, Outputs
+from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
+from modelparity.parity.claims.basic import number, same_bytes, verdict
+from modelparity.parity.claims.detections import unlike
+from modelparity.parity.metrics.errors import decibels, difference
+from modelparity.parity.reference import Reference, ReferenceData
 from modelparity.parity.results import Claim
-from modelparity.parity.tolerances import FloatTolerance, QuantizedTolerance
 
 Tolerance = FloatTolerance | QuantizedTolerance
-THREADS = 2  # two are enough to split every loop, and every machine has them
+THREADS = 2  # enough to split every loop, and every machine has two
 
 
 class Run(Protocol):
@@ -32,14 +32,16 @@ class Run(Protocol):
 
 
 def batches(
-    run: Run, reference: Reference, singles: Sequence[Outputs], sizes: Sequence[int], tolerance: Tolerance
+    run: Run, reference: Reference, singles: Sequence[Outputs], *, sizes: Sequence[int], tolerance: Tolerance
 ) -> list[Claim]:
-    """Batches, in reversed order, against their images one at a time; one claim an output."""
+    """Batches, in reversed order, against their images one at a time; one claim for each output."""
     names = tuple(reference.outputs)
     wanted = ", ".join(map(str, sizes))
-    because = f"a batch (of {wanted}) is its images one at a time; exporters freeze the traced batch silently"
+    because = (
+        f"a batch (of {wanted}) equals its images one at a time; exporters silently freeze the traced batch"
+    )
     if isinstance(tolerance, QuantizedTolerance):
-        because += "; where int8 ranges span the batch, that must cost no more than int8 itself"
+        because += "; int8 ranges that span the batch must cost no more than int8 itself"
     worst: dict[str, tuple[float, str]] = {}
     for size in sizes:
         feeds = reference.feeds[:size][::-1]
@@ -55,17 +57,22 @@ def batches(
                 shape = "no output" if got is None else str(list(got.shape))
                 return [Claim("batch", "failed", shape, str(list(apart[name].shape)), because, output=name)]
         detail = f"worst at batch {size}, reversed, against {size} single runs"
-        found = _distances(reference, together, apart, tolerance, "batch", because, detail)
-        if isinstance(found, Claim):
-            return [found]
-        for name, noise in found.items():
+        noises = _distances(
+            reference, together, apart, tolerance=tolerance, claim="batch", because=because, detail=detail
+        )
+        if isinstance(noises, Claim):
+            return [noises]
+        for name, noise in noises.items():
             if name not in worst or not noise <= worst[name][0]:
                 worst[name] = (noise, detail)
-    return [_within(reference, name, *worst[name], tolerance, "batch", because) for name in worst]
+    return [
+        _within(reference, name, noise, detail=detail, tolerance=tolerance, claim="batch", because=because)
+        for name, (noise, detail) in worst.items()
+    ]
 
 
 def again(run: Run, reference: Reference, outputs: Sequence[Outputs]) -> list[Claim]:
-    """The first image once more, and in the file loaded anew: the same bytes."""
+    """The first image again, in the same session and in the file loaded anew: the same bytes."""
     feed = reference.feeds[0]
     same, *_ = run([feed])
     fresh, *_ = run([feed], fresh=True)
@@ -76,58 +83,58 @@ def again(run: Run, reference: Reference, outputs: Sequence[Outputs]) -> list[Cl
 
 
 def threads(
-    run: Run, reference: Reference, outputs: Sequence[Outputs], tolerance: Tolerance, ran: int = 1
+    run: Run, reference: Reference, outputs: Sequence[Outputs], tolerance: Tolerance, *, ran: int = 1
 ) -> list[Claim]:
-    """The first image on two threads, or on one if the outputs `ran` on two; one claim an output."""
-    because = "threads sum in another order, and may change nothing else"
+    """The first image on two threads, or on one if the outputs `ran` on two; one claim for each output."""
+    because = "threads may change the order of summation, and nothing else"
     other = 1 if ran == THREADS else THREADS
     (split,) = run(reference.feeds[:1], threads=other)
     detail = f"{other} threads against {ran}, on {reference.names[0]}"
-    found = _distances(reference, split, outputs[0], tolerance, "threads", because, detail)
-    if isinstance(found, Claim):
-        return [found]
+    noises = _distances(
+        reference, split, outputs[0], tolerance=tolerance, claim="threads", because=because, detail=detail
+    )
+    if isinstance(noises, Claim):
+        return [noises]
     return [
-        _within(reference, name, noise, detail, tolerance, "threads", because)
-        for name, noise in found.items()
+        _within(reference, name, noise, detail=detail, tolerance=tolerance, claim="threads", because=because)
+        for name, noise in noises.items()
     ]
 
 
 def padding(
-    run: Run,
-    reference: Reference,
-    truth_of: Callable[[Feeds], tuple[Outputs, Mapping[str, float]]],
-    singles: Sequence[Outputs],
-    tolerance: Tolerance,
-) -> tuple[list[Claim], str]:
-    """The first image with its last eighth of rows and columns made blank: what does not see them stays.
+    run: Run, truth: ReferenceData, singles: Sequence[Outputs], tolerance: Tolerance
+) -> tuple[list[Claim], dict[str, str]]:
+    """The first image with its last eighth of rows and columns blank: values far from there do not change.
 
-    One claim a map of the image, or why there is none: the network in float64 says whether it is so local.
+    One claim for each output that is a map of the image, or the reason why it is not asked. A map is judged
+    only if the network in float64 passes this test itself.
     """
-    if reference.task == "detection":
-        return [], _RESIZED
+    reference = truth.reference
     maps = [name for name in reference.floors if reference.outputs[name][0].ndim == 4]
     if not maps:
-        return [], "no output is a map of the image, so every value of it sees the padding"
+        return [], {"padding": "no output is a map of the image, so every value depends on the padding"}
     image = reference.feeds[0]["image"].copy()
     image[:, :, image.shape[2] * 7 // 8 :] = 0
     image[:, :, :, image.shape[3] * 7 // 8 :] = 0
-    expected, _ = truth_of({"image": image})
+    expected, _ = truth.generated.of({"image": image})
     moved = {name: difference(_away(expected[name]), _away(reference.outputs[name][0])).rms for name in maps}
     local = [name for name in maps if moved[name] <= reference.floors[name] / 1000]
     if not local:
         shares = ", ".join(
             f"{name} by {moved[name] / reference.spread(name):.2g} of its spread" for name in maps
         )
-        return (
-            [],
-            f"the network sees the whole image everywhere: padding in a corner moves {shares}, in float64",
-        )
+        reason = f"every value depends on the whole image: in float64, padding in a corner moves {shares}"
+        return [], {"padding": reason}
     (padded,) = run([{"image": image}])
-    # Two runs of an error each: a half of the power of their difference is one's.
+    # Each of the two runs has its error: half of the power of their difference is one run's.
     apart = {n: difference(_away(padded[n]), _away(singles[0][n])).rms / math.sqrt(2) for n in local}
     detail = f"{reference.names[0]}, its last eighth of rows and columns blank, against the whole image"
-    because = "a value that does not see the padding stays; files that pad, tile or pool otherwise move it"
-    return [_within(reference, n, apart[n], detail, tolerance, "padding", because) for n in local], ""
+    because = "values far from the padding do not change, unless a file pads, tiles or pools differently"
+    claims = [
+        _within(reference, n, apart[n], detail=detail, tolerance=tolerance, claim="padding", because=because)
+        for n in local
+    ]
+    return claims, {}
 
 
 def _away(value: Array) -> Array:
@@ -135,9 +142,9 @@ def _away(value: Array) -> Array:
     return value[:, :, : value.shape[2] * 3 // 4, : value.shape[3] * 3 // 4]
 
 
-_RESIZED = (
+RESIZED = (
     "the network resizes every image to one size, so padding makes its objects smaller: in float64, 0.20 to "
-    "0.36 of the detections found a partner after 32 of 320 pixels were added"
+    "0.36 of the detections had a partner after 32 of 320 pixels were added"
 )
 
 
@@ -145,18 +152,19 @@ def _distances(
     reference: Reference,
     got: Outputs,
     expected: Outputs,
+    *,
     tolerance: Tolerance,
     claim: str,
     because: str,
     detail: str,
 ) -> dict[str, float] | Claim:
     """Root-mean-square differences by output, or the claim that too few detections match."""
-    pair = paired(reference.task, got, expected)
+    pair = reference.kind.paired(got, expected)
     if isinstance(tolerance, FloatTolerance):
-        otherwise, allowed = unlike(reference, [pair], tolerance)
-        if otherwise > allowed:
+        different, allowed = unlike(reference, [pair], tolerance)
+        if different > allowed:
             return Claim(
-                claim, "failed", otherwise, allowed, because, unit="detections", detail=detail, sense="<="
+                claim, "failed", different, allowed, because, unit="detections", detail=detail, sense="<="
             )
     elif pair.share < tolerance.matched:
         return Claim(
@@ -166,9 +174,16 @@ def _distances(
 
 
 def _within(
-    reference: Reference, name: str, noise: float, detail: str, tolerance: Tolerance, claim: str, because: str
+    reference: Reference,
+    name: str,
+    noise: float,
+    *,
+    detail: str,
+    tolerance: Tolerance,
+    claim: str,
+    because: str,
 ) -> Claim:
-    """Float files within their bound in floors, quantized ones within the budget of the worst image."""
+    """Float files stay within their bound in floors, quantized ones within the worst image's budget."""
     bound: Any
     if isinstance(tolerance, FloatTolerance):
         ratio, bound = noise / reference.floors[name], tolerance.floors

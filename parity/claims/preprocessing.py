@@ -1,7 +1,8 @@
-"""The claims `card`, `preprocessing` and `published_preprocessing`: what a released file is fed.
+"""Makes the claims `model_card`, `preprocessing` and `published_preprocessing`, on a file's input
+preparation.
 
-A file's card says how photographs are prepared for it. The same JPEGs go through what the card says and
-through what training does; a difference there is one that no comparison of networks sees.
+A file's model card says how photographs are prepared for it. The same JPEGs are prepared as the card says and
+as in training; a comparison of the networks alone would not detect a difference.
 """
 
 from __future__ import annotations
@@ -15,51 +16,59 @@ import numpy as np
 from PIL import Image
 
 from modelparity.converters.engine.workbench import ModelUnderTest, Workbench
+from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.images import decode, preprocess
 from modelparity.fixtures.inputs.evaluation_sets import photograph
 from modelparity.modelfiles.model_card import ModelCard
 from modelparity.parity.claims.basic import number, verdict
-from modelparity.parity.metrics.errors import Array
 from modelparity.parity.results import Claim
 
-# One that every network shrinks, and the same cut small enough that none does.
+# A photograph that every network shrinks, and a cut of it that every network enlarges.
 _PHOTOGRAPH, _SMALL = "coffee.png", 200
-_COMPARED = ("model", "task", "output_kind", "quantization", "input_size", "inputs", "outputs", "preprocessing")
-# Pillow rounds to whole levels after each of its two passes: half a level and half a level. The rest is
-# float32's.
+_COMPARED = (
+    "model",
+    "task",
+    "output_kind",
+    "quantization",
+    "input_size",
+    "inputs",
+    "outputs",
+    "preprocessing",
+)
+# Pillow rounds to whole levels after each of its two passes, half a level each; the rest is float32's error.
 _PILLOW_LEVELS = 1.01
 _PUBLISHED = {
     "tensor": "the published code resizes floating-point pixels; Pillow rounds to whole levels after each of "
     "two passes, half a level each",
-    "opencv": "the published code resizes by OpenCV; enlarging, both weigh the same four pixels, and Pillow "
-    "rounds after each of two passes, half a level each",
+    "opencv": "the published code resizes with OpenCV; when enlarging, both weigh the same four pixels, and "
+    "Pillow rounds after each of two passes, half a level each",
 }
 
 
-def card(found: ModelCard | None, expected: ModelCard) -> Claim:
-    """Whether the file says of itself what it is."""
+def model_card(card: ModelCard | None, expected: ModelCard) -> Claim:
+    """Whether the file's model card describes the file; `card` is None where it has none."""
     observed, detail = "agrees", ""
-    if found is None:
+    if card is None:
         observed = "no card"
     else:
-        said, wanted = asdict(found), asdict(expected)
+        said, wanted = asdict(card), asdict(expected)
         wrong = [name for name in _COMPARED if said[name] != wanted[name]]
         if wrong:
             observed = f"another {', '.join(wrong)}"
             detail = f"{wrong[0]} is {said[wrong[0]]}, but should be {wanted[wrong[0]]}"
-    because = "whoever has the file alone prepares photographs and reads answers by what it says"
+    because = "users of the file alone prepare photographs and read its outputs by its model card"
     return Claim("model_card", verdict(observed == "agrees"), observed, "agrees", because, detail=detail)
 
 
-def preprocessing(bench: Workbench, subject: ModelUnderTest, found: ModelCard) -> list[Claim]:
-    """The file's own preparation against training's, in levels: one 255th of white, before normalising."""
+def preprocessing(bench: Workbench, subject: ModelUnderTest, card: ModelCard) -> list[Claim]:
+    """The card's preparation against training's, in levels: 1/255 of white, before normalisation."""
     pictures = jpegs()
-    served = [preprocess(decode(data), found.preprocessing, found.input_size) for data in pictures]
+    served = [preprocess(decode(data), card.preprocessing, card.input_size) for data in pictures]
     size = subject.spec.prepared_size or (subject.input_size, subject.input_size)
     trained = bench.training_feeds(subject, pictures, size, "picture")
     scale = 255 * np.array(subject.spec.preprocessing.std, np.float64)[:, None, None]
     greatest = max(_levels(a, b, scale) for a, b in zip(served, trained, strict=True))
-    made = [
+    claims = [
         Claim(
             "preprocessing",
             verdict(greatest == 0),
@@ -73,12 +82,16 @@ def preprocessing(bench: Workbench, subject: ModelUnderTest, found: ModelCard) -
     ]
     if because := _PUBLISHED.get(subject.spec.resize_backend):
         published = bench.training_feeds(subject, pictures, size, subject.spec.resize_backend)
-        made.append(_published(served, published, scale, because, subject.spec.resize_backend == "opencv"))
-    return made
+        claims.append(
+            _published(
+                served, published, scale, because=because, aliases=subject.spec.resize_backend == "opencv"
+            )
+        )
+    return claims
 
 
 def _published(
-    served: Sequence[Array], published: Sequence[Array], scale: Array, because: str, aliases: bool
+    served: Sequence[Array], published: Sequence[Array], scale: Array, *, because: str, aliases: bool
 ) -> Claim:
     pairs = list(zip(served, published, strict=True))
     judged, detail = pairs, "two JPEGs, one shrunk and one enlarged"
@@ -87,8 +100,8 @@ def _published(
         worst = _levels(shrunk, theirs, scale)
         rms = float(np.sqrt(np.mean(((shrunk.astype(np.float64) - theirs) * scale) ** 2)))
         detail = (
-            f"enlarged; shrinking, OpenCV samples four pixels where Pillow averages all: rms {rms:.2g} "
-            f"levels, at most {worst:.3g}, which no bound here judges"
+            f"enlarged; when shrinking, OpenCV samples four pixels where Pillow averages all: rms {rms:.2g} "
+            f"levels, at most {worst:.3g}, which is not judged"
         )
     greatest = max(_levels(a, b, scale) for a, b in judged)
     return Claim(

@@ -1,7 +1,7 @@
-"""Rankings of patches: which of them are pooled into the score, and in what order they stand.
+"""Makes the claims on rankings of patches: which are pooled into the score, and their order.
 
-Two patches take part in any exchange, so the bound is of the error in their difference: a patch leaves
-the K greatest only if another, as far below as its margin or further, comes out as high.
+Two patches take part in any exchange, so the bound is that of the error in their difference: a patch leaves
+the K greatest only if another, below it by its margin or more, gets at least its value.
 """
 
 from __future__ import annotations
@@ -11,19 +11,22 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from modelparity.fixtures.arrays import Array
 from modelparity.parity.claims.margins import Bound, Decided, claim_of
-from modelparity.parity.metrics.errors import Array
 from modelparity.parity.reference import Reference
 from modelparity.parity.results import Claim
 
 
 def pooled_count(patches: int) -> int:
-    """K, how many of the greatest patch logits the score is the mean of (`modelparity.fixtures.networks.ladeda.network.pooled`)."""
+    """K: the score is the mean of the K greatest patch logits.
+
+    Defined in `modelparity.fixtures.networks.ladeda.network.pooled`.
+    """
     return max(5, math.ceil(0.1 * patches))
 
 
 def top_patches(reference: Reference, name: str, observed: Sequence[Array], bound: Bound) -> Claim:
-    """The K greatest patches of the reference are the file's, by each patch's distance to the boundary.
+    """The K greatest patches of the reference are also the file's; margins are distances to the boundary.
 
     `bound` is of differences (`error_bound`).
     """
@@ -38,20 +41,20 @@ def top_patches(reference: Reference, name: str, observed: Sequence[Array], boun
     return claim_of(
         "top_patches",
         name,
-        "patches",
         reference,
         decided,
-        bound,
-        shown,
+        kind="patches",
+        bound=bound,
+        shown=shown,
     )
 
 
 def chosen(name: str, expected: Array, got: Array) -> Decided:
     """Which patches are among the K greatest, K as in `pooled_count`; arrays are flat.
 
-    A member's margin is its distance to the greatest value outside, another's to the least inside. A patch
-    is in where it must be, however equal values are put in order: patches that the file
-    cannot tell apart have lost the decision, if the reference could.
+    The margin of a patch inside is its distance to the greatest value outside, that of one outside its
+    distance to the least inside. A patch must be on its side however equal values are ordered: if the
+    reference distinguishes two patches and the file does not, the decision has flipped.
     """
     truth, seen = expected.astype(np.float64).ravel(), got.astype(np.float64).ravel()
     k = min(pooled_count(truth.size), truth.size - 1)
@@ -61,16 +64,16 @@ def chosen(name: str, expected: Array, got: Array) -> Decided:
     ascending = np.sort(seen)  # NaN last
     greater = seen.size - np.searchsorted(ascending, seen, side="right")
     not_less = seen.size - np.searchsorted(ascending, seen, side="left")
-    kept = np.where(inside, not_less <= k, greater >= k)
-    flipped = np.where(kept, 0.0, margin)
+    same_side = np.where(inside, not_less <= k, greater >= k)
+    flipped = np.where(same_side, 0.0, margin)
     flipped[~np.isfinite(seen)] = np.inf
     return Decided(margin, flipped, _words(name, expected.shape, truth, seen))
 
 
 def ranking(reference: Reference, name: str, observed: Sequence[Array], bound: Bound) -> Claim:
-    """No two patches exchange their order over a gap beyond the bound; Kendall's tau is shown.
+    """No two patches change their order across a gap beyond the bound; Kendall's tau is shown.
 
-    `bound` is of differences (`error_bound`). Order among those that are pooled either way is not
+    `bound` is of differences (`error_bound`). The order among patches that are pooled in both runs is not
     judged (`exchanged`).
     """
     from scipy.stats import kendalltau
@@ -83,23 +86,23 @@ def ranking(reference: Reference, name: str, observed: Sequence[Array], bound: B
     return claim_of(
         "ranking",
         name,
-        "patches by the greatest gap above each",
         reference,
         decided,
-        bound,
-        shown,
+        kind="patches by the greatest gap above each",
+        bound=bound,
+        shown=shown,
     )
 
 
 def exchanged(name: str, expected: Array, got: Array) -> Decided:
-    """For each patch, flat, the gap to the best in the reference that the file puts strictly below it.
+    """For each patch, flat, the gap to the greatest reference value that the file puts strictly below it.
 
-    In order of the reference, the file's running minimum says from where on some patch of greater
-    reference value has come out below; the first such place is the widest gap: n log n, not n^2.
-    `margin` is the widest gap that could be exchanged.
+    In the reference's order, the file's running minimum shows from where on a patch of greater reference
+    value is below; the first such place has the widest gap. This takes n log n steps instead of n^2. `margin`
+    is the widest gap possible.
 
-    Not exchanged are patches that come out equal, and two that are among the K greatest (`pooled_count`) in
-    both runs: a mean does not know their order, and it is where static int8 saturates.
+    Two patches with equal values in the file are not exchanged, nor are two that are among the K greatest
+    (`pooled_count`) in both runs: their mean does not depend on their order, and static int8 saturates there.
     """
     truth, seen = expected.astype(np.float64).ravel(), got.astype(np.float64).ravel()
     sound = np.nan_to_num(seen, nan=np.inf, posinf=np.inf, neginf=-np.inf)
@@ -123,13 +126,13 @@ def exchanged(name: str, expected: Array, got: Array) -> Decided:
 
 
 def _first_below(values: Array, limits: Array) -> Array:
-    """For each limit the first place of `values` that is below it; their number if none is."""
+    """For each limit, the first index of `values` that is below it; their count if none is."""
     lowest = np.minimum.accumulate(values)
     return np.searchsorted(-lowest, -limits, side="right")
 
 
 def _greatest(values: Array) -> Array:
-    """The K greatest values, and what equals the least of them."""
+    """Marks the K greatest values, and those that equal the least of them."""
     k = min(pooled_count(values.size), values.size)
     return values >= np.partition(values, values.size - k)[values.size - k]
 

@@ -1,4 +1,4 @@
-"""What is to be known of one of PyTorch's operators to follow it."""
+"""Metadata of ATen operators: their tensors, whether they are views, and how many terms they add."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from modelparity.modelfiles.activations import Array
+from modelparity.fixtures.arrays import Array
 
 
 def tensors_in(tree: Any) -> list[Tensor]:
-    found: list[Tensor] = []
-    tree_map(lambda leaf: found.append(leaf) if isinstance(leaf, Tensor) else None, tree)
-    return found
+    tensors: list[Tensor] = []
+    tree_map(lambda leaf: tensors.append(leaf) if isinstance(leaf, Tensor) else None, tree)
+    return tensors
 
 
 def is_view(func: Any) -> bool:
@@ -23,7 +23,7 @@ def is_view(func: Any) -> bool:
 
 
 def terms_of(operator: str, args: Any) -> int:
-    """How many numbers are added up to each of an operator's."""
+    """How many terms are summed for each value of an operator's result."""
     shapes = [tuple(arg.shape) for arg in args if isinstance(arg, Tensor)]
     if operator == "convolution":
         return math.prod(shapes[1][1:])

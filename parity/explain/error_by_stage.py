@@ -1,8 +1,8 @@
-"""From the network in float64 to the file that users run, stage by stage, and what each stage adds.
+"""Measures the error that each stage adds, from the network in float64 to the file that users run.
 
-Stages differ from the one before in one thing each: precision, export, converter, optimisation or kernels,
-quantization. All run the same image. Errors that do not know of one another add up as squares, so a stage's
-share is its own square among all of them; the total is what the last stage is away from float64.
+Each stage differs from the one before in one thing: precision, export, converter, optimisation or kernels,
+quantization. All run the same image. Independent errors add up as squares, so a stage's share is its square
+among the sum of squares; the total is the last stage's distance from float64.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ from pathlib import Path
 
 import numpy as np
 
-from modelparity.converters.engine.workbench import PROGRAM, Feeds, ModelUnderTest, Outputs, Workbench
+from modelparity.converters.engine.workbench import PROGRAM, ModelUnderTest, Workbench
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S
+from modelparity.converters.recipes import FLOAT, QUANTIZATIONS
+from modelparity.fixtures.arrays import Feeds, Outputs
 from modelparity.parity.cells import Cell
 from modelparity.parity.claims.kernels import REFERENCE, skipped
-from modelparity.parity.metrics.detection_matching import COMPARED, Pair, paired
+from modelparity.parity.metrics.detection_matching import Pair
 from modelparity.parity.metrics.errors import decibels, rms
+from modelparity.parity.output_kinds import OUTPUT_KINDS
 
 _TRUTH = "network, float64"
 
 
 @dataclass(frozen=True)
 class Distance:
-    """Of one output at one stage: rms from float64 and from the stage before, and the stage's share, 0..1."""
+    """One output at one stage: rms from float64 and from the stage before, and the stage's share, 0..1."""
 
     output: str
     total: float
@@ -52,6 +55,7 @@ def waterfall(
     subject: ModelUnderTest,
     format: str,
     path: Path,
+    *,
     quantization: str,
     feed: Feeds,
     on_stage: Callable[[str], None] = lambda _: None,
@@ -60,7 +64,7 @@ def waterfall(
     """The stages of a float file, or of a quantized one with the float file that it was made from."""
     names = subject.signature.output_names
     runs: list[tuple[str, Outputs, float]] = []
-    left: list[Stage] = []
+    not_run: list[Stage] = []
 
     def run(name: str, call: Callable[[], Outputs]) -> None:
         on_stage(name)
@@ -78,42 +82,38 @@ def waterfall(
         lambda: call("modelparity.parity.explain.trace_network:run_program", *arguments).value,
     )
     for kind, file in _files(quantization, path, float_path):
-        for name, kernels in _KERNELS[format]:
+        converter = bench.converters[format]
+        plain = converter.plain_kernels
+        ways = [(plain.title, REFERENCE)] if plain else []
+        for name, kernels in (*ways, (converter.fast_kernels, "")):  # "" is what users run
             label = f"{format} {kind}, {name}"
-            if kernels and kind != "fp32":
+            if kernels and not QUANTIZATIONS[kind].is_float:
                 continue  # a quantized file is one stage: how users run it
-            if kernels and (because := skipped(Cell(subject.spec.name, format, kind))):
-                left.append(Stage(label, skipped=because))  # what is too slow for the gate is too slow here
+            if kernels and plain and (because := skipped(Cell(subject.spec.name, format, kind), plain)):
+                not_run.append(Stage(label, skipped=because))  # too slow for the gate, so too slow here
             else:
                 run(label, lambda f=file, k=kernels: bench.run(format, f, [feed], kernels=k)[0])  # type: ignore[misc]
-    return (*_measured(subject, runs), *left)
-
-
-# Names of ways to run a file, and what the format's runner calls them; "" is what users run.
-_KERNELS = {
-    "onnx": (("not optimised", REFERENCE), ("optimised", "")),
-    "tflite": (("reference kernels", REFERENCE), ("XNNPACK", "")),
-}
+    return (*_measured(subject, runs), *not_run)
 
 
 def _files(quantization: str, path: Path, float_path: Path | None) -> list[tuple[str, Path]]:
-    if quantization == "fp32":
-        return [("fp32", path)]
-    return [*([("fp32", float_path)] if float_path else []), (quantization, path)]
+    if QUANTIZATIONS[quantization].is_float:
+        return [(quantization, path)]
+    return [*([(FLOAT, float_path)] if float_path else []), (quantization, path)]
 
 
 def _measured(subject: ModelUnderTest, runs: Sequence[tuple[str, Outputs, float]]) -> list[Stage]:
-    task = subject.spec.task
-    names = COMPARED if task == "detection" else subject.signature.output_names
+    kind = OUTPUT_KINDS[subject.spec.task]
+    names = kind.compared(subject.signature.output_names)
     truth = runs[0][1]
     added = [
-        {name: _apart(paired(task, after[1], before[1]), name) for name in names}
+        {name: _apart(kind.paired(after[1], before[1]), name) for name in names}
         for before, after in pairwise(runs)
     ]
     squares = {name: sum(stage[name] ** 2 for stage in added) for name in names}
     stages = []
     for (label, outputs, seconds), own in zip(runs[1:], added, strict=True):
-        pair = paired(task, outputs, truth)
+        pair = kind.paired(outputs, truth)
         distances = []
         for name in names:
             total = _apart(pair, name)

@@ -1,11 +1,11 @@
-"""Which layer: the first whose result leaves the band though what it computed from was inside.
+"""Finds the first layer of a file that diverges from the network, although its inputs are right.
 
-The network runs in float64 along the file (`modelparity.parity.explain.trace_network`): a step whose result the file has
-goes on from the file's values, so each step is judged by what it adds itself, in units of its own float32
-floor. Steps without a counterpart are what a converter folded into a neighbour (batch norm, ReLU): the next
-one that is found answers for them. Where none is found any more, up to the outputs, a layer is so wrong that
-its result is not recognised; then the tensor in its place is taken for it, and what follows has to agree
-again: the proof that it was this layer, and that there is no other.
+The network runs in float64 along the file (`modelparity.parity.explain.trace_network`): after a step whose
+result is in the file, it continues from the file's values. So each step is judged by the error that it adds,
+in units of its own float32 floor. Steps without a tensor in the file were folded into a neighbour by the
+converter (batch norm, ReLU); the next matched step includes them. If no step up to the outputs matches any
+more, a layer is so wrong that its result is not recognised. Then the tensor in its place is assigned to it on
+trial: if the following steps match again, it was this layer, and no other.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from modelparity.converters.engine.workbench import Feeds, ModelUnderTest, Workbench
+from modelparity.converters.engine.workbench import ModelUnderTest, Workbench
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S
+from modelparity.fixtures.arrays import Feeds
 from modelparity.modelfiles.activations import FileTensor
 from modelparity.modelfiles.formats import FILE_FORMATS
 from modelparity.parity.explain.layers import (
@@ -32,15 +33,15 @@ from modelparity.parity.explain.layers import (
 )
 from modelparity.parity.explain.steps import Step
 
-# Of a quantized layer's own: right int8 leaves 26 dB and more (LaDeDa's first, int8 in and out), most above
-# 35; scales doubled leave 0.
+# SQNR of a quantized layer alone: right int8 has 26 dB and more (LaDeDa's first layer, int8 in and out), most
+# layers above 35; doubled scales have 0.
 LEAST_DB = 20.0
-_ROUNDS = 5  # runs of the network, one for each tensor taken on trial
+_ROUNDS = 5  # runs of the network: one for each tensor assigned on trial
 
 
 @dataclass(frozen=True)
 class Followed:
-    """What an explanation rests on; `taken` are tensors taken for a step, whatever they hold."""
+    """An explanation and its data; `taken` maps steps to tensors assigned to them whatever their values."""
 
     explanation: Explanation
     steps: tuple[Step, ...]
@@ -48,7 +49,7 @@ class Followed:
     taken: Mapping[int, int]
 
     def before(self, layer: Layer) -> list[int]:
-        """The tensors, found in the network as well, that the file computes the layer's from."""
+        """The matched tensors that the file computes the layer's tensor from."""
         by_index = {tensor.index: tensor for tensor in self.tensors}
         own = origin_of(layer.index, by_index)
         claimed = {origin_of(step.tensor, by_index) for step in self.steps if step.tensor >= 0} - {own}
@@ -60,23 +61,26 @@ def explain(
     subject: ModelUnderTest,
     format: str,
     path: Path,
+    *,
     feed: Feeds,
     folder: Path,
     on_stage: Callable[[str], None] = lambda _: None,
 ) -> Followed:
-    """The file's layers against the network's on one image; `folder` holds the values meanwhile."""
+    """Compares a float file's layers with the network's on one image; values are stored in `folder`."""
     on_stage(f"running {path.name} for all of its tensors")
-    tensors: list[FileTensor] = probed(bench, format, path, feed, folder)
+    tensors: list[FileTensor] = probed(bench, format, path, feed, folder=folder)
     taken: dict[int, int] = {}
     refused: set[tuple[int, int]] = set()
     on_stage(f"following {subject.spec.name} in float64")
-    steps = followed(bench, subject, feed, folder, tensors, taken)
+    steps = followed(bench, subject, feed, folder=folder, tensors=tensors, taken=taken)
     for _ in range(_ROUNDS - 1):
         trial = next((pair for pair in _places(steps, tensors) if pair not in refused), None)
         if trial is None:
             break
         on_stage(f"trying what takes the place of {words_of(steps[trial[0]])}")
-        again = followed(bench, subject, feed, folder, tensors, {**taken, trial[0]: trial[1]})
+        again = followed(
+            bench, subject, feed, folder=folder, tensors=tensors, taken={**taken, trial[0]: trial[1]}
+        )
         if _goes_on(again, trial[0]):
             steps, taken = again, {**taken, trial[0]: trial[1]}
         else:
@@ -89,24 +93,25 @@ def explain_quantized(
     subject: ModelUnderTest,
     format: str,
     path: Path,
+    *,
     float_path: Path,
     feed: Feeds,
     folder: Path,
     on_stage: Callable[[str], None] = lambda _: None,
 ) -> Followed:
-    """A quantized file's layers, against float64 from the file's own values: what each of them adds.
+    """Compares a quantized file's layers with float64, computed from the file's own values.
 
-    Which tensor is whose is read off the float file, whose names the quantizers keep.
+    Tensors are matched in the float file, because quantizers keep its names.
     """
     original = folder / "float"
     original.mkdir()
     on_stage(f"running {float_path.name} for all of its tensors")
-    known = probed(bench, format, float_path, feed, original)
+    known = probed(bench, format, float_path, feed, folder=original)
     on_stage(f"following {subject.spec.name} in float64")
     names = {tensor.index: tensor.name for tensor in known}
-    matched = followed(bench, subject, feed, original, known, {})
+    matched = followed(bench, subject, feed, folder=original, tensors=known, taken={})
     on_stage(f"running {path.name} for all of its tensors")
-    tensors = probed(bench, format, path, feed, folder)
+    tensors = probed(bench, format, path, feed, folder=folder)
     places = {tensor.name: tensor.index for tensor in tensors}
     taken = {
         step.index: places[names[step.tensor]]
@@ -114,14 +119,14 @@ def explain_quantized(
         if step.tensor >= 0 and names[step.tensor] in places
     }
     on_stage(f"following {subject.spec.name} in float64 along the quantized file")
-    steps = followed(bench, subject, feed, folder, tensors, taken, search=False)
-    found = judged(steps, tensors)
-    diverging = tuple(layer for layer in found.layers if not layer.sqnr_db >= LEAST_DB)
-    return Followed(replace(found, diverging=diverging), tuple(steps), tuple(tensors), taken)
+    steps = followed(bench, subject, feed, folder=folder, tensors=tensors, taken=taken, search=False)
+    explanation = judged(steps, tensors)
+    diverging = tuple(layer for layer in explanation.layers if not layer.sqnr_db >= LEAST_DB)
+    return Followed(replace(explanation, diverging=diverging), tuple(steps), tuple(tensors), taken)
 
 
-def probed(bench: Workbench, format: str, path: Path, feed: Feeds, folder: Path) -> list[FileTensor]:
-    """Every tensor that the file computes, its values in `folder`."""
+def probed(bench: Workbench, format: str, path: Path, feed: Feeds, *, folder: Path) -> list[FileTensor]:
+    """Every tensor that the file computes; the values are stored in `folder`."""
     call = bench.workers[format].call
     return list(
         call(
@@ -138,6 +143,7 @@ def followed(
     bench: Workbench,
     subject: ModelUnderTest,
     feed: Feeds,
+    *,
     folder: Path,
     tensors: Sequence[FileTensor],
     taken: Mapping[int, int],
@@ -150,8 +156,8 @@ def followed(
         subject.checkpoint,
         feed,
         folder,
-        tensors,
-        taken,
+        tensors=tensors,
+        taken=taken,
         timeout=CONVERT_TIMEOUT_S,
         **options,
     )
@@ -159,11 +165,11 @@ def followed(
 
 
 def _places(steps: Sequence[Step], tensors: Sequence[FileTensor]) -> list[tuple[int, int]]:
-    """(step, tensor) pairs that may be the first one lost, likeliest first.
+    """Candidate (step, tensor) pairs for the first lost step, most likely first.
 
-    A tensor in the place of a lost step computes from the same found tensors as it does, or is one of them
-    where the file leaves the step out. Of those that a step's result resembles most, the first that the file
-    computes; of the steps that are folded into one tensor, the one that it resembles most.
+    A tensor in the place of a lost step is computed from the same matched tensors as the step, or is one of
+    them if the file leaves the step out. Among equally likely tensors, the first that the file computes comes
+    first; among steps folded into one tensor, the most similar.
     """
     by_index = {tensor.index: tensor for tensor in tensors}
     order = {tensor.index: position for position, tensor in enumerate(tensors)}
@@ -178,12 +184,12 @@ def _places(steps: Sequence[Step], tensors: Sequence[FileTensor]) -> list[tuple[
         ):
             origin = origin_of(guess.tensor, by_index)
             left_out = origin in ours
-            if origin in claimed and not left_out:  # found since
+            if origin in claimed and not left_out:  # matched since
                 continue
             theirs = {origin} if left_out else before_tensor(by_index[guess.tensor], by_index, claimed)
             shared = len(ours & theirs) / max(1, len(ours | theirs))
             if step.index not in open_ and shared < 1:
-                continue  # folded into what diverges, more likely
+                continue  # more likely folded into the diverging step
             rank = (-shared, not best, order[guess.tensor], -guess.correlation)
             pairs.append((rank, (step.index, guess.tensor)))
             best = False
@@ -191,7 +197,7 @@ def _places(steps: Sequence[Step], tensors: Sequence[FileTensor]) -> list[tuple[
 
 
 def _behind_a_fault(steps: Sequence[Step]) -> set[int]:
-    """Steps that are not found, before one that is but diverges: the fault may be theirs already."""
+    """Unmatched steps before a matched one that diverges: the fault may be theirs."""
     members = (
         group_of(step, steps)[0] for step in steps if step.tensor >= 0 and not step.error <= BAND * step.floor
     )
@@ -199,7 +205,7 @@ def _behind_a_fault(steps: Sequence[Step]) -> set[int]:
 
 
 def _goes_on(steps: Sequence[Step], trial: int) -> bool:
-    """Whether what computes from the step on trial is found again, inside the band."""
+    """Whether the steps after the one on trial match again, within the band."""
     if steps[trial].output:
         return True
     behind = {trial}

@@ -1,9 +1,9 @@
-"""The network's layers in a file, and which of them diverges: the verdict on what was observed.
+"""Decides which layers of a file diverge from the network.
 
-A layer is a tensor of the network that the file has too, with the steps that the file computes in one with
-it. It diverges if it leaves the band, from inputs that it is not to blame for: each step was computed from
-the file's own values. Steps of which the file has nothing, up to an output, are lost; the first of them is
-where that begins.
+A layer is a tensor of the network that the file has too, with the steps that the file computes in one
+operator with it. It diverges if its error leaves the band, computed from the file's own values, so that
+earlier errors do not count. Steps without a tensor in the file, up to an output, are lost; the first of them
+is reported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from modelparity.modelfiles.activations import FileTensor
 from modelparity.parity.explain.steps import Step
 from modelparity.parity.metrics.errors import decibels
 
-# Floors, as for the float cells: right kernels stay below 2, five percent on one of 512 kernels is at 500.
+# Floors, as for the float cells: right kernels stay below 2; an error of 5 % in one of 512 kernels has 500.
 BAND = 8.0
 _MATRIX = ("convolution", "mm", "addmm", "bmm", "baddbmm")
 
@@ -25,11 +25,16 @@ _MATRIX = ("convolution", "mm", "addmm", "bmm", "baddbmm")
 class Layer:
     """A layer of the network and the file's tensor for it.
 
-    `module` is its path; `operator` the network's, `kind` the file's; `folded` the modules that the file
-    computes with it in one. `ratio` is its error in floors, `inputs` the greatest of those before it;
-    `sqnr_db` is what it adds, against its own size. `at` is where the error is greatest. `left_out`: the
-    file has one of the layer's inputs in the place of its result. `rms` is the result's size, `error` and
-    `floor` are in its own unit; `constants` are what the file's operator reads.
+    Attributes:
+        module: Its path in the network.
+        operator: The network's operator; `kind` is the file's.
+        ratio: Its error in floors; `inputs` is the greatest ratio of the layers before it.
+        sqnr_db: The SQNR of the error that it adds.
+        greatest: The greatest difference, at place `at`.
+        folded: Modules that the file computes in one operator with it.
+        left_out: The file has one of the layer's inputs in the place of its result.
+        rms: Root mean square of its result; `error` and `floor` are in the same unit.
+        constants: Names of the constants that the file's operator reads.
     """
 
     module: str
@@ -54,10 +59,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Explanation:
-    """`diverging` in computing order, first first. `layers` are all that were found in the file.
+    """Which layers of a file diverge.
 
-    `steps` counts the network's operators that matter to an output, `covered` those that are in the
-    file or folded into one that is; `explained`, whether everything behind the diverging layers agrees.
+    Attributes:
+        layers: All layers that have a tensor in the file.
+        diverging: Those that diverge, in computing order.
+        steps: Operators of the network that an output depends on.
+        covered: Those of them that are in the file, or folded into one that is.
+        explained: Whether everything behind the diverging layers agrees.
     """
 
     layers: tuple[Layer, ...]
@@ -72,7 +81,7 @@ class Explanation:
 
 
 def judged(steps: Sequence[Step], tensors: Sequence[FileTensor]) -> Explanation:
-    """The verdict on what was observed."""
+    """Which layers diverge, from the traced steps and the file's tensors."""
     by_index = {tensor.index: tensor for tensor in tensors}
     open_ = uncovered(steps)
     layers = tuple(_layer(step, steps, by_index) for step in steps if step.tensor >= 0)
@@ -89,7 +98,7 @@ def judged(steps: Sequence[Step], tensors: Sequence[FileTensor]) -> Explanation:
 
 
 def uncovered(steps: Sequence[Step]) -> set[int]:
-    """Steps that are not found, and matter to one that should be but is not."""
+    """Steps without a tensor that an output, or another such step, depends on."""
     readers: dict[int, list[int]] = {}
     for step in steps:
         for index in step.inputs:
@@ -103,12 +112,12 @@ def uncovered(steps: Sequence[Step]) -> set[int]:
 
 
 def _edge(steps: Sequence[Step], open_: set[int]) -> set[int]:
-    """The uncovered steps that compute from what was found."""
+    """The uncovered steps whose inputs are all covered."""
     return {i for i in open_ if not open_ & set(steps[i].inputs)}
 
 
 def group_of(step: Step, steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
-    """The step with those before it that are not found, and the found ones before all of these."""
+    """The step and the unmatched steps before it, and the matched steps before all of these."""
     group, before = [step], []
     waiting, seen = list(step.inputs), {-1, *step.inputs}
     while waiting:
@@ -128,25 +137,25 @@ def group_of(step: Step, steps: Sequence[Step]) -> tuple[list[Step], list[Step]]
 def before_step(step: Step, steps: Sequence[Step], by_index: Mapping[int, FileTensor]) -> set[int]:
     """The file's tensors that a step computes from; -1 is its input."""
     group, before = group_of(step, steps)
-    found = {origin_of(other.tensor, by_index) for other in before}
-    return found | {-1 for member in group if -1 in member.inputs}
+    tensors = {origin_of(other.tensor, by_index) for other in before}
+    return tensors | {-1 for member in group if -1 in member.inputs}
 
 
 def before_tensor(tensor: FileTensor, by_index: Mapping[int, FileTensor], claimed: set[int]) -> set[int]:
-    found: set[int] = set()
+    before: set[int] = set()
     waiting, seen = list(tensor.inputs), set(tensor.inputs)
     while waiting:
         index = waiting.pop()
         origin = origin_of(index, by_index)
         if not by_index[origin].operator:
-            found.add(-1)
+            before.add(-1)
         elif origin in claimed:
-            found.add(origin)
+            before.add(origin)
         else:
             more = set(by_index[index].inputs) - seen
             seen |= more
             waiting += more
-    return found
+    return before
 
 
 def origin_of(index: int, by_index: Mapping[int, FileTensor]) -> int:
@@ -194,7 +203,7 @@ def _weighty(group: Sequence[Step]) -> bool:
 
 
 def _lost(step: Step, steps: Sequence[Step]) -> Layer:
-    """A layer whose place in the file could not be made out."""
+    """A layer without a tensor in the file."""
     nan = float("nan")
     before = [steps[i] for i in step.inputs if i >= 0 and steps[i].tensor >= 0]
     inputs = max((other.error / other.floor for other in before), default=0.0)
@@ -204,6 +213,6 @@ def _lost(step: Step, steps: Sequence[Step]) -> Layer:
 
 
 def words_of(step: Step) -> str:
-    """Such as `network.layer1.0.conv1`, or `network.layer1.0 relu` for what has no module of its own."""
+    """`network.layer1.0.conv1`, or `network.layer1.0 relu` for a step without a module of its own."""
     own = step.weights and all(w.rpartition(".")[0] == step.module for w in step.weights)
     return step.module if own else f"{step.module} {step.operator}".strip()

@@ -1,8 +1,8 @@
-"""Which tensor of a file holds the same numbers as a tensor of the network, in whatever arrangement.
+"""Matches tensors of a file with tensors of the network by their values, in any arrangement.
 
-Runtimes transpose ([N, C, H, W] to [N, H, W, C]), merge and split axes. So candidates are told apart
-by what no arrangement changes (size, rms, least, greatest), and an arrangement is a permutation of the
-network's axes after which the numbers stand in the file's order, checked on a few hundred of them.
+Runtimes transpose ([N, C, H, W] to [N, H, W, C]), merge and split axes. So candidates are selected by numbers
+that no arrangement changes (size, rms, least, greatest). An arrangement is a permutation of the network's
+axes that gives the values the file's order; it is checked on a few hundred of them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from operator import mul
 
 import numpy as np
 
-from modelparity.modelfiles.activations import Array, FileTensor, Folder, summary
+from modelparity.fixtures.arrays import Array
+from modelparity.modelfiles.activations import FileTensor, Folder, summary
 
 _SAMPLES = 512
-_ALIKE = 0.02  # of rms and of the span: what is worth a look
+_ALIKE = 0.02  # relative difference of rms and span, below which a tensor is a candidate
 _MOST_AXES = 6
 _FEW = 8
 
@@ -54,7 +55,7 @@ def as_file(values: Array, shape: Sequence[int], order: Sequence[int]) -> Array:
 
 
 class Pool:
-    """A file's tensors, of which each is one tensor of the network at most."""
+    """A file's tensors; each matches at most one tensor of the network."""
 
     def __init__(self, tensors: Sequence[FileTensor], folder: Folder) -> None:
         self.folder = folder
@@ -66,7 +67,7 @@ class Pool:
         self.claimed: set[int] = set()
 
     def origin(self, index: int) -> int:
-        """The tensor that this one is a rearrangement of, by way of others."""
+        """The tensor that this one rearranges, possibly by way of others."""
         while (origin := self.tensors[index].origin) != index:
             index = origin
         return index
@@ -75,7 +76,7 @@ class Pool:
         self.claimed.add(self.origin(index))
 
     def nearest(self, values: Array) -> Match | None:
-        """The free tensor with the same numbers but for rounding, or small faults; None if there is none."""
+        """The unclaimed tensor with the same values, apart from rounding or small faults; else None."""
         rms, low, high = summary(values)
         span = max(high - low, abs(rms)) * _ALIKE
         alike = [
@@ -85,27 +86,27 @@ class Pool:
             and abs(tensor.low - low) <= span
             and abs(tensor.high - high) <= span
         ]
-        found = [match for tensor in alike if (match := self._arranged(values, tensor)) is not None]
-        return min(found, key=lambda match: match.error, default=None)
+        matches = [match for tensor in alike if (match := self._arranged(values, tensor)) is not None]
+        return min(matches, key=lambda match: match.error, default=None)
 
     def resembling(self, values: Array, most: int = 4) -> list[Match]:
-        """The free tensors of this size that go along with it most, best first."""
-        found = [
+        """The unclaimed tensors of this size with the greatest correlation, best first."""
+        matches = [
             match
             for tensor in self._free(values.size)
             if (match := self._arranged(values, tensor)) is not None and match.correlation > 0
         ]
-        return sorted(found, key=lambda match: -match.correlation)[:most]
+        return sorted(matches, key=lambda match: -match.correlation)[:most]
 
     def to(self, values: Array, index: int) -> Match | None:
-        """How a given tensor is arranged, whatever its numbers."""
+        """The arrangement of a given tensor, whatever its values; None if there is none."""
         return self._arranged(values, self.tensors[index])
 
     def _free(self, size: int) -> list[FileTensor]:
         return [t for t in self._sizes.get(size, ()) if self.origin(t.index) not in self.claimed]
 
     def _arranged(self, values: Array, tensor: FileTensor) -> Match | None:
-        """The arrangement that agrees best; None where no arrangement is possible."""
+        """The best arrangement; None if none is possible."""
         axes = axes_of(values.shape)
         if len(axes) > _MOST_AXES:
             return None
@@ -126,14 +127,14 @@ class Pool:
             theirs = np.asarray(flat[at], np.float64)
             error = float(np.sqrt(np.mean((theirs - ours) ** 2))) / scale
             if best is None or error < best.error:
-                # Of a few numbers a correlation says nothing.
+                # The correlation of a few values means nothing.
                 alike = _correlation(ours, theirs) if len(ours) >= _FEW else 1 / (1 + error)
                 best = Match(tensor.index, order, error, alike)
         return best
 
 
 def _regroups(one: Sequence[int], other: Sequence[int]) -> bool:
-    """Whether axes of one are merged, or split, into those of the other."""
+    """Whether merging or splitting axes of one gives those of the other."""
     ends, others = set(accumulate(one, mul)), set(accumulate(other, mul))
     return ends <= others or others <= ends
 

@@ -1,8 +1,9 @@
-"""Which layers to keep in float so that a quantized cell meets its budget: as few as will do.
+"""Selects the fewest layers to keep in float so that a quantized cell meets its budget.
 
-Layers are ranked by what each, quantized alone, adds to the outputs (`modelparity.converters.onnx.sensitivity`), against
-each output's own spread. The first k of them stay float; the least k whose file meets the cell's budget over
-the whole stream is found by halving, and every file tried is a real one, made as `convert` makes it.
+Layers are ranked by the error that each, quantized alone, adds to the outputs
+(`modelparity.converters.onnx.sensitivity`), relative to each output's spread. The first k of them stay float;
+the least k whose file meets the cell's budget over the whole evaluation set is found by bisection. Every file
+tried is a real one, made as `convert` makes it.
 """
 
 from __future__ import annotations
@@ -13,20 +14,25 @@ from dataclasses import dataclass
 
 from modelparity.converters.engine.workbench import Calibration, Workbench
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S
-from modelparity.converters.recipes import KeepFloat
+from modelparity.converters.recipes import FLOAT, QUANTIZATIONS
+from modelparity.fixtures.keep_float import KeepFloat
+from modelparity.fixtures.tolerances import QuantizedTolerance
 from modelparity.modelfiles.activations import Sensitivity
-from modelparity.parity.cells import Cell
+from modelparity.parity.cells import RUN_THREADS, Cell
 from modelparity.parity.claims.basic import quantized_parity
-from modelparity.parity.judge import RUN_THREADS
 from modelparity.parity.reference import ReferenceData
-from modelparity.parity.tolerances import QuantizedTolerance
 
 
 @dataclass(frozen=True)
 class Mixed:
-    """`ranked` with each layer's share of the noise, worst first; `entries` is the recipe.
+    """The selected layers.
 
-    `layers` of them stay float, `tried` files were made; `meets` is False if even all in float is not enough.
+    Attributes:
+        ranked: All layers with their shares of the noise, greatest first.
+        entries: The recipe that keeps the selected layers float.
+        layers: How many layers stay float.
+        tried: How many files were made.
+        meets: False if the budget is missed even with all layers in float.
     """
 
     ranked: tuple[tuple[Sensitivity, float], ...]
@@ -40,19 +46,21 @@ def smallest(
     bench: Workbench,
     truth: ReferenceData,
     cell: Cell,
+    *,
     tolerance: QuantizedTolerance,
     calibration: Calibration,
     on_stage: Callable[[str], None] = lambda _: None,
 ) -> Mixed:
-    """The recipe for an ONNX cell."""
+    """The recipe for a cell whose format can quantize one layer alone (`Converter.sensitivities`)."""
     subject, reference = truth.subject, truth.reference
-    source = bench.artifact(subject, cell.format, "fp32")[0].path
+    source = bench.artifact(subject, cell.format, FLOAT)[0].path
+    calibrated = QUANTIZATIONS[cell.quantization].needs_calibration
     on_stage("quantizing each layer alone")
     reply = bench.workers[cell.format].call(
-        "modelparity.converters.onnx.sensitivity:sensitivities",
+        bench.converters[cell.format].sensitivities,
         source,
         cell.quantization,
-        calibration.feeds if cell.quantization == "int8_static" else (),
+        calibration.feeds if calibrated else (),
         reference.feeds[0],
         timeout=CONVERT_TIMEOUT_S,
     )
@@ -60,16 +68,16 @@ def smallest(
     tried = 0
 
     def recipe(count: int) -> tuple[KeepFloat, ...]:
-        chosen = [(layer.operator, layer.tensor) for layer, _ in ranked[:count]]
-        because = f"one of the {count} layers that cost {cell.id} most, each quantized alone"
-        return kept(chosen, because)
+        selected = [(layer.operator, layer.tensor) for layer, _ in ranked[:count]]
+        because = f"one of the {count} layers with the greatest error in {cell.id}, each quantized alone"
+        return keep_float_entries(selected, because)
 
     def meets(count: int) -> bool:
         nonlocal tried
         tried += 1
         on_stage(f"trying {count} of {len(ranked)} layers in float")
-        given = calibration if cell.quantization == "int8_static" else None
-        path = bench.artifact(subject, cell.format, cell.quantization, given, mixed=recipe(count))[0].path
+        used = calibration if calibrated else None
+        path = bench.artifact(subject, cell.format, cell.quantization, used, mixed=recipe(count))[0].path
         outputs = bench.run(cell.format, path, reference.feeds, threads=RUN_THREADS)
         errors = reference.errors(reference.paired(outputs))
         return all(claim.passed for e in errors for claim in quantized_parity(reference, e, tolerance))
@@ -81,13 +89,13 @@ def smallest(
     return Mixed(tuple(ranked), recipe(low), low, tried, low < len(ranked))
 
 
-def kept(layers: Sequence[tuple[str, str]], because: str) -> tuple[KeepFloat, ...]:
-    """Recipe entries that keep (operator, output's name) pairs in float, and no others."""
+def keep_float_entries(layers: Sequence[tuple[str, str]], because: str) -> tuple[KeepFloat, ...]:
+    """Recipe entries that keep the given (operator, output name) pairs in float, and no others."""
     return tuple(KeepFloat(kind, because, names=f"^{re.escape(name)}$") for kind, name in layers)
 
 
 def _ranked(layers: Sequence[Sensitivity], spread: dict[str, float]) -> list[tuple[Sensitivity, float]]:
-    """By noise against each output's spread, the output where it counts most."""
+    """Sorted by noise relative to the spread of the output where it is greatest."""
     noise = {
         layer.tensor: max(layer.noise[name] / (spread[name] ** 2 or 1.0) for name in spread)
         for layer in layers

@@ -1,4 +1,4 @@
-"""What probing finds, as plain values: importing this costs no toolchain."""
+"""Defines the steps of a traced network as plain values, without importing a toolchain."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ class Guess:
 
 @dataclass(frozen=True)
 class Step:
-    """A tensor that an operator of the network made from the image, in computing order.
+    """The result of one operator of the network.
 
-    `module` is the path of the module at work; `inputs` are the steps that it reads, by index, -1 for
-    the image; `weights` the parameters, with their elements. `tensor` is the file's (-1: not found, and
-    `guesses` what comes closest). Errors are of that tensor against float64 from the file's own values:
-    `error` and `floor` root mean squares, the latter of the float32 twin; `rms` is the tensor's own size,
-    `greatest` the greatest difference, `at` its place. `depth` counts steps since the last found one.
+    Attributes:
+        index: Its place in computing order.
+        module: Path of the module that ran.
+        inputs: Indices of the steps that it reads; -1 is the image.
+        weights: Names of the parameters that it reads; `elements` is the size of the largest.
+        rms: Root mean square of the result itself.
+        floor: Root mean square error of float32, from the perturbed run beside it.
+        tensor: Index of the file's tensor; -1 if none matches, and `guesses` are the most similar.
+        error: Root mean square difference of that tensor from float64, computed from the file's own values;
+            `greatest` is the greatest difference, at place `at`.
+        depth: Steps since the last one with a matching tensor.
+        output: Whether it is an output of the network.
     """
 
     index: int

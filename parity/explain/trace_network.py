@@ -1,14 +1,14 @@
-"""The network in float64, step by step, on the values that a file computed: each step's own error.
+"""Runs the network in float64 on the values that a file computed, and measures each step's own error.
 
-Wherever a step's result is found among the file's tensors (`probe_match`), the file's values take its
-place, and the next step starts from them. So a step answers for its own error alone, never for that of
-an earlier one, and is told from others by numbers that agree to rounding, behind a fault as before it.
+Where a step's result matches a tensor of the file (`match_tensors`), the file's values replace it, and the
+next step starts from them. So each step has its own error only, not that of earlier steps, and matching works
+behind a fault as before it.
 
-Beside each float64 tensor goes a float32 twin, computed by the same operators from the same values, of
-which each was moved by up to a unit in its last place: what the two differ by is what float32 may cost.
-A sum of n terms may cost sqrt(n) units wherever it is added up in order (Higham and Mary, "A new approach
-to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019), which the twin does not do.
-Everything here runs in the `torch` worker.
+Beside each float64 tensor, the same operators compute a perturbed float32 tensor from the same values, each
+moved by up to one ULP: the difference of the two is float32's error. A sum of n terms has an error of sqrt(n)
+ULPs if it is added in sequence (Higham and Mary, "A new approach to probabilistic rounding error analysis",
+SIAM J. Sci. Comput. 41, 2019), which the perturbed run does not do. Everything here runs in the `torch`
+worker.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from modelparity.converters.engine.exported_program import Exported
+from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.checkpoints.load import weighted
 from modelparity.fixtures.specs import ModelSpec
-from modelparity.modelfiles.activations import Array, FileTensor, Folder
+from modelparity.modelfiles.activations import FileTensor, Folder
 from modelparity.parity.explain.aten_operators import is_view, rms_of, tensors_in, terms_of
 from modelparity.parity.explain.match_tensors import Match, Pool, as_file, as_network
 from modelparity.parity.explain.steps import Guess, Step
 
-NEAR = 1e-3  # of a tensor's rms: what differs by less is the same tensor; single faults may differ by more
-_LAST_PLACE = 2.0**-23
-_GUESSED_DEPTH = 4  # steps behind a found one for which resembling tensors are looked up
+NEAR = 1e-3  # relative rms difference below which two tensors match
+_ULP = 2.0**-23
+_GUESSED_DEPTH = 4  # steps behind a matched one for which similar tensors are searched
 _ORDERS = {"topk", "sort"}
 _MOVES_NOTHING = {
     "clone",
@@ -55,6 +56,7 @@ def follow(
     checkpoint: Path | None,
     feed: Mapping[str, Array],
     folder: Path,
+    *,
     tensors: Sequence[FileTensor],
     taken: Mapping[int, int] | None = None,
     wanted: int = -1,
@@ -62,13 +64,13 @@ def follow(
 ) -> list[Step]:
     """Runs the network on one image along the file's tensors.
 
-    `taken` says for some steps which tensor is theirs, whatever the numbers; without `search` no other
-    is looked for. Of the step `wanted`, what float64 makes of the file's values is left in the folder
-    as `expected.npy`, in the file's arrangement.
+    `taken` assigns tensors to some steps, whatever their values; without `search` no others are matched. For
+    the step `wanted`, the float64 result from the file's values is written to `expected.npy` in the folder,
+    in the file's arrangement.
     """
     module = weighted(spec, checkpoint).double()
     pool = Pool(tensors, Folder(folder))
-    follower = Follower(module, pool, taken or {}, wanted, search)
+    follower = Follower(module, pool, taken=taken or {}, wanted=wanted, search=search)
     image = torch.from_numpy(np.ascontiguousarray(feed["image"])).double()
     follower.start(image)
     with torch.no_grad(), follower:
@@ -78,10 +80,10 @@ def follow(
 
 
 class Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operator of the network as it runs."""
+    """Intercepts every operator of the network as it runs."""
 
     def __init__(
-        self, module: nn.Module, pool: Pool, taken: Mapping[int, int], wanted: int, search: bool
+        self, module: nn.Module, pool: Pool, *, taken: Mapping[int, int], wanted: int, search: bool
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.steps: list[Step] = []
@@ -90,13 +92,13 @@ class Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._wanted = wanted
         self._search = search
         # Untyped in torch, hence Any.
-        self._twins: Any = WeakTensorKeyDictionary()
-        self._makers: Any = WeakTensorKeyDictionary()  # tensor -> the step that made it; -1 is the image
-        self._held: Any = WeakTensorKeyDictionary()  # tensor -> the parameters that it is made of
+        self._perturbed: Any = WeakTensorKeyDictionary()
+        self._makers: Any = WeakTensorKeyDictionary()  # tensor -> the step that computed it; -1 is the image
+        self._parameters: Any = WeakTensorKeyDictionary()  # tensor -> the parameters that it is computed from
         self._modules: list[str] = [""]
         self._generator = torch.Generator().manual_seed(0)
         for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-            self._held[tensor.data] = self._held[tensor] = (name,)
+            self._parameters[tensor.data] = self._parameters[tensor] = (name,)
         for name, part in module.named_modules():
             part.register_forward_pre_hook(self._entering(name))
             part.register_forward_hook(self._leaving)
@@ -120,48 +122,55 @@ class Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         read = tensors_in((args, kwargs))
         makers = {self._makers[t] for t in read if t in self._makers}
-        weights = tuple(dict.fromkeys(name for t in read for name in self._held.get(t, ())))
-        elements = max((t.numel() for t in read if t in self._held), default=0)
-        twin_args, twin_kwargs = tree_map(self._twin, (args, kwargs))
+        weights = tuple(dict.fromkeys(name for t in read for name in self._parameters.get(t, ())))
+        elements = max((t.numel() for t in read if t in self._parameters), default=0)
+        float32_args, float32_kwargs = tree_map(self._float32, (args, kwargs))
         out = func(*args, **kwargs)
-        twin = func(*twin_args, **twin_kwargs)
-        results = list(zip(tensors_in(out), tensors_in(twin), strict=True))
+        float32 = func(*float32_args, **float32_kwargs)
+        results = list(zip(tensors_in(out), tensors_in(float32), strict=True))
         for one, other in results:
             if one.dtype == torch.float64:
-                self._twins[one] = other
+                self._perturbed[one] = other
         name = func._schema.name.partition("::")[2]
         moved = name in _MOVES_NOTHING or is_view(func)
         for position, (one, other) in enumerate(results):
             if not makers:
-                self._held[one] = weights  # made of parameters alone
+                self._parameters[one] = weights  # computed from parameters alone
             elif moved or one.dtype != torch.float64:
                 self._makers[one] = max(makers)
             else:
                 self._makers[one] = len(self.steps)
                 operator = name.strip("_") + (f"[{position}]" if position else "")
                 self._step(
-                    operator, one, other, tuple(sorted(makers)), weights, elements, terms_of(name, args)
+                    operator,
+                    one,
+                    other,
+                    inputs=tuple(sorted(makers)),
+                    weights=weights,
+                    elements=elements,
+                    terms=terms_of(name, args),
                 )
         if name in _ORDERS and len(results) > 1:
             self._order_as_theirs(self.steps[-1].tensor, results[1][0])
         return out
 
-    def _twin(self, leaf: object) -> object:
-        """The float32 counterpart of an argument; whole numbers and decisions are float64's."""
+    def _float32(self, leaf: object) -> object:
+        """The float32 counterpart of an argument; integers and booleans are those of float64."""
         if leaf is torch.float64:
             return torch.float32
         if not isinstance(leaf, Tensor) or leaf.dtype != torch.float64:
             return leaf
-        twin = self._twins.get(leaf)
-        if twin is None:
-            twin = self._twins[leaf] = leaf.float()
-        return twin
+        counterpart = self._perturbed.get(leaf)
+        if counterpart is None:
+            counterpart = self._perturbed[leaf] = leaf.float()
+        return counterpart
 
     def _step(
         self,
         operator: str,
         result: Tensor,
-        twin: Tensor,
+        perturbed: Tensor,
+        *,
         inputs: tuple[int, ...],
         weights: tuple[str, ...],
         elements: int,
@@ -171,9 +180,9 @@ class Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
         values, rms = result.numpy(), rms_of(result.numpy())
         greatest = float(np.abs(values).max(initial=0.0))
         floor = max(
-            rms_of(twin.numpy().astype(np.float64) - values),
+            rms_of(perturbed.numpy().astype(np.float64) - values),
             float(np.spacing(np.float32(greatest))) / 2,
-            rms * math.sqrt(terms) * _LAST_PLACE / 2,
+            rms * math.sqrt(terms) * _ULP / 2,
         )
         depth = 1 + min((self.steps[i].depth for i in inputs if i >= 0), default=0)
         step = Step(
@@ -211,16 +220,16 @@ class Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
         )
         self._pool.claim(match.index)
-        self._put(result, twin, theirs)
+        self._put(result, perturbed, theirs)
 
     def _left_out(self, values: Array, inputs: tuple[int, ...]) -> list[Match]:
-        """What the file would have if it left the step out: one of its inputs as it is."""
+        """Matches for a file that leaves the step out: the step's inputs of the same size."""
         tensors = {self.steps[i].tensor for i in inputs if i >= 0} - {-1}
         same = [i for i in sorted(tensors) if math.prod(self._pool.tensors[i].shape) == values.size]
         return [match for i in same if (match := self._pool.to(values, i)) is not None]
 
     def _match(self, index: int, values: Array) -> tuple[Match | None, Array]:
-        """The file's tensor for a step, and its values in the network's arrangement."""
+        """The matching tensor of the file, and its values in the network's arrangement."""
         if index in self._taken:
             match = self._pool.to(values, self._taken[index])
         elif not self._search or values.min(initial=0.0) == values.max(initial=0.0):
@@ -235,22 +244,22 @@ class Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return (
                 None,
                 values,
-            )  # alike on a sample alone: decided otherwise in places (a floor, a comparison)
+            )  # similar on a sample only: a floor or a comparison differs in places
         return match, theirs
 
     def _order_as_theirs(self, tensor: int, order: Tensor) -> None:
-        """The file's places of what it put in order: where values tie, either order is right."""
+        """Takes the file's order of sorted values, because either order of equal values is right."""
         if tensor < 0 or (places := self._pool.tensors[self._pool.origin(tensor)].places) < 0:
             return
         theirs = self._pool.folder.read(places)
         if theirs.size == order.numel():
             order.copy_(torch.from_numpy(theirs.astype(np.int64)).reshape(order.shape))
 
-    def _put(self, result: Tensor, twin: Tensor, theirs: Array) -> None:
-        """The file's values in place of the network's, and moved by a last place in the twin."""
+    def _put(self, result: Tensor, perturbed: Tensor, theirs: Array) -> None:
+        """Replaces the network's values with the file's, moved by up to one ULP in the perturbed run."""
         result.copy_(torch.from_numpy(theirs))
         moves = torch.randint(-1, 2, result.shape, generator=self._generator, dtype=torch.int8)
-        twin.copy_(result * (1 + moves * _LAST_PLACE))
+        perturbed.copy_(result * (1 + moves * _ULP))
 
 
 def run_program(

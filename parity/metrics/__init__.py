@@ -1,0 +1,1 @@
+"""Computes errors, detection matches, task metrics and their confidence intervals; judges nothing."""

@@ -1,4 +1,4 @@
-"""Detection metrics: COCO's twelve, and what two networks' detections say of each other.
+"""Computes COCO's twelve detection metrics, and compares the detections of two networks.
 
 Ground truth and predictions are plain values in COCO's forms: `{"images", "annotations",
 "categories"}`, and a list of `{"image_id", "category_id", "bbox" [x, y, w, h], "score"}`. The
@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from modelparity.fixtures.arrays import Array
 from modelparity.parity.metrics.detection_matching import matched
-from modelparity.parity.metrics.errors import Array
 from modelparity.parity.metrics.paired_tests import Compared, Indices, of_the_whole
 
 Predictions = Sequence[Mapping[str, Any]]
@@ -24,7 +24,7 @@ METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "A
 COMPARED = ("AP", "AP50", "AP75", "AR100")
 EXCELLENT = 0.001
 GOOD = 0.01
-RESAMPLES = 1000  # some 4 ms each and side at 1,000 images
+RESAMPLES = 1000  # about 4 ms each at 1,000 images, for each network
 
 Verdict = Literal["excellent", "good", "warning", "inconclusive"]
 
@@ -34,8 +34,8 @@ def coco_metrics(ground_truth: Mapping[str, Any], predictions: Predictions) -> d
     from faster_coco_eval import COCO, COCOeval_faster
 
     truth = COCO(copy.deepcopy(dict(ground_truth)))
-    found = truth.loadRes(copy.deepcopy(list(predictions)))
-    evaluation = COCOeval_faster(truth, found, iouType="bbox")
+    results = truth.loadRes(copy.deepcopy(list(predictions)))
+    evaluation = COCOeval_faster(truth, results, iouType="bbox")
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
@@ -43,14 +43,14 @@ def coco_metrics(ground_truth: Mapping[str, Any], predictions: Predictions) -> d
 
 
 class _Matches:
-    """Predictions matched to the ground truth once, image by image: AP over any images is made of these."""
+    """Predictions matched to the ground truth once for each image, so that AP over any images is quick."""
 
     def __init__(self, ground_truth: Mapping[str, Any], predictions: Predictions) -> None:
         from faster_coco_eval import COCO, COCOeval_faster
 
         truth = COCO(copy.deepcopy(dict(ground_truth)))
-        found = truth.loadRes(copy.deepcopy(list(predictions)))
-        self._evaluation = COCOeval_faster(truth, found, iouType="bbox", separate_eval=True)
+        results = truth.loadRes(copy.deepcopy(list(predictions)))
+        self._evaluation = COCOeval_faster(truth, results, iouType="bbox", separate_eval=True)
         parameters = self._evaluation.params
         # AP is over objects of any size, which is the first of the ranges.
         parameters.areaRng, parameters.areaRngLbl = parameters.areaRng[:1], parameters.areaRngLbl[:1]
@@ -60,7 +60,7 @@ class _Matches:
         self._matches = self._evaluation._evalImgs_cpp  # by category, then by image
 
     def ap(self, images: Indices) -> float:
-        """AP over images by their place, which may be named more than once; -1 without an object in them."""
+        """AP over images by index, which may occur more than once; -1 if they have no object."""
         starts = range(0, len(self._matches), self._images)
         self._evaluation._evalImgs_cpp = [self._matches[start + i] for start in starts for i in images]
         self._evaluation.accumulate()
@@ -72,18 +72,18 @@ class _Matches:
 def compare_ap(
     ground_truth: Mapping[str, Any], network: Predictions, converted: Predictions, resamples: int = RESAMPLES
 ) -> Compared:
-    """AP of both over the same images, and whether these are enough to rule out a loss of `GOOD`."""
-    sides = (_Matches(ground_truth, network), _Matches(ground_truth, converted))
+    """Compares the AP of both over the same images, with a margin of `GOOD`."""
+    matches = (_Matches(ground_truth, network), _Matches(ground_truth, converted))
 
     def both(images: Indices) -> tuple[float, float]:
-        return sides[0].ap(images), sides[1].ap(images)
+        return matches[0].ap(images), matches[1].ap(images)
 
     return of_the_whole(both, len(ground_truth["images"]), GOOD, resamples=resamples)
 
 
 @dataclass(frozen=True)
 class MetricComparison:
-    """`metrics` maps a metric to the network's and the artifact's; `words` say why the verdict is so."""
+    """`metrics` maps a metric to the network's and the artifact's value; `words` explain the verdict."""
 
     metrics: Mapping[str, tuple[float, float]]
     verdict: Verdict
@@ -100,7 +100,7 @@ def compare_metrics(network: Mapping[str, float], converted: Mapping[str, float]
     largest = max(abs(b - a) for a, b in pairs.values())
     if all(max(pair) <= 0 for pair in pairs.values()):
         return MetricComparison(
-            pairs, "inconclusive", "every metric is 0 for both, so nothing could have come out different"
+            pairs, "inconclusive", "every metric is 0 for both, so no difference could have been detected"
         )
     verdict: Verdict = "excellent" if largest < EXCELLENT else "good" if largest < GOOD else "warning"
     words = {
@@ -113,7 +113,7 @@ def compare_metrics(network: Mapping[str, float], converted: Mapping[str, float]
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector found in one image: `boxes` [n, 4] as x1, y1, x2, y2 in 0..1, best score first."""
+    """The detections in one image: `boxes` [n, 4] as x1, y1, x2, y2 in 0..1, best score first."""
 
     boxes: Array
     scores: Array
@@ -121,14 +121,14 @@ class Detections:
 
     @staticmethod
     def of(outputs: Mapping[str, Array]) -> Detections:
-        """Of a batch of one; slots without a detection have score 0. What is not finite stays in."""
+        """From a batch of one; rows of score 0 hold no detection. Values that are not finite stay."""
         score = outputs["score"][0]
-        kept = np.flatnonzero(~(score <= 0))
-        kept = kept[np.argsort(-score[kept], kind="stable")]
-        return Detections(outputs["location"][0][kept], score[kept], outputs["category"][0][kept])
+        rows = np.flatnonzero(~(score <= 0))
+        rows = rows[np.argsort(-score[rows], kind="stable")]
+        return Detections(outputs["location"][0][rows], score[rows], outputs["category"][0][rows])
 
     def as_batch(self) -> dict[str, Array]:
-        """As a detector's outputs, a batch of one."""
+        """A detector's outputs for a batch of one."""
         return {"location": self.boxes[None], "score": self.scores[None], "category": self.categories[None]}
 
     def __len__(self) -> int:
@@ -157,12 +157,12 @@ class DetectionComparison:
 
     @property
     def close(self) -> bool:
-        """The same, and no corner or score a hundredth away: no metric can tell them apart by much."""
+        """Whether they are the same, and no corner or score differs by `GOOD` or more."""
         return self.same and max(self.box_difference, self.score_difference) < GOOD
 
 
 def compare_detections(network: Detections, converted: Detections) -> DetectionComparison:
-    """Matched by category and overlap (`modelparity.parity.metrics.detection_matching`): two equal scores may come in either order."""
+    """Compares matched detections; the order of equal scores does not matter."""
     apart = matched(converted.as_batch(), network.as_batch()).apart
     box, score = (float(np.max(apart[name], initial=0)) for name in ("location", "score"))
     return DetectionComparison(len(network), len(converted), len(apart["score"]), box, score)

@@ -1,16 +1,14 @@
-"""Numbers about two arrays. No opinion here: `claims` judges."""
+"""Measures differences of arrays: rms, greatest error and SQNR, without judging them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from modelparity.fixtures.arrays import Array
 
 
 def rms(x: Array) -> float:
@@ -36,7 +34,7 @@ def decibels(signal_power: float, noise_power: float) -> float:
 
 @dataclass(frozen=True)
 class SampleError:
-    """One sample of one output: `rms` and `max_abs` error, where the latter is, and its SQNR in dB."""
+    """One sample of one output: `rms` and `max_abs` error, the place `at` of the latter, and SQNR in dB."""
 
     sample: int
     rms: float
@@ -47,11 +45,10 @@ class SampleError:
 
 @dataclass(frozen=True)
 class OutputError:
-    """One output over a stream.
+    """One output over an evaluation set.
 
-    `spread` is the standard deviation of the reference over the stream: the power that SQNR is
-    taken against, for the whole stream and for each sample alike, so that an output of one
-    number an image has an SQNR as well.
+    `spread` is the standard deviation of the reference over the set. SQNR is relative to its power, for the
+    whole set and for each sample, so that an output of one value for each image has an SQNR as well.
     """
 
     output: str
@@ -75,8 +72,10 @@ def _nan_is_worst(value: float) -> float:
 def compare(output: str, observed: Sequence[Array], reference: Sequence[Array]) -> OutputError:
     """Observed against reference, sample by sample, in float64; each array is read once.
 
-    Raises `ValueError` on a shape that differs, for broadcasting would compare things that are not
-    the same, and where there is no sample. A sample without a value has NaN for every number.
+    A sample without a value has NaN for every number.
+
+    Raises:
+        ValueError: Shapes differ (broadcasting would compare different places), or there is no sample.
     """
     if not reference:
         raise ValueError(f"{output}: no sample to compare")
@@ -101,9 +100,9 @@ BLOCK = 8192
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two arrays of one shape: the sum of squared differences, the greatest, and where it first is.
+    """Two arrays of one shape: the sum of squared differences, the greatest, and its first place.
 
-    Of none, `max_abs` is NaN and `at` is ().
+    For empty arrays, `max_abs` is NaN and `at` is ().
     """
 
     count: int
@@ -113,7 +112,7 @@ class Difference:
 
     @property
     def power(self) -> float:
-        """Mean square; NaN of no values."""
+        """Mean square; NaN for empty arrays."""
         return self.squares / self.count if self.count else math.nan
 
     @property
@@ -122,10 +121,10 @@ class Difference:
 
 
 class Spread:
-    """The variance of all values added, gathered about the first of them.
+    """The variance of all values added, accumulated relative to the first of them.
 
-    Of n values with variance v, none lies farther than sqrt(n v) from the mean, so what the one pass
-    loses to cancellation is at most n units in the last place of float64.
+    Of n values with variance v, none is farther than sqrt(n v) from the mean, so cancellation costs at most n
+    ULPs of float64.
     """
 
     def __init__(self) -> None:
@@ -135,7 +134,7 @@ class Spread:
         self._squares = 0.0
 
     def add(self, values: Array, buffer: Array) -> None:
-        """`values` one-dimensional, at least one; `buffer` as long, of float64, is overwritten."""
+        """Adds one-dimensional `values`, at least one; overwrites `buffer`, float64 of the same length."""
         if not self._count:
             first = float(values[0])
             self._about = first if math.isfinite(first) else 0.0
@@ -158,12 +157,16 @@ _ONES = np.ones(BLOCK)
 
 
 def difference(observed: Array, expected: Array) -> Difference:
-    """Raises `ValueError` on a shape that differs."""
+    """The difference of two arrays.
+
+    Raises:
+        ValueError: Their shapes differ.
+    """
     return _pass("arrays", observed, expected, None)
 
 
 def _pass(label: str, observed: Array, expected: Array, signal: Spread | None) -> Difference:
-    """The difference of two arrays; what `expected` varies goes into `signal`."""
+    """The difference of two arrays; adds `expected` to `signal`."""
     if observed.shape != expected.shape:
         raise ValueError(f"{label}: shape {observed.shape}, but the reference's is {expected.shape}")
     one, other = observed.reshape(-1), expected.reshape(-1)
@@ -175,25 +178,25 @@ def _pass(label: str, observed: Array, expected: Array, signal: Spread | None) -
     with np.errstate(invalid="ignore", over="ignore"):
         for start in range(0, size, BLOCK):
             got, truth, error = (buffer[: size - start] for buffer in wide)
-            # A cast apart is quicker than one inside the subtraction.
-            left = _wide(one[start : start + BLOCK], got)
-            right = _wide(other[start : start + BLOCK], truth)
-            np.subtract(left, right, out=error)
+            # A separate cast is faster than one inside the subtraction.
+            minuend = _wide(one[start : start + BLOCK], got)
+            subtrahend = _wide(other[start : start + BLOCK], truth)
+            np.subtract(minuend, subtrahend, out=error)
             square = float(np.dot(error, error))
             squares += square
-            # No value exceeds the root of the squares' sum. Nothing exceeds NaN: the first one stays.
+            # No value exceeds the root of the sum of squares. Nothing exceeds NaN, so the first one stays.
             if not math.isnan(greatest) and not square < greatest * greatest:
                 at = int(np.argmax(np.abs(error, out=got)))
                 if not got[at] <= greatest:
                     greatest, place = float(got[at]), start + at
             if signal is not None:
-                signal.add(right, error)
+                signal.add(subtrahend, error)
     where = tuple(int(i) for i in np.unravel_index(place, observed.shape))
     return Difference(size, squares, greatest, where)
 
 
 def _wide(values: Array, buffer: Array) -> Array:
-    """As float64, in the buffer if they are not."""
+    """The values as float64, in the buffer if they are of another dtype."""
     if values.dtype == np.float64:
         return values
     np.copyto(buffer, values)

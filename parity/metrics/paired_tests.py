@@ -1,19 +1,18 @@
-"""A task metric of two runs on the same samples: how far they differ, and whether so few can say so.
+"""Compares a task metric of two runs on the same samples, with an interval for the difference.
 
     right_or_wrong(reference, candidate, margin)           what each got right, sample by sample
     per_sample(reference, candidate, margin, span)         a metric of each sample (an IoU), averaged
     of_the_whole(metric, samples, margin, span)            a metric of all samples together (AP)
 
-Each returns a `Compared`: the difference, candidate less reference, more being better; the interval
-that holds it with 95 %; and a verdict. "no worse": the whole interval is above -margin. "worse": the
-whole of it is below. "inconclusive": neither, so the samples are too few, and `needed` is about how many
-would settle it.
+Each returns a `Compared`: the difference, candidate less reference, where more is better; its 95 % interval;
+and a verdict. "no worse": the whole interval is above -margin. "worse": the whole interval is below.
+"inconclusive": neither, so the samples are too few, and `needed` is about how many would decide.
 
-The samples are taken to be drawn at random from what the network will meet. Resampling them says what
-they say, and nothing of what is not among them: of n samples that all agree, the bootstrap's interval
-has no width. So it is widened by what they cannot exclude: with 97.5 % a kind of sample that is missing
-makes up no more than u = 1 - 0.025^(1/n) of all (the exact binomial bound of none in n; "rule of three":
-Hanley and Lippman-Hand, JAMA 249, 1983), and changes the metric by at most u `span`.
+The samples are assumed to be a random selection of what the network will meet. Resampling says nothing about
+kinds of samples that are not among them: if n samples all agree, the bootstrap's interval has no width. So
+the interval is widened by what n samples cannot exclude: with 97.5 %, a kind of sample that is missing makes
+up at most u = 1 - 0.025^(1/n) of all (the exact binomial bound for none in n; "rule of three": Hanley and
+Lippman-Hand, JAMA 249, 1983), and changes the metric by at most u `span`.
 """
 
 from __future__ import annotations
@@ -39,9 +38,9 @@ Indices = NDArray[np.intp]
 class Compared:
     """Two runs on the same samples; `difference` is `candidate` less `reference`, in the metric's own unit.
 
-    `needed` is about how many samples would settle an inconclusive verdict, if they went on as these do;
-    None where it is settled, or where no number would do. `p_value` is McNemar's exact one, of
-    the two being right equally often; None but for `right_or_wrong`.
+    `needed` is about how many samples like these would decide an inconclusive verdict; None if it is decided,
+    or if no number would. `p_value` is McNemar's exact one, for both being right equally often; only
+    `right_or_wrong` has one.
     """
 
     samples: int
@@ -64,26 +63,30 @@ class Compared:
     def words(self) -> str:
         """One line: the difference, its interval, the verdict and why."""
         low, high = self.interval
-        found = (
+        difference = (
             f"difference {self.difference:+.4g} over {self.samples} samples, {CONFIDENCE:.0%} interval "
             f"{low:+.4g} to {high:+.4g}"
         )
         if self.verdict == "inconclusive":
             enough = (
-                f"about {self.needed} would settle it" if self.needed else "no number of such would settle it"
+                f"about {self.needed} would decide"
+                if self.needed
+                else "no number of such samples would decide"
             )
             few = f"inconclusive: too few samples to tell a loss of {self.margin:g} from none"
-            return f"{few}: {found}; {enough}"
+            return f"{few}: {difference}; {enough}"
         than = "no worse than" if self.verdict == "no worse" else "worse than"
-        return f"{than} {self.margin:g} below the reference: {found}"
+        return f"{than} {self.margin:g} below the reference: {difference}"
 
 
 def right_or_wrong(reference: Sequence[bool], candidate: Sequence[bool], margin: float) -> Compared:
-    """Which samples each got right; the metric is the share that is right, 0..1.
+    """Compares which samples each run got right; the metric is the share of right samples, 0..1.
 
     The interval is Tango's score interval of paired proportions (Statistics in Medicine 17, 1998), which
-    keeps its promise where hardly a sample differs; the p value McNemar's exact one. Raises `ValueError`
-    without a sample and for lengths that differ.
+    covers as promised even if few samples differ; the p-value is McNemar's exact one.
+
+    Raises:
+        ValueError: There is no sample, or lengths differ.
     """
     from scipy.stats import binomtest
 
@@ -106,13 +109,16 @@ def per_sample(
     reference: Sequence[float],
     candidate: Sequence[float],
     margin: float,
+    *,
     span: float = 1.0,
     resamples: int = RESAMPLES,
 ) -> Compared:
-    """A metric of each sample, more being better; of the whole it is the mean.
+    """Compares the means of a metric of each sample, where more is better.
 
-    `span` is the most that one sample can lose: 1 for a metric in 0..1. Raises `ValueError` without a
-    sample, for lengths that differ and for a value that is not finite.
+    `span` is the most that one sample can lose: 1 for a metric in 0..1.
+
+    Raises:
+        ValueError: There is no sample, lengths differ, or a value is not finite.
     """
     first, second = _pair(reference, candidate, float)
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
@@ -123,20 +129,24 @@ def per_sample(
         return float(differences[indices].mean())
 
     means = float(first.mean()), float(second.mean())
-    return _resampled(metric, means, len(first), margin, span, resamples)
+    return _resampled(metric, means, len(first), margin=margin, span=span, resamples=resamples)
 
 
 def of_the_whole(
     metric: Callable[[Indices], tuple[float, float]],
     samples: int,
     margin: float,
+    *,
     span: float = 1.0,
     resamples: int = RESAMPLES,
 ) -> Compared:
-    """A metric of many samples together: `metric(indices)` is the reference's and the candidate's of those.
+    """Compares a metric of all samples together: `metric(indices)` gives the reference's and the candidate's.
 
-    `indices` [samples] may hold a sample more than once. `span` is the most that the metric could lose
-    if all samples were lost. Raises `ValueError` without a sample.
+    `indices` [samples] may name a sample more than once. `span` is the most that the metric could lose if all
+    samples were lost.
+
+    Raises:
+        ValueError: There is no sample.
     """
     if samples < 1:
         raise ValueError("no sample to compare")
@@ -146,24 +156,25 @@ def of_the_whole(
         reference, candidate = metric(indices)
         return candidate - reference
 
-    return _resampled(difference, both, samples, margin, span, resamples)
+    return _resampled(difference, both, samples, margin=margin, span=span, resamples=resamples)
 
 
 def _resampled(
     difference: Callable[[Indices], float],
     both: tuple[float, float],
     samples: int,
+    *,
     margin: float,
     span: float,
     resamples: int,
 ) -> Compared:
-    """The paired percentile bootstrap (Efron and Tibshirani, 1993): a drawn sample brings both runs."""
+    """The paired percentile bootstrap (Efron and Tibshirani, 1993): a resampled sample has both runs."""
     from scipy.stats import bootstrap
 
-    found = both[1] - both[0]
-    low = high = found
+    observed = both[1] - both[0]
+    low = high = observed
     if samples > 1:
-        drawn = bootstrap(
+        resampled = bootstrap(
             (np.arange(samples),),
             difference,
             n_resamples=resamples,
@@ -172,13 +183,16 @@ def _resampled(
             method="percentile",
             rng=np.random.default_rng(0),
         ).confidence_interval
-        low, high = float(drawn.low), float(drawn.high)
+        low, high = float(resampled.low), float(resampled.high)
 
     def interval(size: int) -> tuple[float, float]:
         narrower, unseen = math.sqrt(samples / size), _unseen(size) * span
-        return found + (low - found) * narrower - unseen, found + (high - found) * narrower + unseen
+        return (
+            observed + (low - observed) * narrower - unseen,
+            observed + (high - observed) * narrower + unseen,
+        )
 
-    return Compared(samples, *both, found, interval(samples), margin, _needed(samples, margin, interval))
+    return Compared(samples, *both, observed, interval(samples), margin, _needed(samples, margin, interval))
 
 
 def _unseen(samples: int) -> float:
@@ -186,16 +200,16 @@ def _unseen(samples: int) -> float:
 
 
 def _needed(samples: int, margin: float, interval: Callable[[int], tuple[float, float]]) -> int | None:
-    """The least number, to a twentieth, whose interval does not hold -margin; None if that is settled."""
+    """The least number, to a twentieth, whose interval excludes -margin; None if these samples decide."""
 
-    def settled(size: int) -> bool:
+    def decided(size: int) -> bool:
         low, high = interval(size)
         return low >= -margin or high < -margin
 
-    if settled(samples):
+    if decided(samples):
         return None
     size = samples
-    while not settled(size):
+    while not decided(size):
         size = math.ceil(size * 1.05)
         if size > _MOST:
             return None

@@ -1,4 +1,4 @@
-"""How good the answers are: labels, masks and messages against what is known, streamed image by image.
+"""Computes task metrics of labels, masks and messages, image by image.
 
 - labels: accuracy, precision, recall and F1 at one half, area under the ROC curve (scikit-learn), and
   expected calibration error: 15 bins of equal width, each right-closed, of the probability of the positive
@@ -6,12 +6,12 @@
   "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015; 15 bins as Guo et al., "On
   Calibration of Modern Neural Networks", ICML 2017).
 - masks: precision, recall, F1 and IoU of pixels. "pixel_f1" is the mean over tampered images at one half, as
-  localization is published; "pooled" counts all pixels of all images, whole ones too, as one image, and is
-  swept over 101 thresholds. Only counts are kept, whatever the number and size of images.
+  localization is published; "pooled" counts all pixels of all images, untampered ones too, as one image, at
+  101 thresholds. Only counts are stored, whatever the number and size of images.
 - messages: share of bits right over marked images, and of messages with every bit right.
 
-What reaches its threshold is positive, as in the answers that users get. What is not finite counts as
-`unusable` and enters nothing else. None stands for a number that the dataset cannot give.
+A value that reaches its threshold is positive, as in the answers that users get. Values that are not finite
+are counted as `unusable` and otherwise left out. None stands for a metric that the dataset cannot give.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from modelparity.parity.metrics.errors import Array
+from modelparity.fixtures.arrays import Array
 
 THRESHOLDS = np.arange(101) / 100
 _HALF = 50
@@ -33,7 +33,7 @@ Metrics = dict[str, float | None]
 
 @dataclass
 class Labels:
-    """Probabilities of the positive class with what is true: 9 bytes an image."""
+    """Probabilities of the positive class with true labels: 9 bytes for each image."""
 
     truth: array[int] = field(default_factory=lambda: array("b"))
     scores: array[float] = field(default_factory=lambda: array("d"))
@@ -53,14 +53,14 @@ class Labels:
         from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 
         truth, scores = np.array(self.truth), np.array(self.scores)
-        said = scores >= 0.5
+        positive = scores >= 0.5
         precision, recall, f1, _ = precision_recall_fscore_support(
-            truth, said, average="binary", zero_division=0.0
+            truth, positive, average="binary", zero_division=0.0
         )
-        # None of one class: F1 would be 0 however good the answers.
+        # Without a positive image F1 would be 0, however good the answers are.
         some = truth.any()
         values = (
-            accuracy_score(truth, said),
+            accuracy_score(truth, positive),
             precision if some else None,
             recall if some else None,
             f1 if some else None,
@@ -70,7 +70,7 @@ class Labels:
         return {n: None if v is None else float(v) for n, v in zip(names, values, strict=True)}
 
     def one_sided(self) -> str:
-        """Why there is no AUC, in a line; "" where there is one."""
+        """Why there is no AUC, in one line; "" if there is one."""
         if not self.truth:
             return ""
         positive = sum(self.truth)
@@ -90,7 +90,7 @@ def calibration_error(truth: Array, scores: Array) -> float:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Pixels at one threshold: tampered and said to be (`hits`), only said (`alarms`), only so (`misses`)."""
+    """Pixels at one threshold: true positives (`hits`), false ones (`alarms`), false negatives (`misses`)."""
 
     hits: int
     alarms: int
@@ -114,12 +114,12 @@ class Overlap:
 
 
 def _share(part: int, whole: int) -> float:
-    """0 where there is nothing, as scikit-learn has it with `zero_division=0`."""
+    """0 if `whole` is 0, as in scikit-learn with `zero_division=0`."""
     return part / whole if whole else 0.0
 
 
 def swept(probability: Array, truth: Array) -> tuple[Array, Array]:
-    """Hits and alarms at each of `THRESHOLDS`: int64 [101] each, of masks [H, W] of 0..1 and of bool."""
+    """Hits and alarms at each of `THRESHOLDS`, int64 [101] each, for masks [H, W]: 0..1, and bool."""
     passed = np.searchsorted(THRESHOLDS, probability.astype(np.float64).ravel(), side="right")
     tampered = truth.ravel()
     counts = [np.bincount(passed[side], minlength=len(THRESHOLDS) + 1) for side in (tampered, ~tampered)]
@@ -130,7 +130,7 @@ def swept(probability: Array, truth: Array) -> tuple[Array, Array]:
 
 @dataclass
 class Pixels:
-    """Masks with what is true: counts, and two numbers an image."""
+    """Masks with true masks: counts, and two numbers for each image."""
 
     hits: Array = field(default_factory=lambda: np.zeros(len(THRESHOLDS), np.int64))
     alarms: Array = field(default_factory=lambda: np.zeros(len(THRESHOLDS), np.int64))
@@ -140,7 +140,7 @@ class Pixels:
     unusable: int = 0
 
     def add(self, truth: Array, probability: Array) -> float | None:
-        """Masks [H, W], bool and 0..1; returns the image's F1 at one half, None of an untampered one."""
+        """Adds masks [H, W], bool and 0..1; returns the image's F1 at one half, None if it is untampered."""
         if not np.isfinite(probability).all():
             self.unusable += 1
             return None
@@ -175,12 +175,16 @@ class Pixels:
 
 @dataclass
 class Messages:
-    """Bits read of marked images, with what was written."""
+    """Bits read from marked images, with the bits written."""
 
     accuracy: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, message: Array, bits: Array) -> float:
-        """Bits [n] of 0 and 1; returns the share that is right. Raises `ValueError` for another length."""
+        """Adds bits [n] of 0 and 1; returns the share of right ones.
+
+        Raises:
+            ValueError: The lengths differ.
+        """
         if len(message) != len(bits):
             raise ValueError(f"a message of {len(message)} bits, but {len(bits)} are read")
         share = float(np.mean(np.asarray(message) == np.asarray(bits)))
@@ -195,6 +199,6 @@ class Messages:
 
 
 def differences(reference: Mapping[str, float | None], observed: Mapping[str, float | None]) -> Metrics:
-    """Observed minus reference, by metric; None where either has none."""
+    """Observed minus reference by metric; None if either is None."""
     both = {name: (value, observed.get(name)) for name, value in reference.items()}
     return {name: None if a is None or b is None else b - a for name, (a, b) in both.items()}

@@ -1,0 +1,1 @@
+"""Plants faults in proven files and records which claim detects each."""

@@ -1,19 +1,20 @@
-"""The mutation score: faults are planted in a proven file, and the judge is asked whether it notices.
+"""Computes the mutation score: plants faults in a proven file, and records whether the judge fails it.
 
-The judge is the gate's own, looking less hard (`CHECK_BUDGET`) and stopping at the first false claim.
-A fault is visible if it moves an output by more than the network's own noise floor, over the stream,
-against the honest file; a fault of the contract is visible by definition, and so is what a claim kills.
+The judge is the gate's own, with less work (`CHECK_BUDGET`), and stops at the first failed claim. A fault is
+visible if it moves an output by more than the network's noise floor over the evaluation set, compared with
+the original file. A fault that breaks the contract is visible by definition, and so is one that a claim
+fails.
 
-That distance has two parts: what the file computes otherwise, and what it rounds otherwise. The first alone
-is a fault; the second is float32's, and two right files are as far apart as twice the error of each. A mean
-subtracted in front of a network that takes differences of pixels is such a case: the same function, and
-nothing but rounding moves (by 1.7 floors on LaDeDa). So where the network itself can be fed what the file
-makes of the image (`Fault.feeds`), a survivor is measured in float64, where nothing is rounded away: below
-a floor there, no output of any right arithmetic tells the two files apart, and the fault is invisible in
-principle. Nothing else is excused: other faults are visible from one floor on, though the band is wider.
+The distance to the original has two parts: another function, and another rounding. Only the first is a fault;
+the second is float32's, and two right files are up to twice the error of each apart. An example is a mean
+subtracted in front of a network that takes differences of pixels: the function is the same, and only rounding
+moves (by 1.7 floors on LaDeDa). So where the network itself can be fed the images as the file changes them
+(`Fault.feeds`), a survivor is measured in float64, which rounds nothing away. If it is below one floor there,
+no right arithmetic distinguishes the two files, and the fault is invisible in principle. No other fault is
+excused: all others are visible from one floor on, although right files may be further apart.
 
-Of a quantized file it is also measured how the fault compares with the file's own error: lineage names
-faults that hide in rounding, and this says how deep.
+For quantized files, the record also has the fault's size relative to the file's own error: some faults are
+smaller than rounding, and lineage claims detect them all the same.
 """
 
 from __future__ import annotations
@@ -28,31 +29,41 @@ from pathlib import Path
 from typing import Any
 
 from modelparity.converters.engine.store import Key
-from modelparity.converters.engine.workbench import Calibration, Feeds, Outputs, Workbench, versions_text
+from modelparity.converters.engine.workbench import Calibration, Workbench, versions_text
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, WorkerCrashedError, WorkerFailedError
+from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.fixtures.arrays import Feeds, Outputs
 from modelparity.fixtures.inputs.evaluation_sets import evaluation_set
+from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
 from modelparity.modelfiles.description import Artifact
 from modelparity.parity.cells import Cell
 from modelparity.parity.claims.basic import number
 from modelparity.parity.claims.lineage import short
 from modelparity.parity.judge import CheckBudget, Judge
 from modelparity.parity.mutation.catalogue import Fault
-from modelparity.parity.mutation.first_failure import LOADS, RUNS, Verdict, distance, noticed, share_of_error
+from modelparity.parity.mutation.first_failure import (
+    LOADS,
+    RUNS,
+    Verdict,
+    distance,
+    first_failure,
+    share_of_error,
+)
 from modelparity.parity.proof_cache import judge_digest
 from modelparity.parity.reference import ReferenceData, feeds_of
-from modelparity.parity.results import FaultRecord, fault_from_json
-from modelparity.parity.tolerances import FloatTolerance, QuantizedTolerance
+from modelparity.parity.results import FaultRecord
+from modelparity.parity.results_json import fault_from_json
 
-HONEST = "honest"  # the file as it is, which must stay green
-CHECK_BUDGET = CheckBudget(stream=3, draws=1, batches=(3,), convert_again=False, replay=False)
-# Budgets of quantized cells are for the gate's own stream: three images may miss them by chance.
-INT8_CHECK_BUDGET = replace(CHECK_BUDGET, stream=CheckBudget().stream)
+ORIGINAL = "original"  # the unchanged file, which must stay green
+CHECK_BUDGET = CheckBudget(images=3, draws=1, batches=(3,), convert_again=False, replay=False)
+# Budgets of quantized cells are for the gate's evaluation set: three images may miss them by chance.
+_QUANTIZED_CHECK_BUDGET = replace(CHECK_BUDGET, images=CheckBudget().images)
 _FILE = "fault.json"
-_NAMES = 4  # of changed numbers, that a record keeps
+_NAMES = 4  # names of changed constants in a record
 
 
 def shortened(truth: ReferenceData, count: int) -> ReferenceData:
-    """The same truth over the first `count` images of the stream."""
+    """The same reference over the first `count` images of the evaluation set."""
     whole = truth.reference
     outputs = {name: values[:count] for name, values in whole.outputs.items()}
     reference = replace(whole, names=whole.names[:count], feeds=whole.feeds[:count], outputs=outputs)
@@ -60,9 +71,9 @@ def shortened(truth: ReferenceData, count: int) -> ReferenceData:
 
 
 class Mutation:
-    """Scores one cell over as much of the truth as the check_budget asks for.
+    """Scores one cell over as many images as the check budget has.
 
-    `foreseen` is the claim that the file is declared to fail; that claim notices nothing, then.
+    `foreseen` is the claim that the file is declared to fail; that claim kills no fault.
     """
 
     def __init__(
@@ -71,20 +82,23 @@ class Mutation:
         truth: ReferenceData,
         cell: Cell,
         artifact: Artifact,
+        *,
         tolerance: FloatTolerance | QuantizedTolerance,
         reference_key: Key,
         calibration: Calibration,
         check_budget: CheckBudget | None = None,
         foreseen: str = "",
     ) -> None:
-        check_budget = check_budget or (CHECK_BUDGET if cell.quantization == "fp32" else INT8_CHECK_BUDGET)
+        check_budget = check_budget or (
+            CHECK_BUDGET if QUANTIZATIONS[cell.quantization].is_float else _QUANTIZED_CHECK_BUDGET
+        )
         self._bench = bench
-        self.truth = shortened(truth, check_budget.stream)
+        self.truth = shortened(truth, check_budget.images)
         self._calibration = calibration
         self._cell = cell
         self._artifact = artifact
         self._tolerance = tolerance
-        self._effort = check_budget
+        self._budget = check_budget
         self._foreseen = foreseen
         self.toolchain = versions_text((*bench.converters[cell.format].toolchain, "numpy", "hypothesis"))
         self._parts = {
@@ -97,32 +111,32 @@ class Mutation:
             "harness": judge_digest(),
             "toolchain": self.toolchain,
         }
-        self._honest: Verdict | None = None
+        self._original: Verdict | None = None
 
-    def honest(self) -> FaultRecord:
-        """The file as it is under the same look; `killed` if it is not green, and then nothing is known."""
+    def original(self) -> FaultRecord:
+        """The record of the unchanged file; if it is `killed`, faults in it would prove nothing."""
 
         def judged() -> FaultRecord:
             verdict = self._unmutated()
-            return self._record(HONEST, "the file as it is", None, verdict, None)
+            return self._record(ORIGINAL, "the original file", strength=None, verdict=verdict, where=None)
 
-        return self._once(HONEST, None, judged)
+        return self._once(ORIGINAL, None, judged)
 
     def of(self, fault: Fault) -> list[FaultRecord]:
-        """One record a strength that was tried; one with `missing` where the file has no such thing."""
-        found, place = [], 0
+        """One record for each strength that was tried; with `missing` where the fault does not apply."""
+        records, place = [], 0
         for strength in fault.strengths or (None,):
             record = self._at(fault, strength, place)
-            while _dead(record) and place + 1 < fault.places:
+            while _without_effect(record) and place + 1 < fault.places:
                 place += 1
                 other = self._at(fault, strength, place)
                 if other.missing:
                     break
                 record = other
-            found.append(record)
+            records.append(record)
             if record.killed or record.missing:
                 break
-        return found
+        return records
 
     def _at(self, fault: Fault, strength: float | None, place: int) -> FaultRecord:
         make = functools.partial(self._planted, fault, strength, place)
@@ -141,80 +155,107 @@ class Mutation:
             try:
                 reply = self._bench.workers[self._cell.format].call(
                     "modelparity.modelfiles.mutations.plant:plant",
-                    self._suffix,
+                    self._file_format,
                     self._artifact.path,
                     path,
                     fault.plant,
-                    options,
+                    options=options,
                     timeout=CONVERT_TIMEOUT_S,
                 )
             except WorkerFailedError as error:
                 if error.kind != "NotApplicableError":
                     raise
                 return self._missing(fault, str(error).partition(": ")[2])
-            verdict = self._noticed(path, self._cell, self.truth)
+            verdict = self._judged(path, self._cell, self.truth)
             outputs = self._outputs(path, verdict)
-        record = self._record(fault.name, fault.because, strength, verdict, reply.value.where, fault.contract)
+        record = self._record(
+            fault.name,
+            fault.because,
+            strength=strength,
+            verdict=verdict,
+            where=reply.value.where,
+            contract=fault.contract,
+        )
         if fault.feeds and record.visible and not record.killed:
             exactly = self._exactly(fault.feeds(self.truth))
             detail = f"{record.detail}; in float64 it moves {exactly:.2g} floors, the rest is rounding"
             visible, observed = fault.contract or exactly > 1, number(exactly, 3)
             record = replace(record, visible=visible, observed=observed, detail=detail)
         names = reply.value.names
-        named = any(_says(verdict.said, short(name)) for name in names)
+        named = any(_names(verdict.details, short(name)) for name in names)
         return replace(record, names=names[:_NAMES], named=named, of_own_error=self._of_own_error(outputs))
 
     def _outputs(self, path: Path, verdict: Verdict) -> Sequence[Outputs]:
-        """Of the stream's first images, from a quantized file that was refused before it ran too."""
-        if verdict.outputs or self._cell.quantization == "fp32" or verdict.claim in (LOADS, RUNS):
-            return verdict.outputs[: CHECK_BUDGET.stream]
+        """Outputs on the first images, also from a quantized file that failed a claim before it ran."""
+        if (
+            verdict.outputs
+            or QUANTIZATIONS[self._cell.quantization].is_float
+            or verdict.claim in (LOADS, RUNS)
+        ):
+            return verdict.outputs[: CHECK_BUDGET.images]
         try:
-            return self._bench.run(self._cell.format, path, self.truth.reference.feeds[: CHECK_BUDGET.stream])
+            return self._bench.run(self._cell.format, path, self.truth.reference.feeds[: CHECK_BUDGET.images])
         except (WorkerFailedError, WorkerCrashedError):
             return ()
 
     def _of_own_error(self, outputs: Sequence[Outputs]) -> float | int | str | None:
-        if not outputs or self._cell.quantization == "fp32":
+        if not outputs or QUANTIZATIONS[self._cell.quantization].is_float:
             return None
         reference = shortened(self.truth, len(outputs)).reference
-        honest = self._unmutated().outputs[: len(outputs)]
-        return number(share_of_error(reference, outputs, honest), 3)
+        original = self._unmutated().outputs[: len(outputs)]
+        return number(share_of_error(reference, outputs, original), 3)
 
     def _exactly(self, feeds: Sequence[Feeds]) -> float:
-        """How far the network itself moves in float64 on other feeds, in floors."""
+        """How far the network's outputs move in float64 on other feeds, in floors."""
         reference = self.truth.reference
         right = [{name: of[i] for name, of in reference.outputs.items()} for i in range(len(feeds))]
         got = self._bench.reference(self.truth.subject, feeds, precision="float64")
         return distance(reference, got, right)
 
     @property
-    def _suffix(self) -> str:
-        return self._artifact.path.suffix.removeprefix(".")
+    def _file_format(self) -> str:
+        return self._bench.converters[self._cell.format].format
 
     def _unedited(self, fault: Fault) -> FaultRecord:
-        """The honest file, passed off as another one or fed another stream."""
+        """The original file, judged as another precision or on images prepared differently."""
         cell, truth = self._cell, self.truth
         if fault.judged_as:
             cell = replace(cell, quantization=fault.judged_as)
         else:
             truth = _resampled(truth)
-        verdict = self._noticed(self._artifact.path, cell, truth)
-        return self._record(fault.name, fault.because, None, verdict, fault.because, fault.contract)
+        verdict = self._judged(self._artifact.path, cell, truth)
+        return self._record(
+            fault.name,
+            fault.because,
+            strength=None,
+            verdict=verdict,
+            where=fault.because,
+            contract=fault.contract,
+        )
 
     def _unmutated(self) -> Verdict:
-        if self._honest is None:
-            self._honest = self._noticed(self._artifact.path, self._cell, self.truth)
-        return self._honest
+        if self._original is None:
+            self._original = self._judged(self._artifact.path, self._cell, self.truth)
+        return self._original
 
-    def _noticed(self, path: Path, cell: Cell, truth: ReferenceData) -> Verdict:
-        return noticed(
-            Judge(self._bench, truth, cell, path, self._tolerance, self._effort, self._calibration)
+    def _judged(self, path: Path, cell: Cell, truth: ReferenceData) -> Verdict:
+        return first_failure(
+            Judge(
+                self._bench,
+                truth,
+                cell,
+                path,
+                tolerance=self._tolerance,
+                check_budget=self._budget,
+                calibration=self._calibration,
+            )
         )
 
     def _record(
         self,
         name: str,
         because: str,
+        *,
         strength: float | None,
         verdict: Verdict,
         where: str | None,
@@ -253,7 +294,7 @@ class Mutation:
         )
 
     def _once(self, name: str, strength: float | None, make: Callable[[], FaultRecord]) -> FaultRecord:
-        """The stored record, or one made now. What may be the machine's doing is not kept."""
+        """The stored record, or one made now. Timeouts and lack of memory are not stored."""
         key = Key(f"{self._cell.id} {name} {strength or ''} fault", self._parts)
         if (entry := self._bench.store.find(key)) is None:
             record = make()
@@ -268,22 +309,22 @@ class Mutation:
         return fault_from_json(json.loads(entry.path(_FILE).read_text(encoding="utf-8")))
 
 
-def _says(text: str, name: str) -> bool:
-    """The whole name, not as a part of a longer one."""
+def _names(text: str, name: str) -> bool:
+    """Whether a text has the whole name, not as a part of a longer one."""
     return re.search(rf"(?<![\w.]){re.escape(name)}(?=[ ,\n]|$)", text) is not None
 
 
-def _dead(record: FaultRecord) -> bool:
-    """Planted, and nothing moved by a bit."""
+def _without_effect(record: FaultRecord) -> bool:
+    """Whether a planted fault changed no bit of any output."""
     return not record.killed and record.observed == 0
 
 
 def _resampled(truth: ReferenceData) -> ReferenceData:
-    """The right answers beside a stream that was prepared with the other resampling."""
+    """The right reference, with feeds that were prepared by the other resampling."""
     subject, reference = truth.subject, truth.reference
     preprocessing = subject.spec.preprocessing
     other = replace(preprocessing, resample="bilinear" if preprocessing.resample == "bicubic" else "bicubic")
-    stream = evaluation_set(
+    images = evaluation_set(
         replace(subject.spec, preprocessing=other), subject.input_size, len(reference.feeds)
     )
-    return replace(truth, reference=replace(reference, feeds=feeds_of(stream)))
+    return replace(truth, reference=replace(reference, feeds=feeds_of(images)))

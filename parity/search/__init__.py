@@ -1,0 +1,1 @@
+"""Searches for inputs with a great error, and replays the worst that were found."""

@@ -1,15 +1,15 @@
-"""Where from an input a file's error grows, as far as the network itself can tell.
+"""Changes an input so that the error of a quantized file grows, by gradient ascent on the network.
 
-`gradient_ascent` climbs a differentiable stand-in for a file's error: f(x) - q(x), where q is the network with its
-weights rounded as the recipe rounds them and, where activations are static, its layers' results rounded to
-256 steps of their calibrated range, the gradient passing straight through within it and stopping beyond
-(Jacob et al., arXiv:1712.05877). That is the file's error but for the order of sums and the fine print of
-a toolchain, so the file itself has the last word. Climbing the difference of two networks is how
-evasive inputs of quantized ones are found (Hao et al., "A Tale of Two Models", arXiv:2204.10933); the steps
-are those of Madry et al., arXiv:1706.06083: the sign of the gradient, then back into 0..255.
+The ascent maximises a differentiable estimate of the file's error: f(x) - q(x), where q is the network with
+its weights rounded as the recipe rounds them. If activations are static, the layers' results are rounded to
+256 steps of their calibrated range, too: the gradient passes unchanged within the range and is zero beyond it
+(Jacob et al., arXiv:1712.05877). The estimate lacks the order of sums and details of the toolchain, so the
+file itself is run on the result. Inputs on which a quantized network differs are found in this way (Hao et
+al., "A Tale of Two Models", arXiv:2204.10933); the steps are those of Madry et al., arXiv:1706.06083: the
+sign of the gradient, then clipping to 0..255.
 
-What climbs is a small tile laid all over the image, not each pixel: it can be told in 192 numbers.
-Everything here runs in the `torch` worker.
+A small tile, repeated over the whole image, is changed instead of each pixel, so that 192 numbers describe
+it. Everything here runs in the `torch` worker.
 """
 
 from __future__ import annotations
@@ -23,28 +23,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.checkpoints.load import weighted
 from modelparity.fixtures.inputs.image_recipes import TILE
 from modelparity.fixtures.specs import ModelSpec
 
-Array = np.ndarray[Any, Any]
 RATES = (64.0, 32.0, 32.0, 16.0, 16.0, 8.0, 8.0, 4.0, 4.0, 2.0)  # levels a step
-_KEPT: dict[str, tuple[Any, Any]] = {}  # by kind: what it was made for, and the networks
+_CACHE: dict[str, tuple[Any, Any]] = {}  # by kind: the key, and the networks made for it
 
 
 def gradient_ascent(
     spec: ModelSpec,
     checkpoint: Path | None,
     levels: Array,
+    *,
     quantization: str,
     calibration: Sequence[Mapping[str, Array]],
     scales: Mapping[str, float],
 ) -> Array:
-    """int64 [3, TILE, TILE]: what to add to `levels`, uint8 [3, N, N], so that the stand-in's error grows.
+    """int64 [3, TILE, TILE]: a tile to add to `levels`, uint8 [3, N, N], so that the estimated error grows.
 
-    `scales` are the errors that each output may have, by name: what they are weighed by.
+    `scales` weigh the outputs against each other: the error that each may have, by name.
     """
-    network, rounded = _kept(
+    network, rounded = _cached(
         "pair", (spec, checkpoint, quantization), lambda: _pair(spec, checkpoint, quantization, calibration)
     )
     image = torch.from_numpy(levels.astype(np.float32))
@@ -68,29 +70,29 @@ def gradient_ascent(
     best, most = tile, -1.0
     for rate in (*RATES, 0.0):
         tile = tile.detach().requires_grad_()
-        height = error(tile)
-        if float(height.detach()) > most:
-            best, most = tile.detach(), float(height.detach())
+        value = error(tile)
+        if float(value.detach()) > most:
+            best, most = tile.detach(), float(value.detach())
         if rate:
-            (slope,) = torch.autograd.grad(height, tile)
+            (slope,) = torch.autograd.grad(value, tile)
             tile = torch.clamp(tile + rate * torch.sign(slope), -255, 255)
     return np.rint(best.numpy()).astype(np.int64)
 
 
-def _kept(kind: str, key: Any, make: Any) -> Any:
-    if kind not in _KEPT or _KEPT[kind][0] != key:
-        _KEPT.pop(kind, None)
-        _KEPT[kind] = (key, make())
-    return _KEPT[kind][1]
+def _cached(kind: str, key: Any, make: Any) -> Any:
+    if kind not in _CACHE or _CACHE[kind][0] != key:
+        _CACHE.pop(kind, None)
+        _CACHE[kind] = (key, make())
+    return _CACHE[kind][1]
 
 
 def _pair(
     spec: ModelSpec, checkpoint: Path | None, quantization: str, calibration: Sequence[Mapping[str, Array]]
 ) -> tuple[nn.Module, nn.Module]:
-    """The network and the one that stands in for the file; no gradient of a weight is kept."""
+    """The network, and its rounded estimate of the file; without gradients of weights."""
     network = weighted(spec, checkpoint).requires_grad_(False)
     rounded = copy.deepcopy(network)
-    if quantization == "int8_static":
+    if QUANTIZATIONS[quantization].needs_calibration:
         for layer, low, high in _ranges(rounded, calibration):
             layer.register_forward_hook(_stepped(low, high))
     for layer in _layers(rounded):
@@ -103,8 +105,8 @@ def _layers(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
 
 
 def _rounded(weight: Tensor, quantization: str) -> Tensor:
-    """int8 an output channel, or float16."""
-    if not quantization.startswith("int8"):
+    """Rounded to int8 with one scale for each output channel, or to float16."""
+    if QUANTIZATIONS[quantization].weights != "int8":
         return weight.half().float()
     step = weight.flatten(1).abs().amax(dim=1).clamp(min=1e-12) / 127
     step = step.reshape(-1, *[1] * (weight.dim() - 1))
@@ -114,7 +116,7 @@ def _rounded(weight: Tensor, quantization: str) -> Tensor:
 def _ranges(
     network: nn.Module, calibration: Sequence[Mapping[str, Array]]
 ) -> list[tuple[nn.Module, float, float]]:
-    """The least and greatest value that each layer gives on the calibration images."""
+    """The least and greatest result of each layer on the calibration images."""
     seen: dict[nn.Module, tuple[float, float]] = {}
 
     def note(layer: nn.Module, _: Any, value: Tensor) -> None:

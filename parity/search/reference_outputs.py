@@ -1,30 +1,29 @@
-"""The network in float64 and in two summation orders of float32, for many images in turn.
+"""Runs the network in float64 and in two summation orders of float32, one image after another.
 
-`modelparity.converters.engine.network` keeps one precision in memory and reads the weights again for another, which is right
-for a stream and slow for a search. Everything here runs in the `torch` worker.
+`modelparity.converters.engine.network` keeps one precision in memory and reads the weights again for another,
+which would be slow in a search. Everything here runs in the `torch` worker.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.checkpoints.load import weighted
 from modelparity.fixtures.specs import ModelSpec
 
-Array = np.ndarray[Any, Any]
-_KEPT: dict[torch.dtype, tuple[tuple[ModelSpec, Path | None], nn.Module]] = {}
+_NETWORKS: dict[torch.dtype, tuple[tuple[ModelSpec, Path | None], nn.Module]] = {}
 
 
 def reference_outputs(
     spec: ModelSpec, checkpoint: Path | None, feed: Mapping[str, Array], float32: bool
 ) -> list[dict[str, Array]]:
-    """Outputs by name in float64 and, with `float32`, in that with fused kernels and without; one thread.
+    """Outputs by name in float64 and, with `float32`, in float32 with fused kernels and without; one thread.
 
     The same arrays as `modelparity.converters.engine.network.run` gives for each.
     """
@@ -35,19 +34,19 @@ def reference_outputs(
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        found = []
+        runs = []
         for dtype, fused in kinds:
             network = _network(spec, checkpoint, dtype)
             with torch.no_grad(), torch.backends.mkldnn.flags(enabled=fused):
                 values = network(image.to(dtype))
-            found.append({name: value.numpy().copy() for name, value in zip(names, values, strict=True)})
-        return found
+            runs.append({name: value.numpy().copy() for name, value in zip(names, values, strict=True)})
+        return runs
     finally:
         torch.set_num_threads(before)
 
 
 def _network(spec: ModelSpec, checkpoint: Path | None, dtype: torch.dtype) -> nn.Module:
-    if dtype not in _KEPT or _KEPT[dtype][0] != (spec, checkpoint):
-        _KEPT.pop(dtype, None)
-        _KEPT[dtype] = ((spec, checkpoint), weighted(spec, checkpoint).to(dtype))
-    return _KEPT[dtype][1]
+    if dtype not in _NETWORKS or _NETWORKS[dtype][0] != (spec, checkpoint):
+        _NETWORKS.pop(dtype, None)
+        _NETWORKS[dtype] = ((spec, checkpoint), weighted(spec, checkpoint).to(dtype))
+    return _NETWORKS[dtype][1]

@@ -1,13 +1,14 @@
-"""The climb towards the input on which a cell errs most, within a time budget.
+"""Searches for the input with the greatest error of a cell's file, within a time budget.
 
-It starts from the stream's photographs and what earlier searches have stored. Hypothesis draws recipes and
-mutates those with the greatest error (`target`; Löscher and Sagonas, "Targeted property-based testing",
-ISSTA 2017). Then tiles are laid over the best of them that `modelparity.parity.search.gradient_ascent` climbs with, except for
-detections, whose rows change places. The winner is told in as few words as keep `KEPT` of its error.
+The search starts from the photographs of the evaluation set and from inputs that earlier searches have
+stored. Hypothesis generates recipes and mutates those with the greatest error (`target`; Löscher and Sagonas,
+"Targeted property-based testing", ISSTA 2017). Then `modelparity.parity.search.gradient_ascent` adds tiles to
+the best of them, unless the outputs have no useful gradient (`OutputKind.gradient_search`). At last the
+winner is shrunk to the simplest recipe that keeps `KEPT` of its error.
 
-Each part has its networks. On ObjectFormer in int8_dynamic (ONNX) 28 draws found nothing worse than the
-stream's worst, at 0.71 of the error that it may have, and one tile over that image 1.45. On Tiny-LaDeDa's
-files pictures of extremes, such as a checkerboard, are worst, and tiles added 1 % at most.
+Each part pays off on some networks. On ObjectFormer in int8_dynamic (ONNX), 28 generated inputs were no worse
+than the worst of the evaluation set, at 0.71 of the allowed error; one tile over that image reached 1.45. On
+Tiny-LaDeDa's files extreme pictures, such as a checkerboard, are worst, and tiles add 1 % at most.
 """
 
 from __future__ import annotations
@@ -21,48 +22,57 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings, target
 
-from modelparity.converters.engine.workbench import Calibration, Feeds, Outputs, Workbench
+from modelparity.converters.engine.workbench import Calibration, Workbench
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, WorkerCrashedError, WorkerFailedError
+from modelparity.fixtures.arrays import Feeds, Outputs
 from modelparity.fixtures.inputs.image_recipes import PHOTOGRAPHS, Recipe, Step, recipes, simpler
-from modelparity.parity.cells import Cell
-from modelparity.parity.judge import RUN_THREADS
+from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
+from modelparity.parity.cells import RUN_THREADS, Cell
+from modelparity.parity.noise_floor import noise_floors
+from modelparity.parity.output_kinds import OUTPUT_KINDS
 from modelparity.parity.reference import ReferenceData
-from modelparity.parity.search.worst_inputs import MATCHED, Score, height, trouble_in
-from modelparity.parity.tolerances import FloatTolerance, QuantizedTolerance
+from modelparity.parity.search.worst_inputs import MATCHED, Score, problem_in, score_of
 
-DRAWN_SHARE, ASCENDED_SHARE = 0.5, 0.85  # of the budget, when each ends; the rest is for shrinking
+# Of the time budget, when generation and ascent end; the rest is for shrinking.
+GENERATED_SHARE, ASCENDED_SHARE = 0.5, 0.85
 KEPT = 0.95  # of the error, that a simpler recipe must keep
-SHRINK_RUNS = 25  # that shrinking may spend though the time is up
-FEWEST = 8  # draws in any budget, so that a slow network is searched at all
+SHRINK_RUNS = 25  # that shrinking may use even if the time is up
+FEWEST = 8  # generated inputs in any budget, so that a slow network is searched at all
 MOST = 20_000
 _BLACK, _WHITE = (Recipe(Step("constant", (level,) * 3)) for level in (0, 255))
-# What files were seen to err on most; a slow network is drawn few others.
+# Inputs on which files were seen to have the greatest errors; a slow network gets few others.
 _EXTREMES = (_WHITE, Recipe(Step("bounds", (0,))), *(Recipe(Step("checkerboard", (n,))) for n in (5, 1, 16)))
-_GREATEST = 1e300  # hypothesis climbs on finite numbers only
+_GREATEST = 1e300  # hypothesis needs finite targets
 
 
 class _SpentError(BaseException):
-    """Ends the draws from within; not an Exception, so hypothesis lets it through."""
+    """Ends generation from within; not an Exception, so that hypothesis lets it through."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """The worst input; `runs` inputs were tried, `by` says who found it, and what before it was `unshrunk`.
+class SearchResult:
+    """The worst input of a search.
 
-    `stream` has the worst error of each output over the stream, `stream_words` the image with the worst.
+    Attributes:
+        recipe: The input, after shrinking; `unshrunk` is it before.
+        score: Its score.
+        evaluation_set: The worst error of each output over the evaluation set.
+        worst_image: The image of the evaluation set with the greatest error.
+        runs: How many inputs were tried.
+        by: What found it: "stored", "drawn", "stream" or "gradient".
     """
 
     recipe: Recipe
-    height: Score
-    stream: Score
-    stream_words: str
+    score: Score
+    evaluation_set: Score
+    worst_image: str
     runs: int
     by: str
     unshrunk: Recipe
 
 
 class Search:
-    """One search: every input that was tried, with its height, best first in `best`."""
+    """One search. `tried` has every input with its score; `best` sorts them, greatest error first."""
 
     def __init__(
         self,
@@ -70,6 +80,7 @@ class Search:
         truth: ReferenceData,
         cell: Cell,
         path: Path,
+        *,
         tolerance: FloatTolerance | QuantizedTolerance,
         calibration: Calibration,
         on_stage: Callable[[str], None] = lambda _: None,
@@ -84,51 +95,52 @@ class Search:
         self.tried: dict[Recipe, Score] = {}
         self.by: dict[Recipe, str] = {}
 
-    def search(self, seconds: float, starts: Sequence[Recipe] = ()) -> Found:
-        """Climbs for so many seconds, a little more if a run takes long; raises as the torch worker does.
+    def search(self, seconds: float, starts: Sequence[Recipe] = ()) -> SearchResult:
+        """Searches for so many seconds, a little more if a run takes long; raises what the torch worker
+        raises.
 
-        One of `starts` that errs nearly as much as the winner is told instead of it: it is kept already.
+        If one of `starts`, which are stored already, has nearly the winner's error, it is returned instead.
         """
-        stream = self._of_the_stream()
-        self.of(_BLACK, "drawn")  # loads the network, which is not searching
+        scores = self._evaluation_set()
+        self.of(_BLACK, "drawn")  # loads the network before the clock starts
         start = time.monotonic()
         deadline = start + seconds
         for recipe in starts:
             self.of(recipe, "stored")
-        self._drawn(start + DRAWN_SHARE * seconds)
-        if self._truth.subject.spec.task != "detection":
+        self._generated(start + GENERATED_SHARE * seconds)
+        if OUTPUT_KINDS[self._truth.subject.spec.task].gradient_search:
             self._ascended(start + ASCENDED_SHARE * seconds)
         winner = self.best[0]
         enough = self.tried[winner].share * KEPT
         known = [recipe for recipe in starts if self.tried[recipe].share >= enough]
         simplest = known[0] if known else self._shrunk(winner, enough, deadline)
-        worst = max(stream, key=lambda recipe: stream[recipe].share)
-        return Found(
+        worst = max(scores, key=lambda recipe: scores[recipe].share)
+        return SearchResult(
             simplest,
             self.tried[simplest],
-            Score(stream[worst].share, self._worst_by_output(list(stream.values())), stream[worst].trouble),
+            Score(scores[worst].share, self._worst_by_output(list(scores.values())), scores[worst].problem),
             self._truth.reference.names[worst.base.numbers[0]],
             len(self.tried),
             self.by[winner],
             winner,
         )
 
-    def _worst_by_output(self, heights: Sequence[Score]) -> dict[str, float]:
-        """The worst error of each output, as the claims about the stream have it."""
-        found: dict[str, float] = {}
+    def _worst_by_output(self, scores: Sequence[Score]) -> dict[str, float]:
+        """The worst error of each output, in the unit of its claims."""
+        worst: dict[str, float] = {}
         greater = isinstance(self._tolerance, FloatTolerance)
-        for name, error in (pair for each in heights for pair in each.errors.items()):
+        for name, error in (pair for each in scores for pair in each.errors.items()):
             worse = max if greater and name != MATCHED else min
-            found[name] = worse(found.get(name, error), error)
-        return found
+            worst[name] = worse(worst.get(name, error), error)
+        return worst
 
     @property
     def best(self) -> list[Recipe]:
-        """What was tried, worst error first."""
+        """The inputs that were tried, greatest error first."""
         return sorted(self.tried, key=lambda recipe: (-self.tried[recipe].share, recipe.length))
 
     def of(self, recipe: Recipe, by: str) -> Score:
-        """The height of an input, run at most once."""
+        """The score of an input, which runs at most once; `by` says what proposed it."""
         if recipe not in self.tried:
             before = self.tried[self.best[0]].share if self.tried else 0.0
             self.tried[recipe], self.by[recipe] = self._run(recipe), by
@@ -144,21 +156,19 @@ class Search:
             (outputs,) = self._outputs([feed])
         except (WorkerFailedError, WorkerCrashedError) as error:
             return Score(math.inf, {}, f"does not run: {error}")
-        if trouble := trouble_in(recipe.words, outputs, subject.signature):
-            return Score(math.inf, {}, trouble)
-        truth, floors = self._true(feed)
-        return self._height(outputs, truth, floors)
+        if problem := problem_in(recipe.words, outputs, subject.signature):
+            return Score(math.inf, {}, problem)
+        truth, floors = self._reference(feed)
+        return self._score(outputs, truth, floors)
 
-    def _height(self, outputs: Outputs, truth: Outputs, floors: Mapping[str, float]) -> Score:
-        return height(self._truth.reference, self._tolerance, outputs, truth, floors)
+    def _score(self, outputs: Outputs, truth: Outputs, floors: Mapping[str, float]) -> Score:
+        return score_of(self._truth.reference, self._tolerance, outputs=outputs, truth=truth, floors=floors)
 
     def _outputs(self, feeds: Sequence[Feeds]) -> Sequence[Outputs]:
         return self._bench.run(self._cell.format, self._path, feeds, threads=RUN_THREADS)
 
-    def _true(self, feed: Feeds) -> tuple[Outputs, Mapping[str, float]]:
+    def _reference(self, feed: Feeds) -> tuple[Outputs, Mapping[str, float]]:
         """Float64 outputs, and float32's floors where the cell is judged by them."""
-        from modelparity.parity.noise_floor import noise_floors
-
         subject, judged_by_floors = self._truth.subject, isinstance(self._tolerance, FloatTolerance)
         arguments = (subject.spec, subject.checkpoint, feed, judged_by_floors)
         reply = self._bench.workers["torch"].call(
@@ -170,26 +180,26 @@ class Search:
         floors = noise_floors(subject.spec.task, [truth], [[v] for v in variants]) if variants else {}
         return truth, floors
 
-    def _of_the_stream(self) -> dict[Recipe, Score]:
-        """The stream's images, of which the truth is known."""
+    def _evaluation_set(self) -> dict[Recipe, Score]:
+        """Scores of the evaluation set's photographs, whose references are known."""
         reference = self._truth.reference
         outputs = self._outputs(reference.feeds)
-        found = {}
+        scores = {}
         for index, got in enumerate(outputs[:PHOTOGRAPHS]):
             recipe = Recipe(Step("photograph", (index,)))
             truth = {name: values[index] for name, values in reference.outputs.items()}
-            trouble = trouble_in(recipe.words, got, self._truth.subject.signature)
-            found[recipe] = Score(math.inf, {}, trouble) if trouble else self._height(got, truth, {})
-        self.tried |= found
-        self.by |= dict.fromkeys(found, "stream")
-        return found
+            problem = problem_in(recipe.words, got, self._truth.subject.signature)
+            scores[recipe] = Score(math.inf, {}, problem) if problem else self._score(got, truth, {})
+        self.tried |= scores
+        self.by |= dict.fromkeys(scores, "stream")
+        return scores
 
-    def _drawn(self, until: float) -> None:
+    def _generated(self, until: float) -> None:
         before = time.monotonic()
         for recipe in _EXTREMES:
             self.of(recipe, "drawn")
         each = max((time.monotonic() - before) / len(_EXTREMES), 1e-3)
-        # Hypothesis begins to climb when half of its examples are drawn.
+        # Hypothesis begins to mutate when half of its examples are generated.
         draws = min(MOST, max(FEWEST, int((until - time.monotonic()) / each)))
         fewest = len(self.tried) + FEWEST
 
@@ -202,21 +212,23 @@ class Search:
             suppress_health_check=list(HealthCheck),
         )
         @given(recipe=recipes())
-        def climb(recipe: Recipe) -> None:
+        def generate(recipe: Recipe) -> None:
             if time.monotonic() > until and len(self.tried) >= fewest:
                 raise _SpentError
             target(min(self.of(recipe, "drawn").share, _GREATEST))
 
         with contextlib.suppress(_SpentError):
-            climb()
+            generate()
 
     def _ascended(self, until: float) -> None:
-        """Tiles over the best inputs, one of each photograph or pattern, as long as there is time."""
+        """Adds tiles to the best inputs, one of each photograph or pattern, as long as there is time."""
         parents: dict[tuple[Step, ...], Recipe] = {}
         for recipe in self.best:
             parents.setdefault((recipe.base,), recipe)
         for place, parent in enumerate(parents.values()):
-            if place and time.monotonic() > until:  # one in any budget: on a slow network it finds the most
+            if (
+                place and time.monotonic() > until
+            ):  # at least one in any budget, because on a slow network it finds the most
                 return
             self._ascend(parent)
 
@@ -228,9 +240,9 @@ class Search:
             subject.spec,
             subject.checkpoint,
             plain.levels(subject.spec, subject.input_size),
-            self._cell.quantization,
-            self._calibration.feeds,
-            {name: max(reference.spread(name), floor) for name, floor in reference.floors.items()},
+            quantization=self._cell.quantization,
+            calibration=self._calibration.feeds,
+            scales={name: max(reference.spread(name), floor) for name, floor in reference.floors.items()},
             timeout=CONVERT_TIMEOUT_S,
         )
         tile = tuple(int(n) for n in reply.value.ravel())
@@ -238,23 +250,23 @@ class Search:
             self.of(Recipe(plain.base, (*plain.edits, Step("tile", tile))), "gradient")
 
     def _shrunk(self, winner: Recipe, least: float, until: float) -> Recipe:
-        """The shortest recipe found that errs by `least`; at least `SHRINK_RUNS` are tried."""
+        """The shortest recipe found whose error is at least `least`; `SHRINK_RUNS` are tried in any case."""
         allowed = len(self.tried) + SHRINK_RUNS
-        kept, tried = winner, {winner}
+        shortest, tried = winner, {winner}
         while True:
-            shorter = (recipe for recipe in self._simpler(kept) if recipe.length < kept.length)
+            shorter = (recipe for recipe in self._simpler(shortest) if recipe.length < shortest.length)
             for recipe in (recipe for recipe in shorter if recipe not in tried):
                 if time.monotonic() > until and len(self.tried) >= allowed:
-                    return kept
+                    return shortest
                 tried.add(recipe)
                 if self.of(recipe, "shrinking").share >= least:
-                    kept = recipe
+                    shortest = recipe
                     break
             else:
-                return kept
+                return shortest
 
     def _simpler(self, recipe: Recipe) -> Iterator[Recipe]:
-        """Its mean colour alone, then what is shorter to tell."""
+        """The recipe's mean colour alone, then its own simplifications."""
         subject = self._truth.subject
         colour = recipe.levels(subject.spec, subject.input_size).mean(axis=(1, 2))
         yield Recipe(Step("constant", tuple(round(float(level)) for level in colour)))

@@ -1,7 +1,7 @@
-"""The layers of a quantized file that own rounded weights, as a simulation in PyTorch needs them.
+"""Reads the layers with rounded weights from a quantized file's graph, as the simulation needs them.
 
-Read from the file's `lineage.Graph`, so for every format alike: weights in PyTorch's own layout, the
-roundings of what a layer reads and gives, and the activation that the file fused into it.
+The graph is the same for every format (`modelparity.modelfiles.graph`). A layer has its weights in PyTorch's
+layout, the roundings of its inputs and results, and the activation that the file fused into it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelparity.modelfiles.constants import Array, Constant
+from modelparity.fixtures.arrays import Array
+from modelparity.modelfiles.constants import Constant
 from modelparity.modelfiles.graph import Edge, Graph, Operator, QuantizationParams
 
 # From a format's layout to [out, in, height, width] or [out, in].
@@ -27,10 +28,15 @@ _FUSED = {0: "", 1: "relu", 3: "relu6"}  # of TFLite's ActivationFunctionType
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """`weight` [out, in, ...] and `bias` [out] are the numbers that the file's integers stand for; `bias` is
-    None where the file keeps it in float. `reads` and `gives` are roundings of activations, in order.
-    A layer of int8 weights that reads no rounded activation rounds it as it runs (`dynamic`), one range a
-    row of its input (`rows`) or one for all. `activation` is computed before `gives`: "", "relu", "relu6".
+    """One layer with rounded weights.
+
+    Attributes:
+        weight: [out, in, ...], the real values of the file's integers.
+        bias: [out], likewise; None where the file keeps it in float.
+        reads: Roundings of the layer's input, in order.
+        gives: Roundings of its result, in order, after `activation`.
+        activation: "", "relu" or "relu6".
+        dynamic: It rounds its input at run time, because it reads no rounded activation.
     """
 
     name: str
@@ -44,17 +50,23 @@ class Layer:
 
     @property
     def rows(self) -> bool:
+        """Whether a dynamic range covers one row of the input, instead of all of it."""
         return self.kind == "FULLY_CONNECTED" or (self.kind == "CONV_2D" and self.weight.shape[2:] == (1, 1))
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """Outputs by name, one dictionary a feed, of the simulation and of its twin. `layers` is how many layers
-    of the file have rounded weights, `unmatched` names those that no layer of the network corresponds to,
-    `elsewhere` activations that are rounded where no such layer reads or gives them."""
+    """Outputs of the simulation by name, one dictionary for each feed.
+
+    Attributes:
+        perturbed: The same of a run in which 64 times as many ties fall to the other side.
+        layers: How many layers of the file have rounded weights.
+        unmatched: Names of those that match no layer of the network.
+        elsewhere: Names of activations that are rounded outside such layers.
+    """
 
     outputs: tuple[dict[str, Array], ...]
-    twin: tuple[dict[str, Array], ...]
+    perturbed: tuple[dict[str, Array], ...]
     layers: int
     unmatched: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
@@ -64,13 +76,13 @@ Readers = Mapping[Operator, Sequence[tuple[Operator | None, Edge]]]
 
 
 def layers_of(graph: Graph) -> list[Layer]:
-    """In computing order."""
+    """The layers, in computing order."""
     readers = _readers(graph)
     return [_layer(operator, readers) for operator in _ordered(graph) if _is_rounded(operator)]
 
 
 def rounded_elsewhere(graph: Graph) -> list[str]:
-    """Names of activations that are rounded where no layer of rounded weights reads or gives them."""
+    """Names of activations that are rounded outside the inputs and results of layers with rounded weights."""
     readers = _readers(graph)
     followed = set()
     for operator in filter(_is_rounded, _ordered(graph)):
@@ -80,12 +92,12 @@ def rounded_elsewhere(graph: Graph) -> list[str]:
         given = [wire for _, wire in readers.get(end, ())]
         followed |= {(given[0].name, rounding) for rounding in _common(given)}
     wires = [wire for of_one in readers.values() for _, wire in of_one]
-    left = [w.name for w in wires if any((w.name, rounding) not in followed for rounding in w.roundings)]
-    return list(dict.fromkeys(left))
+    elsewhere = [w.name for w in wires if any((w.name, r) not in followed for r in w.roundings)]
+    return list(dict.fromkeys(elsewhere))
 
 
 def _readers(graph: Graph) -> Readers:
-    """What reads each operator, in computing order; None reads for the file's outputs."""
+    """The readers of each operator, in computing order; None stands for an output of the file."""
     readers: dict[Operator, list[tuple[Operator | None, Edge]]] = {}
     for operator in _ordered(graph):
         for wire in operator.inputs:
@@ -108,7 +120,7 @@ def _is_rounded(operator: Operator) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _End:
-    """The operator whose result a layer gives: its own, or that of a bias or a relu behind it."""
+    """The operator whose result is the layer's: its own, or the bias or ReLU after it."""
 
     operator: Operator
     bias: Edge | None
@@ -156,7 +168,7 @@ def _layer(operator: Operator, readers: Readers) -> Layer:
 
 
 def _common(wires: Sequence[Edge]) -> tuple[QuantizationParams, ...]:
-    """The rounding that all readers read through: it belongs to what they read."""
+    """The rounding that all readers share: it belongs to the value that they read."""
     first = {wire.roundings[:1] for wire in wires}
     return first.pop() if len(first) == 1 else ()
 
@@ -170,19 +182,19 @@ def _real(constant: Constant) -> Array:
 
 
 def _ordered(graph: Graph) -> Iterator[Operator]:
-    """Each operator behind all that it reads."""
+    """Operators, each after those that it reads."""
     done: set[Operator] = set()
-    left: list[tuple[Operator, bool]] = [
+    pending: list[tuple[Operator, bool]] = [
         (w.source, False) for _, w in reversed(graph.outputs) if isinstance(w.source, Operator)
     ]
-    while left:
-        operator, ready = left.pop()
+    while pending:
+        operator, ready = pending.pop()
         if operator in done:
             continue
         if ready:
             done.add(operator)
             yield operator
             continue
-        left.append((operator, True))
+        pending.append((operator, True))
         sources = [wire.source for wire in operator.inputs if wire is not None]
-        left += [(s, False) for s in reversed(sources) if isinstance(s, Operator)]
+        pending += [(s, False) for s in reversed(sources) if isinstance(s, Operator)]

@@ -1,21 +1,20 @@
-"""The network in PyTorch, rounding as a quantized file does: what right kernels would make of that file.
+"""Simulates a quantized file: runs the network in PyTorch, rounding as the file does.
 
 The exported program runs node by node. A layer whose weights the file rounded takes the file's numbers, and
 its activations are rounded where the file rounds them: by calibrated scales and zero points, or by the range
-that they have as they come. All else is the network's own. So no kernel, fusion or packing of the runtime
-has a part in it, and no graph of a converter's making either.
+that they have at run time. Everything else is the network's own, so the runtime's kernels, fusions and
+packing have no part in it, nor does a converter's graph.
 
-QuantizationParams is not continuous: a number on the edge between two steps falls to either side by the last place of
-float32, and what comes behind it rounds otherwise, too. Hence the twin: the same simulation once more, each
-layer's sums of n terms moved by up to 64 times the sqrt(n) half units that float32 may cost them (Higham and
-Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019). So numbers
-fall to the other side 64 times as often as between two right implementations, and what few of those do by
-chance is bounded by what many do.
+Rounding is not continuous: a value on the edge between two steps falls to either side by one ULP of float32,
+and later layers then round differently, too. Hence the perturbed run: the same simulation again, with each
+layer's sums of n terms moved by up to 64 times the sqrt(n) half ULPs of their float32 error (Higham and Mary,
+"A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019). In it, values fall
+to the other side 64 times as often as between two right implementations, so its distance bounds theirs.
 
-Ranges at run time: ONNX, `DynamicQuantizeLinear`, one a tensor, uint8
-(https://onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html). TFLite, int8 with a zero point as XNNPACK's
-`qd8` operators have it (github.com/google/XNNPACK, src/xnnpack/quantization.h): one a row of a matrix, a
-kernel of one pixel being a matrix, and one an image for other kernels.
+Ranges at run time: ONNX has one for each tensor, in uint8 (`DynamicQuantizeLinear`,
+https://onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html). TFLite has int8 with the zero point of
+XNNPACK's `qd8` operators (github.com/google/XNNPACK, src/xnnpack/quantization.h): one range for each row of a
+matrix, a kernel of one pixel being a matrix, and one for each image for other kernels.
 
 Everything here runs in the `torch` worker.
 """
@@ -33,12 +32,12 @@ import torch
 from torch import Tensor, fx
 
 from modelparity.converters.engine.exported_program import Exported
+from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.specs import ModelSpec
 from modelparity.modelfiles.graph import QuantizationParams
 from modelparity.modelfiles.lineage import graph_of
 from modelparity.parity.simulation.layers import Layer, Simulated, layers_of, rounded_elsewhere
 
-Array = np.ndarray[Any, Any]
 _ATEN = torch.ops.aten
 _LINEAR = _ATEN.linear.default
 _LAYERS = (_LINEAR, _ATEN.conv1d.default, _ATEN.conv2d.default)
@@ -49,7 +48,7 @@ _ACTIVATIONS = {
 }
 _SAMPLES = 1024
 _ALIKE = 0.1  # rms of what differs, relative: int8 takes about 0.02, another layer's weights are above 1
-_MOVED = 64 * 2.0**-24  # half units in the last place of float32
+_PERTURBATION = 64 * 2.0**-24  # 64 half ULPs of float32, relative
 
 
 def simulate(
@@ -57,10 +56,16 @@ def simulate(
     spec: ModelSpec,
     checkpoint: Path | None,
     path: Path,
+    *,
     feeds: Sequence[Mapping[str, Array]],
 ) -> Simulated:
-    """Raises NotAModelError and BrokenModelError for the file. Nothing is run if a layer is unmatched,
-    or if the file rounds what no layer reads or gives."""
+    """Runs the simulation twice: as it is, and perturbed.
+
+    Nothing runs if a layer matches none of the network's, or if the file rounds activations elsewhere.
+
+    Raises:
+        NotAModelError, BrokenModelError: By the file.
+    """
     graph = graph_of(path)
     layers = layers_of(graph)
     if elsewhere := rounded_elsewhere(graph):
@@ -71,14 +76,14 @@ def simulate(
         return Simulated((), (), len(layers), tuple(unmatched))
     names = spec.signature().output_names
     runs = []
-    for moved in (False, True):
-        outputs = _run(Simulation(module, places, moved), feeds)
+    for perturbed in (False, True):
+        outputs = _run(Simulation(module, places, perturbed), feeds)
         runs.append(tuple({n: v.numpy().copy() for n, v in zip(names, o, strict=True)} for o in outputs))
     return Simulated(runs[0], runs[1], len(layers))
 
 
 def _run(simulation: Simulation, feeds: Sequence[Mapping[str, Array]]) -> list[Any]:
-    """On one thread: other toolchains work beside it."""
+    """Runs on one thread, because other toolchains run beside it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -89,9 +94,9 @@ def _run(simulation: Simulation, feeds: Sequence[Mapping[str, Array]]) -> list[A
 
 
 def coarsest(
-    program: Path, spec: ModelSpec, checkpoint: Path | None, path: Path, feed: Mapping[str, Array]
+    program: Path, spec: ModelSpec, checkpoint: Path | None, path: Path, *, feed: Mapping[str, Array]
 ) -> str:
-    """The layer whose own rounding, of weights and of what it reads, costs its output most, in words."""
+    """Names the layer whose own rounding, of weights and input, has the lowest SQNR at its output."""
     module = Exported(program, spec, checkpoint).load().module()
     places, _ = planned(module, layers_of(graph_of(path)))
     simulation = Simulation(module, places)
@@ -103,8 +108,11 @@ def coarsest(
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """A layer of the program as a file may have it, told by a sample of its `weight` [out, ...]: its own, or
-    with the batch norm behind it or the scale of the layer norm before it multiplied in."""
+    """A layer of the program as a file may have it, identified by a sample of its weight.
+
+    The weight is its own, or has the batch norm `behind` it or the scale of the layer norm `before` it
+    multiplied in.
+    """
 
     node: fx.Node
     weight: Array
@@ -114,7 +122,7 @@ class Fold:
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Where in the program a file's layer is; `end` is the node whose value the layer gives."""
+    """A file's layer and its place in the program; `end` is the node that gives the layer's result."""
 
     layer: Layer
     fold: Fold
@@ -122,8 +130,10 @@ class Place:
 
 
 def planned(module: torch.nn.Module, layers: Sequence[Layer]) -> tuple[list[Place], list[str]]:
-    """Each layer's place, found by its weights, and the names of layers without one. Layers that share
-    weights come in the same order in both."""
+    """The places of layers, matched by weights, and the names of layers without one.
+
+    Layers that share weights are in the same order in both.
+    """
     free = [fold for node in module.graph.nodes for fold in _folds(module, node)]  # type: ignore[union-attr]
     places, unmatched = [], []
     for layer in layers:
@@ -140,20 +150,20 @@ def planned(module: torch.nn.Module, layers: Sequence[Layer]) -> tuple[list[Plac
 
 
 def _sample(weight: Array) -> Array:
-    """[out, size, numbers...]: what tells two weights apart."""
+    """[out, size, values...]: identifies a weight."""
     flat = np.ascontiguousarray(weight).reshape(-1)
     return np.concatenate([[len(weight), flat.size], flat[:: max(1, flat.size // _SAMPLES)]])
 
 
 def _apart(one: Array, other: Array) -> float:
-    """rms of the difference, relative; infinite for weights of another shape."""
+    """Relative rms of the difference; infinite for weights of another shape."""
     if not np.array_equal(one[:2], other[:2]):
         return math.inf
     scale = float(np.sqrt(np.mean(other[2:] ** 2)))
     return float(np.sqrt(np.mean((one[2:] - other[2:]) ** 2))) / scale if scale else math.inf
 
 
-def _held(module: torch.nn.Module, node: Any) -> Tensor | None:
+def _parameter(module: torch.nn.Module, node: Any) -> Tensor | None:
     """The parameter or buffer that a node reads, in float64."""
     if not isinstance(node, fx.Node) or node.op != "get_attr":
         return None
@@ -164,8 +174,8 @@ def _held(module: torch.nn.Module, node: Any) -> Tensor | None:
 
 
 def _folds(module: torch.nn.Module, node: fx.Node) -> Iterator[Fold]:
-    """Those with a norm come first: a norm that multiplies by 1 is folded, too."""
-    weight = _held(module, node.args[1]) if node.target in _LAYERS else None
+    """Forms with a norm come first, because a norm that multiplies by 1 is folded, too."""
+    weight = _parameter(module, node.args[1]) if node.target in _LAYERS else None
     if weight is None:
         return
     users = list(node.users)
@@ -175,7 +185,7 @@ def _folds(module: torch.nn.Module, node: fx.Node) -> Iterator[Fold]:
         yield Fold(node, _sample(folded.numpy()), behind=users[0])
     read = node.args[0]
     if isinstance(read, fx.Node) and read.target == _ATEN.layer_norm.default and node.target == _LINEAR:
-        gamma = _held(module, read.args[2])
+        gamma = _parameter(module, read.args[2])
         if gamma is not None:
             yield Fold(node, _sample((weight * gamma).numpy()), before=read)
     yield Fold(node, _sample(weight.numpy()))
@@ -189,20 +199,20 @@ def _end(fold: Fold, layer: Layer) -> fx.Node:
 
 
 class Simulation(fx.Interpreter):
-    """Runs the program with each place's layer rounded; `moved` is the twin."""
+    """Runs the program with each place's layer rounded; `perturbed` moves its sums at random."""
 
-    def __init__(self, module: torch.nn.Module, places: Sequence[Place], moved: bool = False) -> None:
+    def __init__(self, module: torch.nn.Module, places: Sequence[Place], perturbed: bool = False) -> None:
         super().__init__(module)
         self._layers = {place.fold.node: place for place in places}
         self._behind = {place.fold.behind for place in places}
         self._ends = {place.end: place.layer for place in places if place.layer.gives}
         self._numbers = {place.fold.node: self._weight_and_bias(place) for place in places}
-        self._generator = torch.Generator().manual_seed(0) if moved else None
+        self._generator = torch.Generator().manual_seed(0) if perturbed else None
         self.own: dict[str, float] | None = None  # SQNR in dB by layer, where asked for
 
     def _weight_and_bias(self, place: Place) -> tuple[Tensor, Tensor | None]:
         fold, layer = place.fold, place.layer
-        own, bias = (_held(self.module, node) for node in [*fold.node.args, None][1:3])
+        own, bias = (_parameter(self.module, node) for node in [*fold.node.args, None][1:3])
         assert own is not None
         weight = torch.from_numpy(np.ascontiguousarray(layer.weight)).reshape(own.shape)
         if layer.bias is not None:
@@ -211,7 +221,8 @@ class Simulation(fx.Interpreter):
             factor, offset, mean = _norm(self.module, fold.behind)
             bias = offset + ((0 if bias is None else bias) - mean) * factor
         elif (
-            fold.before is not None and (offset_before := _held(self.module, fold.before.args[3])) is not None
+            fold.before is not None
+            and (offset_before := _parameter(self.module, fold.before.args[3])) is not None
         ):
             bias = own @ offset_before + (0 if bias is None else bias)
         return weight.float(), None if bias is None else bias.float()
@@ -235,38 +246,39 @@ class Simulation(fx.Interpreter):
     def _layer(self, place: Place, n: fx.Node) -> Tensor:
         (value, _, *rest), kwargs = self.fetch_args_kwargs_from_env(n)
         if (norm := place.fold.before) is not None:
-            gamma, offset = (_held(self.module, argument) for argument in norm.args[2:4])
+            gamma, offset = (_parameter(self.module, argument) for argument in norm.args[2:4])
             assert gamma is not None
             value = ((value - (0 if offset is None else offset)) / gamma).float()
-        read = _as_read(self._moved(value, 1), place.layer, channels=-1 if n.target == _LINEAR else 1)
+        read = _as_read(self._perturbed(value, 1), place.layer, channels=-1 if n.target == _LINEAR else 1)
         weight, bias = self._numbers[n]
-        made: Tensor = n.target(read, weight, bias, *rest[1:], **kwargs)  # type: ignore[operator]
+        result: Tensor = n.target(read, weight, bias, *rest[1:], **kwargs)  # type: ignore[operator]
         if self.own is not None:
-            self._note(place, made - n.target(value, self._unrounded(place), bias, *rest[1:], **kwargs), made)  # type: ignore[operator]
-        return self._moved(made, weight[0].numel())
+            unrounded = n.target(value, self._unrounded(place), bias, *rest[1:], **kwargs)  # type: ignore[operator]
+            self._note(place, result - unrounded, result)
+        return self._perturbed(result, weight[0].numel())
 
     def _unrounded(self, place: Place) -> Tensor:
-        """The layer's weight in float, folded as the file has it."""
+        """The layer's weight in float, with the norm that the file multiplied in."""
         fold = place.fold
-        weight = _held(self.module, fold.node.args[1])
+        weight = _parameter(self.module, fold.node.args[1])
         assert weight is not None
         if fold.behind is not None:
             weight = weight * _norm(self.module, fold.behind)[0].reshape(-1, *[1] * (weight.dim() - 1))
-        if fold.before is not None and (gamma := _held(self.module, fold.before.args[2])) is not None:
+        if fold.before is not None and (gamma := _parameter(self.module, fold.before.args[2])) is not None:
             weight = weight * gamma
         return weight.float()
 
-    def _note(self, place: Place, noise: Tensor, made: Tensor) -> None:
+    def _note(self, place: Place, noise: Tensor, result: Tensor) -> None:
         assert self.own is not None
         name = str(place.fold.node.args[1].target).removeprefix("network.").removesuffix(".weight")  # type: ignore[union-attr]
         power = float(noise.double().square().mean())
-        self.own[name] = 10 * math.log10(float(made.double().var()) / power) if power else math.inf
+        self.own[name] = 10 * math.log10(float(result.double().var()) / power) if power else math.inf
 
-    def _moved(self, value: Tensor, terms: int) -> Tensor:
+    def _perturbed(self, value: Tensor, terms: int) -> Tensor:
         if self._generator is None:
             return value
         moves = torch.rand(value.shape, generator=self._generator) * 2 - 1
-        return value + value * moves * (math.sqrt(terms) * _MOVED)
+        return value + value * moves * (math.sqrt(terms) * _PERTURBATION)
 
 
 def _as_read(value: Tensor, layer: Layer, channels: int) -> Tensor:
@@ -278,7 +290,7 @@ def _as_read(value: Tensor, layer: Layer, channels: int) -> Tensor:
 
 
 def rounded(value: Tensor, roundings: Sequence[QuantizationParams]) -> Tensor:
-    """To the nearest step, ties to even, within the integers' limits; one rounding after another."""
+    """Rounded to the nearest step, ties to even, within the integers' limits; one rounding after another."""
     for r in roundings:
         steps = torch.clamp(torch.round(value / r.scale) + r.zero_point, r.low, r.high)
         value = (steps - r.zero_point) * r.scale
@@ -286,7 +298,7 @@ def rounded(value: Tensor, roundings: Sequence[QuantizationParams]) -> Tensor:
 
 
 def by_range_uint8(value: Tensor) -> Tensor:
-    """DynamicQuantizeLinear, and back."""
+    """Quantized by `DynamicQuantizeLinear`, and dequantized."""
     low = value.amin().clamp(max=0)
     scale = (value.amax().clamp(min=0) - low) / 255
     scale = torch.where(scale > 0, scale, 1)
@@ -295,7 +307,10 @@ def by_range_uint8(value: Tensor) -> Tensor:
 
 
 def by_range_int8(value: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """XNNPACK's qd8, and back, one range over `axes`; the zero point is of the end that it errs less at."""
+    """Quantized by XNNPACK's qd8 and dequantized, one range over `axes`.
+
+    The zero point is computed from the end of the range at which its error is smaller.
+    """
     low, high = value.amin(axes, keepdim=True).clamp(max=0), value.amax(axes, keepdim=True).clamp(min=0)
     inverse = torch.where(high > low, 255 / (high - low), 1)
     zero = torch.where((low + high) * inverse > 1, -128 - low * inverse, 127 - high * inverse)
@@ -305,7 +320,7 @@ def by_range_int8(value: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 def _norm(module: torch.nn.Module, norm: fx.Node) -> tuple[Tensor, Tensor, Tensor]:
     """Factor, offset and mean a channel of a batch norm: factor * (x - mean) + offset."""
-    gamma, offset, mean, variance = (_held(module, argument) for argument in norm.args[1:5])
+    gamma, offset, mean, variance = (_parameter(module, argument) for argument in norm.args[1:5])
     assert gamma is not None
     assert offset is not None
     assert mean is not None

@@ -1,4 +1,4 @@
-"""Who is let in, decided from the head of a request alone: nothing of a body is read before."""
+"""Admits or refuses requests by their headers alone, before any of the body is read."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ IMAGES = ("image/jpeg", "image/png", "image/webp")
 
 
 class Rates:
-    """A token bucket an address (Turner, 1986: `rate` tokens a second, `burst` at most)."""
+    """A token bucket per address (Turner, 1986): `rate` tokens per second, at most `burst`."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits, self._clock = limits, clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, as of when
+        self._buckets: OrderedDict[str, tuple[float, float]] = (
+            OrderedDict()
+        )  # tokens, and when they were counted
 
     def wait_of(self, client: str) -> float:
-        """Takes a token; returns 0, or the seconds until there is one and takes none."""
+        """Takes a token and returns 0; if there is none, returns the seconds until there is."""
         rate, burst = self._limits.rate, self._limits.burst
         if not rate:
             return 0.0
@@ -40,9 +42,9 @@ class Rates:
 
 
 class Admission:
-    """Counts what is inside: bodies on their way, and requests that wait or are at work.
+    """Counts uploads in progress, and requests that wait or are being processed.
 
-    Everything here runs on the event loop, so that a check and its count are one step.
+    Everything here runs on the event loop, so a check and its count cannot be separated by another request.
     """
 
     def __init__(self, limits: Limits, api_key: str | None = None) -> None:
@@ -59,11 +61,11 @@ class Admission:
 
     @property
     def is_idle(self) -> bool:
-        """Nothing is being read, waits or is at work."""
+        """Whether nothing is being read, waits or is being processed."""
         return not self._uploads and not self._inside
 
     def check(self, client: str, headers: Mapping[str, str], types: tuple[str, ...]) -> None:
-        """Raises `RefusalError` for a request whose body need not be read."""
+        """Raises `RefusalError` for a request whose body is not to be read."""
         if self.is_draining:
             raise draining()
         self.check_key(headers)
@@ -80,11 +82,12 @@ class Admission:
             raise busy("uploads", "too many uploads are on their way")
 
     def check_key(self, headers: Mapping[str, str]) -> None:
+        """Raises `RefusalError` if the server has an API key and the request does not."""
         if self._key is None:
             return
         bearer = headers.get("authorization", "")
-        given = bearer[7:] if bearer[:7].lower() == "bearer " else headers.get("x-api-key", "")
-        if not hmac.compare_digest(given.encode("latin-1"), self._key):
+        key = bearer[7:] if bearer[:7].lower() == "bearer " else headers.get("x-api-key", "")
+        if not hmac.compare_digest(key.encode("latin-1"), self._key):
             words = "an API key is needed: send it as `Authorization: Bearer KEY`"
             raise RefusalError(401, "key", words, {"WWW-Authenticate": "Bearer"})
 
@@ -100,7 +103,7 @@ class Admission:
 
     @contextmanager
     def upload(self) -> Iterator[None]:
-        """A body is being read."""
+        """Counts an upload while its body is being read."""
         self._uploads += 1
         try:
             yield
@@ -109,16 +112,19 @@ class Admission:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """A place in the queue or at work. Raises `RefusalError` if none is left.
+        """A place in the queue or at a worker.
 
-        What holds a place is accepted, and is answered whatever happens to the server.
+        A request with a place is accepted, and it is answered even if the server is being stopped.
+
+        Raises:
+            RefusalError: no place is left.
         """
         self._check_places()
         self._inside += 1
         self.accepted += 1
         try:
             yield
-        except asyncio.CancelledError:  # the end of a stop that took too long
+        except asyncio.CancelledError:  # the stop took too long
             self.answered -= 1
             raise
         finally:

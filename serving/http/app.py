@@ -1,4 +1,4 @@
-"""The HTTP application: routes, and what surrounds every one of them."""
+"""Builds the HTTP application: its routes, error replies and counters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from modelparity.serving.http import page, protocol_v2
 from modelparity.serving.http.admission import FORM, IMAGES, OCTETS, Admission
 from modelparity.serving.http.engine import Engine
-from modelparity.serving.http.golden import Verdict
+from modelparity.serving.http.golden import GoldenVerdict
 from modelparity.serving.http.limits import Limits
 from modelparity.serving.http.metrics import CONTENT_TYPE, Metrics
 from modelparity.serving.http.readiness import Readiness
@@ -30,14 +30,14 @@ _BODY = (400, 401, 408, 413, 415, 422, 429, 503)
 
 
 class Server:
-    """What the routes of one application share."""
+    """The state that the routes of one application share."""
 
     def __init__(
         self,
         predictors: Sequence[Any],
         limits: Limits | None = None,
         api_key: str | None = None,
-        released: Verdict | None = None,
+        released: GoldenVerdict | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.card = predictors[0].card
@@ -47,13 +47,13 @@ class Server:
         self.readiness = Readiness(self.engine, self.admission, released)
 
     async def body(self, request: Request, types: tuple[str, ...]) -> bytes:
-        """The request's upload, once it is admitted. Raises `RefusalError`."""
+        """The body of an admitted request. Raises `RefusalError` if it is not admitted or cannot be read."""
         self.admission.check(_client(request), request.headers, types)
         with self.admission.upload():
             return await read_body(request.stream(), request.headers.get("content-type", ""), self.limits)
 
     async def accepted(self, job: Callable[..., Any], *arguments: Any) -> Any:
-        """The job's result, run on a worker. Raises `RefusalError` where there is no place for it."""
+        """The result of a job, run on a worker. Raises `RefusalError` if no place is left."""
         with self.admission.place():
             return await self.engine.work(job, *arguments)
 
@@ -63,7 +63,7 @@ def _client(request: Request) -> str:
 
 
 def create_app(server: Server, version: str = "0") -> FastAPI:
-    """The application around one file; nothing of it is shared with another."""
+    """The application for one file; applications share nothing."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -78,7 +78,7 @@ def create_app(server: Server, version: str = "0") -> FastAPI:
         version=version,
         description="A released file, served. Errors are one line in `error` and one word in `reason`.",
         lifespan=lifespan,
-        docs_url=None,  # it would load scripts from another host
+        docs_url=None,  # FastAPI's page loads scripts from another host
         redoc_url=None,
     )
     _add_errors(app)
@@ -195,9 +195,11 @@ def _add_pages(app: FastAPI, server: Server) -> None:
         """What is served: the network, its file, and what an upload may be."""
         card, limits = server.card, server.limits
         names = ("model", "title", "task", "format", "quantization", "sha256")
-        said = {name: getattr(card, name) for name in names}
+        about = {name: getattr(card, name) for name in names}
         bounds = {name: getattr(limits, name) for name in ("body_bytes", "pixels", "side")}
-        return _json({**said, "trained": card.trained, "input_size": list(card.input_size), "limits": bounds})
+        return _json(
+            {**about, "trained": card.trained, "input_size": list(card.input_size), "limits": bounds}
+        )
 
     for path, (name, kind) in page.FILES.items():
         _add_file(app, path, page.read(name), kind)
@@ -210,7 +212,7 @@ def _add_file(app: FastAPI, path: str, content: bytes, kind: str) -> None:
 
 
 def _add_errors(app: FastAPI) -> None:
-    """Every error is two words of JSON; none quotes what was sent, none has a stack trace."""
+    """Errors are JSON with `error` and `reason`; they never quote the request or show a stack trace."""
 
     @app.exception_handler(RefusalError)
     async def refused(request: Request, error: RefusalError) -> Response:
@@ -228,7 +230,7 @@ def _add_errors(app: FastAPI) -> None:
 
 
 class Watch:
-    """Around everything: counts, times, and turns what escapes into a plain 500."""
+    """Middleware that counts and times requests, and turns an unexpected exception into a plain 500."""
 
     def __init__(self, app: Any, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -249,7 +251,7 @@ class Watch:
             await self._app(scope, receive, watched)
         except Exception as error:
             if _is_disconnect(error):
-                status = 499  # as nginx has it: the client went away
+                status = 499  # the client closed the connection; nginx uses this code
                 return
             _log(error)
             if not status:
@@ -271,7 +273,7 @@ def _is_disconnect(error: Exception) -> bool:
 
 
 def _log(error: Exception) -> None:
-    """Where it happened, never what was said: a message may quote an upload."""
+    """Logs the place of an error but not its message, which may quote an upload."""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next

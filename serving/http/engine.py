@@ -1,4 +1,4 @@
-"""The worker threads: bytes of an image to an answer, off the event loop from decoding to JSON."""
+"""Runs requests on worker threads, from the bytes of an image to the JSON of the answer."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ Answer = TypeVar("Answer")
 
 
 class Engine:
-    """Runs requests on `limits.workers` threads; one of `predictors` serves one thread at a time.
+    """Runs requests on `limits.workers` threads; each of `predictors` serves one thread at a time.
 
-    With one predictor a request decodes and packs while another's inference has the cores.
+    With one predictor, a request is decoded or packed while the inference of another uses the cores.
     """
 
     def __init__(self, predictors: Sequence[Any], limits: Limits, metrics: Metrics) -> None:
@@ -38,6 +38,7 @@ class Engine:
             self._predictors.put(predictor)
 
     async def work(self, job: Callable[..., Answer], *arguments: Any) -> Answer:
+        """The result of a job, run on a worker thread."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, job, *arguments)
 
     def close(self) -> None:
@@ -45,16 +46,18 @@ class Engine:
 
     @contextmanager
     def predictor(self) -> Iterator[Any]:
-        taken = self._predictors.get()
+        """A predictor for one thread; waits until one is free."""
+        predictor = self._predictors.get()
         try:
-            yield taken
+            yield predictor
         finally:
-            self._predictors.put(taken)
+            self._predictors.put(predictor)
 
     def detect(self, data: bytes, mask: str, arrived: float) -> bytes:
-        """An uploaded image to the JSON of its answer. `arrived` is a `time.perf_counter`.
+        """The JSON of the answer for an uploaded image. `arrived` is a value of `time.perf_counter`.
 
-        Raises `RefusalError` for what is no image that can be looked at.
+        Raises:
+            RefusalError: the upload is not an image that can be processed.
         """
         clock = _Clock(arrived)
         clock.lap("queue")
@@ -76,7 +79,7 @@ class Engine:
         return json.dumps(body, allow_nan=False).encode()
 
     def run(self, predictor: Any, feed: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        """The file's outputs, by name. Raises `RefusalError` if they are not finite."""
+        """The outputs of the file by name. Raises `RefusalError` if they are not finite."""
         start = time.perf_counter()
         outputs: dict[str, np.ndarray[Any, Any]] = predictor.run(feed)
         self._metrics.inference.observe(time.perf_counter() - start)
@@ -86,7 +89,7 @@ class Engine:
 
 
 class _Clock:
-    """Seconds between laps, by the lap's name."""
+    """Measures named laps."""
 
     def __init__(self, start: float) -> None:
         self._start = self._last = start

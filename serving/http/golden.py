@@ -1,7 +1,7 @@
-"""The golden image: what the file answered to it when it was released, and what it answers here.
+"""Compares the answer of a file to a generated test image (the golden image) with the released answer.
 
-The image is drawn from a seed, so it is the same everywhere. The released verdict lies beside the file,
-as `FILE.verdict.json`.
+The image is generated from a seed, so it is the same on every machine. The released answer is beside the
+file, as `FILE.verdict.json`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ SEED = 288
 SIZE = (240, 320)  # height, width
 _SAMPLES = 64
 
-# Of the spread of an output. Other kernels for the same int8 file differ by roundings that fall the other
-# way, which cannot be more than int8 itself moves: 0.06 from ObjectFormer in float to either of its int8
-# files, 1e-5 between its two float files. What is broken moves by the spread itself.
+# A fraction of the range of an output. Other kernels for the same int8 file round some values the other way,
+# which changes outputs by less than int8 itself does: 0.06 between ObjectFormer in float and either of its
+# int8 files, 1e-5 between its two float files. A broken file changes them by about the whole range.
 BOUND = 0.1
 
 
 def golden_image() -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """RGB uint8 [240, 320, 3]: smooth colours, a noisy block and a flat one, as a forged photograph has."""
+    """RGB uint8 [240, 320, 3]: smooth colours with a noisy and a flat block, like a forged photograph."""
     random = np.random.default_rng(SEED)
     rows, columns = np.linspace(0, np.pi, SIZE[0])[:, None], np.linspace(0, 2 * np.pi, SIZE[1])[None]
     waves = [np.sin(rows * a + columns * b) for a, b in ((1.0, 2.0), (2.0, 1.0), (3.0, -1.0))]
@@ -37,8 +37,8 @@ def golden_image() -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a file says of the golden image; `samples` are up to 64 evenly spaced values an output."""
+class GoldenVerdict:
+    """The answer of a file to the golden image; `samples` are up to 64 evenly spaced values per output."""
 
     sha256: str
     label: str
@@ -49,12 +49,12 @@ class Verdict:
         return json.dumps({"image": {"seed": SEED, "size": SIZE}, **vars(self)}, indent=1) + "\n"
 
 
-def verdict_of(predictor: Any) -> Verdict:
+def verdict_of(predictor: Any) -> GoldenVerdict:
     """Runs the golden image through a predictor."""
     outputs = predictor.run(predictor.prepare(golden_image()))
     body = reply(predictor.answer(outputs, original_size=SIZE), predictor.card, "none")
     samples = {name: [round(float(x), 7) for x in _spaced(value)] for name, value in outputs.items()}
-    return Verdict(predictor.card.sha256, body["label"], body["score"], samples)
+    return GoldenVerdict(predictor.card.sha256, body["label"], body["score"], samples)
 
 
 def _spaced(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -63,15 +63,20 @@ def _spaced(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def verdict_path(artifact: Path) -> Path:
+    """The file of the released verdict, beside the artifact."""
     return artifact.with_name(f"{artifact.name}.verdict.json")
 
 
-def read_verdict(path: Path) -> Verdict | None:
-    """The released verdict; None without a file. Raises `ValueError` in words for one that cannot be read."""
+def read_verdict(path: Path) -> GoldenVerdict | None:
+    """The released verdict; None if there is no such file.
+
+    Raises:
+        ValueError: the file cannot be read; the message says what to do.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         samples = {str(name): [float(x) for x in values] for name, values in data["samples"].items()}
-        return Verdict(str(data["sha256"]), str(data["label"]), data["score"], samples)
+        return GoldenVerdict(str(data["sha256"]), str(data["label"]), data["score"], samples)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -80,8 +85,8 @@ def read_verdict(path: Path) -> Verdict | None:
         ) from None
 
 
-def difference(now: Verdict, released: Verdict) -> str | None:
-    """In words, how an answer leaves the released one; None if it does not."""
+def difference(now: GoldenVerdict, released: GoldenVerdict) -> str | None:
+    """How an answer differs from the released one, in words; None if it does not."""
     if now.sha256 != released.sha256:
         return f"the file is {now.sha256[:12]}, but {released.sha256[:12]} was released"
     if now.label != released.label:

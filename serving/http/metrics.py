@@ -1,4 +1,4 @@
-"""What Prometheus reads at `/metrics`: a registry a server, so that two in one process do not mix."""
+"""The Prometheus metrics at `/metrics`, in one registry per server."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-# Seconds: from a hit of a miniature to four large requests behind one another.
+# Seconds: from one request to a tiny network to four large requests in a row.
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
 
 
 class Metrics:
-    """Counters and histograms of one server. Labels are of fixed sets: nothing a client sends names a series.
+    """The counters and histograms of one server.
 
-    Memory is `process_resident_memory_bytes`, on Linux.
+    Labels come from fixed sets, so clients cannot create series. Memory is `process_resident_memory_bytes`,
+    on Linux.
     """
 
     def __init__(self, card: Any, waiting: Callable[[], int]) -> None:

@@ -1,7 +1,7 @@
-"""The Open Inference Protocol, version 2, over HTTP, with its binary tensor data extension.
+"""Reads and writes the Open Inference Protocol, version 2, over HTTP, with binary tensor data.
 
 https://github.com/kserve/open-inference-protocol (inference_rest.md, extension_binary_data.md). One model,
-one version, one float32 input; so that clients of Triton, KServe and their kin work as they are.
+one version, one float32 input. Clients of Triton and KServe work without changes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from modelparity.modelfiles.formats import FILE_FORMATS
 from modelparity.serving.http.limits import Limits
 from modelparity.serving.http.refusals import RefusalError, too_large
 
@@ -29,11 +30,11 @@ def server_metadata(version: str) -> dict[str, Any]:
 
 
 def model_metadata(card: Any) -> dict[str, Any]:
-    """Inputs and outputs, any number of images at once: a file of one image is run once for each."""
+    """Inputs and outputs for any batch size: a file with batch 1 is run once per image."""
     return {
         "name": card.model,
         "versions": [VERSION],
-        "platform": {"onnx": "onnxruntime_onnx", "tflite": "litert_tflite"}[card.format],
+        "platform": FILE_FORMATS[card.format].platform,
         "inputs": [_port(port, (3, *card.input_size)) for port in card.inputs],
         "outputs": [_port(port, port.shape[1:]) for port in card.outputs],
     }
@@ -45,8 +46,8 @@ def _port(port: Any, axes: tuple[int | str, ...]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Request:
-    """`outputs` maps the wanted names to whether each is asked as bytes behind the JSON."""
+class InferRequest:
+    """One request; `outputs` maps the requested names to whether each is sent as bytes after the JSON."""
 
     id: str
     image: Array
@@ -57,48 +58,48 @@ def _bad(words: str) -> RefusalError:
     return RefusalError(400, "protocol", words)
 
 
-def read_request(body: bytes, header_length: str | None, card: Any, limits: Limits) -> Request:
-    """The tensor [N, 3, h, w] of a request. Raises `RefusalError` with what is wrong with it."""
+def read_request(body: bytes, header_length: str | None, card: Any, limits: Limits) -> InferRequest:
+    """Reads a request with one tensor [N, 3, h, w]. Raises `RefusalError` if it is malformed."""
     tail = b""
     if header_length is not None:
         if not (header_length.isascii() and header_length.isdigit()) or int(header_length) > len(body):
             raise _bad(f"{BINARY_HEADER} is no length within the body")
         body, tail = body[: int(header_length)], body[int(header_length) :]
     try:
-        asked = json.loads(body)
+        request = json.loads(body)
     except (ValueError, RecursionError):
         raise _bad("the request is not JSON") from None
-    if not isinstance(asked, dict):
+    if not isinstance(request, dict):
         raise _bad("the request is not a JSON object")
-    id = asked.get("id", "")
+    id = request.get("id", "")
     if not isinstance(id, str) or len(id) > 256:
         raise _bad("id is not a text of at most 256 characters")
-    return Request(id, _image(asked, tail, card, limits), _wanted(asked, card))
+    return InferRequest(id, _image(request, tail, card, limits), _outputs(request, card))
 
 
-def _image(asked: dict[str, Any], tail: bytes, card: Any, limits: Limits) -> Array:
+def _image(request: dict[str, Any], tail: bytes, card: Any, limits: Limits) -> Array:
     (port,) = card.inputs
-    inputs = asked.get("inputs")
+    inputs = request.get("inputs")
     if not (isinstance(inputs, list) and len(inputs) == 1 and isinstance(inputs[0], dict)):
         raise _bad(f"inputs is not a list of one tensor, {port.name}")
-    given = inputs[0]
-    if given.get("name") != port.name or given.get("datatype") != _FLOAT:
+    sent = inputs[0]
+    if sent.get("name") != port.name or sent.get("datatype") != _FLOAT:
         raise _bad(f"the input is {port.name}, of datatype {_FLOAT}")
-    shape = given.get("shape")
+    shape = sent.get("shape")
     fixed = [3, *card.input_size]
     if not (isinstance(shape, list) and shape[1:] == fixed and type(shape[0]) is int and shape[0] >= 1):
         raise _bad(f"the shape of {port.name} is [N, {', '.join(map(str, fixed))}]")
     if shape[0] > limits.batch:
         raise too_large("batch", f"at most {limits.batch} images a request")
     size = int(np.prod(shape))
-    parameters = given.get("parameters")
+    parameters = sent.get("parameters")
     binary = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
     if binary is not None:
         if binary != 4 * size or len(tail) != 4 * size:
             raise _bad(f"{port.name} has {4 * size} bytes, by binary_data_size and behind the JSON")
         flat = np.frombuffer(tail, "<f4")
     else:
-        flat = _flat(given.get("data"), port.name)
+        flat = _flat(sent.get("data"), port.name)
     if flat.size != size:
         raise _bad(f"{port.name} has {size} numbers by its shape, and {flat.size} in data")
     if not np.isfinite(flat).all():
@@ -108,7 +109,7 @@ def _image(asked: dict[str, Any], tail: bytes, card: Any, limits: Limits) -> Arr
 
 def _flat(data: Any, name: str) -> Array:
     try:
-        with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused as such
+        with np.errstate(over="ignore"):  # values beyond float32 become infinite, and are refused later
             flat = np.asarray(data, np.float64).astype(np.float32).ravel()
     except (TypeError, ValueError, OverflowError):
         raise _bad(f"data of {name} is not a list of numbers") from None
@@ -117,28 +118,30 @@ def _flat(data: Any, name: str) -> Array:
     return flat
 
 
-def _wanted(asked: dict[str, Any], card: Any) -> dict[str, bool]:
+def _outputs(request: dict[str, Any], card: Any) -> dict[str, bool]:
     known = [port.name for port in card.outputs]
-    every = _says(asked, "binary_data_output", False)
-    listed = asked.get("outputs")
+    binary = _flag(request, "binary_data_output", False)
+    listed = request.get("outputs")
     if not listed:
-        return dict.fromkeys(known, every)
+        return dict.fromkeys(known, binary)
     if not (isinstance(listed, list) and all(isinstance(item, dict) for item in listed)):
         raise _bad("outputs is not a list of objects")
     names = [item.get("name") for item in listed]
     if not all(name in known for name in names):
         raise _bad(f"the outputs are {', '.join(known)}")
-    return {item["name"]: _says(item, "binary_data", every) for item in listed}
+    return {item["name"]: _flag(item, "binary_data", binary) for item in listed}
 
 
-def _says(of: dict[str, Any], name: str, default: bool) -> bool:
-    parameters = of.get("parameters")
+def _flag(item: dict[str, Any], name: str, default: bool) -> bool:
+    parameters = item.get("parameters")
     value = parameters.get(name, default) if isinstance(parameters, dict) else default
     return value is True
 
 
-def write_response(request: Request, outputs: Mapping[str, Array], card: Any) -> tuple[bytes, dict[str, str]]:
-    """The body and its headers: JSON, behind it the outputs that were asked as bytes, in their order."""
+def write_response(
+    request: InferRequest, outputs: Mapping[str, Array], card: Any
+) -> tuple[bytes, dict[str, str]]:
+    """The body and its headers: JSON, then the outputs that were requested as bytes, in their order."""
     listed, tails = [], []
     for name, binary in request.outputs.items():
         value = outputs[name]

@@ -1,4 +1,4 @@
-"""Whether requests may be sent here: the golden image is answered as released, and no stop is under way."""
+"""Decides whether the server is ready: the golden image is answered as released, and it is not stopping."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from modelparity.serving.http.admission import Admission
 from modelparity.serving.http.engine import Engine
-from modelparity.serving.http.golden import Verdict, difference, verdict_of
+from modelparity.serving.http.golden import GoldenVerdict, difference, verdict_of
 
 AGAIN_SECONDS = 60.0  # a run costs as much as a request
 
 
 class Readiness:
-    """Runs the golden image at the start and, when it is asked, once a minute."""
+    """Runs the golden image at the start, and at most once per minute when the state is asked for."""
 
-    def __init__(self, engine: Engine, admission: Admission, released: Verdict | None) -> None:
+    def __init__(self, engine: Engine, admission: Admission, released: GoldenVerdict | None) -> None:
         self._engine, self._admission, self._released = engine, admission, released
         self._checked_at = 0.0
         self._golden = "not run yet"
@@ -24,7 +24,7 @@ class Readiness:
         self._running: asyncio.Task[None] | None = None
 
     async def check(self) -> None:
-        """Runs the golden image. Whatever the runtime raises is a reason not to be ready."""
+        """Runs the golden image. If that raises anything, the server is not ready."""
         try:
             self._ready, self._golden = await self._engine.work(self._verdict)
         except Exception as error:
@@ -34,14 +34,14 @@ class Readiness:
     def _verdict(self) -> tuple[bool, str]:
         with self._engine.predictor() as predictor:
             now = verdict_of(predictor)
-        said = now.label if now.score is None else f"{now.label}, {now.score:.4f}"
+        answer = now.label if now.score is None else f"{now.label}, {now.score:.4f}"
         if self._released is None:
-            return True, f"{said}; no released verdict lies beside the file to hold it against"
+            return True, f"{answer}; no released verdict lies beside the file to hold it against"
         off = difference(now, self._released)
-        return off is None, off or f"{said}, as released"
+        return off is None, off or f"{answer}, as released"
 
     def state(self) -> tuple[bool, dict[str, Any]]:
-        """As of the last run; starts another one where that is more than a minute old."""
+        """The state as of the last run; starts another run if that is more than a minute old."""
         if time.monotonic() - self._checked_at > AGAIN_SECONDS and (
             self._running is None or self._running.done()
         ):

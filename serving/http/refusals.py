@@ -1,4 +1,4 @@
-"""What the server turns away: a status, a word for the counters, and one line for the client."""
+"""The errors that refuse a request, with a status, a word for the counters and a line for the client."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 
 class RefusalError(Exception):
-    """Ends a request with `status`; `reason` is one of a fixed set of words, `words` say what to do.
+    """Ends a request with `status`; `reason` is one of a fixed set of words, `words` are for the client.
 
-    Neither ever holds anything that was uploaded.
+    Neither contains anything of the upload.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""An answer of any network as JSON: one score and label for all, and what the task adds."""
+"""Converts results to JSON: a score and a label for every task, and the fields of the task."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ MaskForm = Literal["png", "rle", "none"]
 
 
 def reply(result: Any, card: Any, mask: str) -> dict[str, Any]:
-    """`score` 0..1, `label`, `mask` in the asked form or null, and the task's own fields.
+    """The JSON object for a result: `score` (0..1), `label`, `mask` in the form asked for, and more by task.
 
-    A file that leaves its score out has null and "unknown".
-
-    The mask of a deepfake detector is its patches as a coarse picture; of boxes and bits there is none.
+    If the file has no score, `score` is null and `label` is "unknown". The mask of a deepfake detector has
+    one pixel per patch; detectors of objects and watermarks have none.
     """
     body: dict[str, Any] = {"model": card.model, "task": card.task}
     match result:
@@ -49,9 +48,9 @@ def _scored(score: float, label: str) -> dict[str, Any]:
     return {"score": float(score) if known else None, "label": label if known else "unknown"}
 
 
-def _objects(found: Detections) -> list[dict[str, Any]]:
-    """Boxes in pixels of the image: x1, y1, x2, y2."""
-    rows = zip(found.boxes, found.scores, found.categories, found.labels, strict=True)
+def _objects(result: Detections) -> list[dict[str, Any]]:
+    """The objects, with boxes x1, y1, x2, y2 in pixels of the image."""
+    rows = zip(result.boxes, result.scores, result.categories, result.labels, strict=True)
     return [
         {
             "box": [round(float(edge), 2) for edge in box],
@@ -64,7 +63,7 @@ def _objects(found: Detections) -> list[dict[str, Any]]:
 
 
 def encoded(mask: np.ndarray[Any, Any] | None, form: str, threshold: float) -> dict[str, Any] | None:
-    """A map of probabilities [H, W]: an 8-bit PNG in base64, or run lengths of what is over `threshold`."""
+    """A map of probabilities [H, W] as an 8-bit PNG in base64, or as run lengths of values >= `threshold`."""
     if mask is None or form == "none":
         return None
     height, width = mask.shape
@@ -79,7 +78,7 @@ def png(mask: np.ndarray[Any, Any]) -> bytes:
 
 
 def run_lengths(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> list[int]:
-    """COCO's uncompressed run lengths: down the columns, of zeros and ones in turn, zeros first."""
+    """COCO's uncompressed run lengths: alternately of zeros and ones, by columns, zeros first."""
     flat = np.concatenate(([False], mask.ravel(order="F"), [not mask[-1, -1]]))
     edges = np.flatnonzero(flat[1:] != flat[:-1])
     return np.diff(edges, prepend=0).tolist()

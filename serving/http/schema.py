@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of requests and answers; answers are written as JSON directly."""
+"""Describes requests and answers for the OpenAPI document; the answers themselves are written without it."""
 
 from __future__ import annotations
 

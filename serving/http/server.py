@@ -1,4 +1,4 @@
-"""The process: uvicorn around the application, with a stop that answers what was accepted."""
+"""Runs the application under uvicorn, and answers all accepted requests before it stops."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from modelparity.serving.http.app import Server, create_app
 
 HEAD_SECONDS = 10.0
-CONNECTIONS = 512  # half of the open files that a process usually has
-# New requests hear 503 for this long before the socket closes, so that a balancer can look away.
+CONNECTIONS = 512  # half of the usual limit of open files per process
+# New requests get 503 for this long before the socket closes, so that a load balancer can switch over.
 _GRACE_SECONDS = 0.5
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket at an address; port 0 is a free one. Raises OSError for an address that is not to be had."""
+    """A listening socket; port 0 chooses a free port. Raises OSError if the address is not available."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=128)
 
@@ -28,13 +28,13 @@ def listening(host: str, port: int) -> socket.socket:
 def serve(server: Server, at: socket.socket, version: str, say: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT, and then until every accepted request is answered.
 
-    `say` hears the address once requests are taken, and at the end how many were answered.
+    `say` is called with the address when the server listens, and at the end with the number of answers.
     """
     Process(server, create_app(server, version), say).run([at])
 
 
 class Process(uvicorn.Server):
-    """SIGTERM: 503 for what comes, answers for what was accepted, then the end. A second one: at once."""
+    """After SIGTERM, answers 503 to new requests, finishes accepted ones and stops; a second one ends it."""
 
     def __init__(self, server: Server, app: Any, say: Callable[[str], None]) -> None:
         super().__init__(
@@ -45,7 +45,7 @@ class Process(uvicorn.Server):
                 ws="none",
                 lifespan="on",
                 log_level="warning",
-                access_log=False,  # a query is the client's own words
+                access_log=False,  # a query may contain private data
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=5,
@@ -86,17 +86,17 @@ class Process(uvicorn.Server):
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP as uvicorn speaks it, but a head has to arrive within `HEAD_SECONDS`.
+    """uvicorn's HTTP protocol, with a time limit of `HEAD_SECONDS` for the head of a request.
 
-    So has the rest of a body whose request was turned away; uvicorn discards it.
+    The limit also holds for the rest of a refused request's body, which uvicorn discards.
     """
 
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        # asyncio does so only for sockets that name their protocol; else each answer waits 40 ms for an
-        # acknowledgement, for its head and body are two writes.
+        # asyncio sets it only for sockets created with a protocol number. Without it, each answer waits 40 ms
+        # for an acknowledgement, because its head and body are two writes.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > CONNECTIONS:
             transport.abort()
@@ -112,7 +112,7 @@ class PatientProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        """Runs a timer as long as no request is being answered."""
+        """Runs a timer while no request is being answered."""
         waits = self.cycle is None or self.cycle.response_complete
         if waits and self._timer is None:
             self._timer = self.loop.call_later(HEAD_SECONDS, self._late)

@@ -1,6 +1,6 @@
-"""Uploads, in memory alone: the bytes of a body under their caps, and the picture they hold.
+"""Reads uploads into memory, within the limits, and opens the picture in them.
 
-Starlette's own form parser writes what is larger than 1 MB to a temporary file, so it is not used.
+Starlette's form parser is not used, because it writes parts larger than 1 MB to a temporary file.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from modelparity.serving.http.limits import Limits
 from modelparity.serving.http.refusals import RefusalError, too_large, unreadable, unsupported
 
 FIELD = "image"
-# It quotes bytes of malformed forms. By level: uvicorn, when it sets up its own loggers, enables all others.
+# Its messages quote malformed forms. Set by level, because uvicorn enables all other loggers when it starts.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL + 1)
 _FORMATS = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "WEBP": "WebP"}
 _HEADER_BYTES = 8 << 10
 _PARTS = 8
-_SEGMENTS = 10_000  # of a JPEG; a photograph has some tens
+_SEGMENTS = 10_000  # of a JPEG; a photograph has a few dozen
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 
 
 async def read_body(chunks: AsyncIterator[bytes], content_type: str, limits: Limits) -> bytes:
-    """The uploaded file: the body itself, or of a form the part named `image`.
+    """The uploaded file: the body itself, or the part `image` of a form.
 
-    Raises `RefusalError` for more bytes than allowed, a body that is too slow, or a broken form.
+    Raises:
+        RefusalError: the body is too large or too slow, or the form is malformed.
     """
     form = _Form(content_type) if content_type.lower().startswith("multipart/") else None
     whole = bytearray()
@@ -77,7 +78,7 @@ def _broken(words: str) -> RefusalError:
 
 
 class _Form:
-    """A multipart form, fed piece by piece; it keeps the one part named `image` and nothing else."""
+    """A multipart form, parsed piece by piece; keeps only the part named `image`."""
 
     def __init__(self, content_type: str) -> None:
         from python_multipart.multipart import MultipartParser, parse_options_header
@@ -154,10 +155,13 @@ class _Form:
 
 @contextmanager
 def picture_of(data: bytes, limits: Limits) -> Iterator[tuple[Any, str]]:
-    """The opened picture (of Pillow) and its format's name, its head checked and its pixels not yet read.
+    """The opened Pillow image and the name of its format; its header is checked, its pixels are not read yet.
 
-    The format is what the bytes are, whatever they were called: JPEG, PNG or WebP. Bytes after the end
-    of the picture are not looked at. Raises `RefusalError`.
+    The format (JPEG, PNG or WebP) is read from the bytes, whatever the upload is called. Bytes after the end
+    of the picture are ignored.
+
+    Raises:
+        RefusalError: the bytes are no such picture, or it exceeds a limit.
     """
     from PIL import Image
 
@@ -168,17 +172,17 @@ def picture_of(data: bytes, limits: Limits) -> Iterator[tuple[Any, str]]:
     if data[:2] == b"\xff\xd8" and not _few_scans(data, limits.jpeg_scans):
         raise unreadable("scans", f"a JPEG of more than {limits.jpeg_scans} scans or {_SEGMENTS:,} segments")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow remarks on large images and odd metadata
-        with _pillow_words(), Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as picture:
+        warnings.simplefilter("ignore")  # Pillow warns about large images and odd metadata
+        with _pillow_errors(), Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as picture:
             _check_head(picture, limits)
             yield picture, _FORMATS[picture.format or ""]
 
 
-def _few_scans(data: bytes, most: int) -> bool:
-    """Whether a JPEG has at most `most` scans: a few bytes of scan cost a pass over all coefficients.
+def _few_scans(data: bytes, limit: int) -> bool:
+    """Whether a JPEG has at most `limit` scans; a scan of a few bytes costs a pass over all coefficients.
 
-    Markers are walked as in ITU T.81, B.1.1: segments by their length, coded data to the next marker that
-    is neither stuffing nor a restart. What follows the end of the image is not counted.
+    Follows the markers as in ITU T.81, B.1.1: segments by their length, coded data up to the next marker that
+    is neither stuffing nor a restart. Bytes after the end of the image are not counted.
     """
     at, scans = 2, 0
     for _ in range(_SEGMENTS):
@@ -187,7 +191,7 @@ def _few_scans(data: bytes, most: int) -> bool:
             return True
         at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
         scans += marker[0] == b"\xff\xda"
-        if scans > most:
+        if scans > limit:
             return False
     return False
 
@@ -197,8 +201,8 @@ def _is_webp(data: bytes) -> bool:
 
 
 @contextmanager
-def _pillow_words() -> Iterator[None]:
-    """Arbitrary bytes make a decoder raise anything; what it says may quote them, so it is not passed on."""
+def _pillow_errors() -> Iterator[None]:
+    """Replaces the errors of the decoder, which can be of any type and may quote the upload."""
     from PIL import Image
 
     try:
@@ -215,10 +219,10 @@ def _check_head(picture: Any, limits: Limits) -> None:
     width, height = picture.size
     if max(width, height) > limits.side:
         raise too_large("side", f"an image may be at most {limits.side:,} pixels wide or high")
-    # Scaling 16 bits to 8 takes several times the memory of other pixels.
-    most = limits.pixels // 4 if picture.mode.startswith("I") else limits.pixels
-    if width * height > most:
-        raise too_large("pixels", f"such an image may have at most {most:,} pixels")
-    # Of an MPO, as telephones write them, the first picture is the photograph.
+    # Scaling 16 bits to 8 takes several times the memory of other images.
+    pixels = limits.pixels // 4 if picture.mode.startswith("I") else limits.pixels
+    if width * height > pixels:
+        raise too_large("pixels", f"such an image may have at most {pixels:,} pixels")
+    # In an MPO, which phones write, the first picture is the photograph.
     if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
         raise unreadable("animated", "the image is animated: send one picture")

@@ -10,8 +10,8 @@ from modelparity.converters.onnx import convert
 from modelparity.converters.onnx.convert import convert_float, open_runner
 
 
-def quantize(source, target, quantization, keep_float, calibration):
-    convert.quantize(source, target, quantization, keep_float, calibration)
+def quantize(source, target, quantization, **options):
+    convert.quantize(source, target, quantization, **options)
     with edited(target) as model:
         for weight in model.graph.initializer:
             array = numpy_helper.to_array(weight)

@@ -1,4 +1,4 @@
-"""The page at `/`: drop an image, see the answer over it. Plain files, nothing from another host."""
+"""The web page at `/` that shows the answer over an image; static files, nothing from another host."""
 
 from __future__ import annotations
 

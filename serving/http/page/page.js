@@ -2,8 +2,8 @@
 
 const at = (id) => document.getElementById(id);
 const alarming = new Set(["tampered", "fake"]);
-let shown = null; // {picture, overlay, boxes}: what the canvas is drawn from
-let asked = 0; // the newest request; older answers are dropped
+let shown = null; // {picture, overlay, boxes}: the content of the canvas
+let newest = 0; // number of the newest request; answers to older ones are dropped
 
 async function describe() {
   const model = await (await fetch("/v1/model")).json();
@@ -29,8 +29,8 @@ function fail(words) {
   at("drop").classList.remove("small");
 }
 
-async function look(file) {
-  const turn = ++asked;
+async function detect(file) {
+  const turn = ++newest;
   at("error").hidden = true;
   at("answer").hidden = false;
   at("drop").classList.add("small");
@@ -38,28 +38,28 @@ async function look(file) {
   try {
     const answer = await fetch("/v1/detect?mask=png", { method: "POST", body: file, headers: headers() });
     const body = await answer.json();
-    if (turn !== asked) return;
+    if (turn !== newest) return;
     if (!answer.ok) return fail(body.error);
     const picture = await createImageBitmap(file, { imageOrientation: "from-image" });
     const overlay = body.mask ? await heat(body.mask) : null;
-    if (turn !== asked) return;
+    if (turn !== newest) return;
     shown = { picture, overlay, boxes: body.objects || [] };
-    tell(body);
+    showFacts(body);
     draw();
   } catch (error) {
-    if (turn === asked) fail("The server did not answer. Is it running?");
+    if (turn === newest) fail("The server did not answer. Is it running?");
   } finally {
-    if (turn === asked) at("busy").hidden = true;
+    if (turn === newest) at("busy").hidden = true;
   }
 }
 
 function headers() {
   const key = new URLSearchParams(location.hash.slice(1)).get("key");
-  const sent = { "Content-Type": "application/octet-stream" };
-  return key ? { ...sent, Authorization: `Bearer ${key}` } : sent;
+  const base = { "Content-Type": "application/octet-stream" };
+  return key ? { ...base, Authorization: `Bearer ${key}` } : base;
 }
 
-// Probability to colour: nothing at 0, by way of amber, to red at 1.
+// Probability to colour: transparent at 0, then amber, red at 1.
 async function heat(mask) {
   const bytes = Uint8Array.from(atob(mask.data), (c) => c.charCodeAt(0));
   const grey = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
@@ -82,7 +82,7 @@ function draw() {
   if (!shown) return;
   const { picture, overlay, boxes } = shown;
   const canvas = at("canvas");
-  // A canvas of the photograph's size is larger than any screen and slow to move a slider over.
+  // A canvas of the size of the photograph is larger than any screen, and makes the slider slow.
   const scale = Math.min(1, 1600 / Math.max(picture.width, picture.height));
   canvas.width = Math.round(picture.width * scale);
   canvas.height = Math.round(picture.height * scale);
@@ -107,14 +107,14 @@ function rows(list, entries) {
   list.replaceChildren();
   for (const [name, value] of entries) {
     const term = document.createElement("dt");
-    const said = document.createElement("dd");
+    const detail = document.createElement("dd");
     term.textContent = name;
-    said.textContent = value;
-    list.append(term, said);
+    detail.textContent = value;
+    list.append(term, detail);
   }
 }
 
-function tell(body) {
+function showFacts(body) {
   at("label").textContent = body.label;
   at("label").className = `label ${alarming.has(body.label) ? "alarm" : "calm"}`;
   at("bar").style.width = `${100 * (body.score || 0)}%`;
@@ -135,10 +135,10 @@ drop.addEventListener("dragleave", () => drop.classList.remove("over"));
 drop.addEventListener("drop", (event) => {
   event.preventDefault();
   drop.classList.remove("over");
-  if (event.dataTransfer.files.length) look(event.dataTransfer.files[0]);
+  if (event.dataTransfer.files.length) detect(event.dataTransfer.files[0]);
 });
 drop.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") at("file").click(); });
-at("file").addEventListener("change", () => { if (at("file").files.length) look(at("file").files[0]); });
+at("file").addEventListener("change", () => { if (at("file").files.length) detect(at("file").files[0]); });
 at("another").addEventListener("click", () => { at("file").value = ""; at("file").click(); });
 at("opacity").addEventListener("input", draw);
 describe().catch(() => { at("state").textContent = "no answer"; at("state").className = "state not"; });

@@ -1,0 +1,54 @@
+"""One store for all tests of the command line, a short look at each cell, and one converted file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from meta_tests.commands.cli.samples import FP32
+from meta_tests.commands.command_line import passes
+from modelparity.fixtures.tolerances import FloatTolerance
+from modelparity.parity.expectations import EXPECTATIONS
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> Path:
+    """One store for all modules, so that each artifact is made once."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(autouse=True)
+def _own_world(store, monkeypatch):
+    from modelparity.parity.judge import CheckBudget
+
+    monkeypatch.setenv("MODELPARITY_STORE", str(store))
+    monkeypatch.delenv("MODELPARITY_DEBUG", raising=False)
+    # A shorter look at each cell: what is looked at, other tests ask.
+    monkeypatch.setattr(
+        "modelparity.parity.session.CheckBudget", lambda: CheckBudget(images=6, draws=2, convert_again=False)
+    )
+    monkeypatch.setitem(EXPECTATIONS, FP32, FloatTolerance(floors=8, generated_floors=60, because="a test"))
+
+
+@pytest.fixture(scope="session")
+def converted(store, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("converted") / "tiny.onnx"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODELPARITY_STORE", str(store))
+        passes("convert", "tiny_ladeda", "--no-verify", "--output", path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory) -> Path:
+    """The golden's input, normalised."""
+    import numpy as np
+
+    from modelparity.fixtures.goldens.weights import golden_image
+    from modelparity.fixtures.specs import IMAGENET_MEAN, IMAGENET_STD
+
+    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    path = tmp_path_factory.mktemp("images") / "in.npz"
+    np.savez(path, image=(golden_image((2, 3, 256, 256)) - mean) / std)
+    return path

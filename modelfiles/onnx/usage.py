@@ -1,0 +1,42 @@
+"""Holds the Python code that runs an ONNX file on ONNX Runtime alone."""
+
+from __future__ import annotations
+
+from modelparity.modelfiles.usage import Usage
+
+USAGE = Usage(
+    open_file="""\
+def _onnx(path, names, threads):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Without it, products of int8 files saturate on processors without VNNI.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda feed: dict(zip(names, session.run(names, feed)))
+""",
+    run_part="""\
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(MODEL), options, providers=["CPUExecutionProvider"])
+    return session.run(None, feeds)[0]
+""",
+    load_detector="""\
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{model}")
+location, score, category = session.run(None, {{"image": image}})
+""",
+    # Without the option, products of int8 saturate on CPUs that have no VNNI.
+    load_integer_detector="""\
+import onnxruntime
+
+options = onnxruntime.SessionOptions()
+options.add_session_config_entry("session.x64quantprecision", "1")
+session = onnxruntime.InferenceSession("{model}", options)
+location, score, category = session.run(None, {{"image": image}})
+""",
+)

@@ -1,0 +1,1 @@
+"""Edits TFLite files: constants, then ports, then operators, each class on top of the one before."""

@@ -1,0 +1,153 @@
+"""Commands that judge files and explain verdicts: verify, gate, report, mutate, explain, search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modelparity.cli.options import Checkpoint, Checkpoints, InputSize, Json, Outputs, Settings, Size
+
+
+def verify(
+    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A file from anywhere, by any name.")],
+    *,
+    model: Annotated[
+        str, typer.Option("--model", metavar="MODEL", help="The model that the file claims to be.")
+    ],
+    checkpoint: Checkpoint = None,
+    size: Size = "reduced",
+    input_size: InputSize = None,
+    settings: Settings = None,
+    outputs: Outputs = None,
+    image: Annotated[
+        Path | None, typer.Option("--image", metavar="IMAGE", help="The photograph of the quick checks.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge a file as the gate would. Exit 1 if it fails, 2 if it is no model at all."""
+    from modelparity.commands.verify import verify_file
+
+    passed = verify_file(
+        artifact,
+        model,
+        checkpoint=checkpoint,
+        size=size,
+        input_size=input_size,
+        outputs=outputs,
+        as_json=as_json,
+        image=image,
+        settings=settings or (),
+    )
+    if not passed:
+        raise typer.Exit(1)
+
+
+def gate(
+    *,
+    expression: Annotated[
+        str, typer.Option("-k", metavar="EXPR", help="Only the cells that match, as in pytest.")
+    ] = "",
+    checkpoint: Checkpoints = None,
+    size: Size = "reduced",
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", metavar="MODEL=DIR", help="Labelled images: task metrics of each cell."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Where the report goes.")] = Path(
+        "modelparity-report"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Convert, prove, measure and report. Exit 0 only if everything may be released."""
+    from modelparity.commands.gate import gate
+
+    passed = gate(
+        expression,
+        checkpoints=checkpoint or [],
+        size=size,
+        output=output,
+        as_json=as_json,
+        datasets=dataset or [],
+    )
+    if not passed:
+        raise typer.Exit(1)
+
+
+def mutate(
+    *,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="One model; all if not given.")
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", metavar="onnx|tflite", help="One format; both if not given.")
+    ] = None,
+    fault: Annotated[
+        str | None, typer.Option("--fault", metavar="NAME", help="One fault; the catalogue if not given.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="Where the kill table goes; a report shows it.")
+    ] = Path("modelparity-report"),
+    as_json: Json = False,
+) -> None:
+    """Plant faults in the real files. Exit 0 only if the judge notices every visible one."""
+    from modelparity.commands.mutate import mutate
+
+    if not mutate(model=model, format=format, fault=fault, output=output, as_json=as_json):
+        raise typer.Exit(1)
+
+
+def explain(
+    target: Annotated[str, typer.Argument(metavar="CELL|ARTIFACT", help="A cell's id, or a file.")],
+    *,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="The model that a file claims to be.")
+    ] = None,
+    checkpoint: Checkpoint = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="DIR", help="Where a reproduction of the diverging layer goes."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which layer of a file diverges, and what error each stage adds. Exit 1 if a layer diverges."""
+    from modelparity.explain import command
+
+    wanted = command.request(target, model, checkpoint, output)
+    if not command.explain_target(wanted, as_json):
+        raise typer.Exit(1)
+
+
+def search(
+    cells: Annotated[
+        str, typer.Argument(metavar="CELL|EXPR", help="A cell's id, or cells that match, as in pytest -k.")
+    ],
+    *,
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="N", help="How long to search each cell.")
+    ] = 60.0,
+    checkpoint: Checkpoints = None,
+    store: Annotated[
+        bool, typer.Option(" /--no-store", help="Do not keep the inputs for the gate to replay.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Search for the input with a cell's greatest error; the gate replays it. Exit 1 if a bound breaks."""
+    from modelparity.commands.search import search
+
+    if not search(cells, seconds, checkpoints=checkpoint or [], keep=store, as_json=as_json):
+        raise typer.Exit(1)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The output folder of a gate.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="DIR", help="Where the report goes; RUN_DIR if not given."),
+    ] = None,
+) -> None:
+    """Write the report of a recorded run again. Exit 0 once it is written, whatever its verdict."""
+    from modelparity.commands.report import report
+
+    report(folder, output)
