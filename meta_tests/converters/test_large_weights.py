@@ -11,7 +11,7 @@ import pytest
 from modelparity.fixtures.goldens.weights import golden_image
 from modelparity.fixtures.models import MODELS
 
-SPEC = MODELS["chunkyseal"].configured({"bits": 2})
+SPEC = MODELS["chunkyseal"].configured({"bits": 3})
 IMAGE = golden_image((1, 3, 256, 256))
 
 
