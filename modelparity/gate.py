@@ -27,6 +27,7 @@ from modelparity.parity.results import CellRecord, Run, RunHeader
 from modelparity.parity.results_json import append, cell_line, end_line, header_line, read_run
 from modelparity.parity.session import Session
 from modelparity.pictures.worst_sample import with_picture
+from modelparity.quality.standard import NOTHING_STATED, Standard
 from modelparity.reports import RECORD, render
 from modelparity.version import own_version
 
@@ -43,17 +44,20 @@ def run_gate(
     on_cell: Listener = lambda *_: None,
     on_stage: Callable[[str], None] = lambda _: None,
     labelled: Mapping[str, Labelled] | None = None,
+    standard: Standard = NOTHING_STATED,
+    require_quality: bool = False,
 ) -> Run:
     """Proves `cells`, with the toolchains side by side, then measures costs one at a time, then reports.
 
     Cells of the models in `labelled` are also evaluated on those datasets. `weights` says for each model
-    where its weights come from. The record grows under a temporary name in `output` and replaces the last
+    where its weights come from. `standard` judges the quality of quantized cells; with `require_quality`, the
+    run fails where nothing does. The record grows under a temporary name in `output` and replaces the last
     one at the end, so a killed run leaves the last report as it was.
     """
     start = time.monotonic()
     with replaced(output / RECORD) as (partial,):
-        append(partial, header_line(_header(cells, weights, selection)))
-        records = prove_all(session, cells, partial, on_cell)
+        append(partial, header_line(_header(cells, weights, selection, require_quality)))
+        records = prove_all(session, cells, partial, on_cell, judged=standard.judged)
         records = _with_pictures_and_tasks(
             session, cells, records=records, labelled=labelled or {}, on_stage=on_stage
         )
@@ -105,7 +109,9 @@ def _with_costs(session: Session, records: Sequence[CellRecord]) -> list[CellRec
     return [*measured, *without]
 
 
-def _header(cells: Sequence[Cell], weights: dict[str, str], selection: str) -> RunHeader:
+def _header(
+    cells: Sequence[Cell], weights: dict[str, str], selection: str, require_quality: bool
+) -> RunHeader:
     models = tuple(dict.fromkeys(cell.model for cell in cells))
     present = {(cell.format, cell.quantization) for cell in cells}
     return RunHeader(
@@ -117,6 +123,7 @@ def _header(cells: Sequence[Cell], weights: dict[str, str], selection: str) -> R
         versions={"modelparity": own_version(), "harness": harness_digest(), **versions()},
         started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         expected=tuple(cell.id for cell in cells),
+        require_quality=require_quality,
     )
 
 

@@ -1,4 +1,4 @@
-"""Judges one file as one cell: makes the claims in the design's order, contract first."""
+"""Judges one file as one cell: makes the claims in a fixed order, contract first."""
 
 from __future__ import annotations
 
@@ -7,27 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from modelparity.converters.engine.workbench import PROGRAM, Calibration, Workbench
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, WorkerFailedError
 from modelparity.converters.recipes import FLOAT, QUANTIZATIONS
-from modelparity.fixtures.arrays import Array, Outputs
+from modelparity.fixtures.arrays import Feeds, Outputs
 from modelparity.fixtures.inputs import worst_inputs
 from modelparity.fixtures.inputs.strategies import GeneratedImage
-from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
 from modelparity.modelfiles.description import Artifact, Description
 from modelparity.modelfiles.graph import Ranges
 from modelparity.modelfiles.model_card import card_of
 from modelparity.parity.cells import RUN_THREADS, Cell
-from modelparity.parity.claims import basic, kernels, lineage, metamorphic, preprocessing
-from modelparity.parity.claims.generated_inputs import falsify
-from modelparity.parity.claims.kind_claims import KIND_CLAIMS
+from modelparity.parity.claims import basic, kernels, lineage, metamorphic, preprocessing, quality, simulated
+from modelparity.parity.claims.constant_image import GREY
+from modelparity.parity.claims.generated_inputs import falsify, problem_on
+from modelparity.parity.claims.kind_claims import KIND_CLAIMS, images_needed
 from modelparity.parity.metrics.errors import OutputError
-from modelparity.parity.reference import ReferenceData
-from modelparity.parity.results import Claim, SampleRecord, WorstRecord
+from modelparity.parity.reference import Reference, ReferenceData
+from modelparity.parity.results import Claim, QualityRecord, SampleRecord, WorstRecord
+from modelparity.parity.rounded_reference import (
+    RoundedReference,
+    opposite_names,
+    rounded_reference,
+    with_opposite,
+)
 from modelparity.parity.search import worst_inputs as worst
-from modelparity.parity.simulation import claim as simulated
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,6 @@ class Judge:
         cell: Cell,
         path: Path,
         *,
-        tolerance: FloatTolerance | QuantizedTolerance,
         check_budget: CheckBudget,
         calibration: Calibration,
         third_party: bool = False,
@@ -79,14 +81,13 @@ class Judge:
         self._truth = truth
         self._cell = cell
         self._path = path
-        self._tolerance = tolerance
         self._budget = check_budget
         self._calibration = calibration
         self._third_party = third_party
         self._float_file = float_file or self._own_float_file
         self._dynamic = bench.converters[cell.format].dynamic_batch
         self._free_size = truth.subject.spec.free_size
-        self._quantized = not QUANTIZATIONS[cell.quantization].is_float
+        self._recipe = QUANTIZATIONS[cell.quantization]
         self._by_kind = KIND_CLAIMS[truth.subject.spec.task]
         self.stage = "load"
         self.claims: list[Claim] = []
@@ -95,6 +96,8 @@ class Judge:
         self.description: Description | None = None
         self.headline = ""
         self.outputs: Sequence[Outputs] = ()  # over the evaluation set, once it ran
+        self.quality: QualityRecord | None = None
+        self._errors: Sequence[OutputError] = ()
         self.not_asked: dict[str, str] = {}
 
     def judge(self) -> None:
@@ -102,24 +105,28 @@ class Judge:
         self.stage = "load"
         self._declared()
         self._preparation()
-        if self._quantized:
+        if not self._recipe.is_float:
             self.stage = "lineage"
             self._lineage()
         self.stage = "run"
         if not self._outputs_comparable():
             return
-        self._parity()
-        if self._quantized:
-            self._simulation()
-        self._batches()
+        self._quality()
+        right = self._right()
+        if right is not None:
+            self._parity(right)
+            if self._recipe.rounds_activations:
+                self.claims = simulated.explained(self.claims, self._coarsest)
+            self._batches(right)
         self._repetition()
         self._another_size()
         self._generated_inputs()
         self._worst_inputs()
-        self._constant_image()
-        self._padding()
-        self._threads()
-        self._kernels()
+        if right is not None:
+            self._constant_image(right)
+            self._padding(right)
+            self._threads(right.reference)
+            self._kernels(right.reference)
 
     def _run(
         self, feeds: Sequence[Mapping[str, Any]], fresh: bool = False, threads: int | None = None
@@ -198,156 +205,151 @@ class Judge:
         self.claims += self._by_kind.structure(runs)
         return True
 
-    def _parity(self) -> None:
-        reference = self._truth.reference
-        pairs = reference.paired(self.outputs)
-        errors = reference.errors(pairs)
-        self.claims += basic.non_constant(reference, errors)
-        self.claims += self._by_kind.matches(reference, pairs, self._tolerance)
+    def _quality(self) -> None:
+        """What the precision costs, against float64: measured, apart from outputs that are lost."""
+        exact = self._truth.reference
+        pairs = exact.paired(self.outputs)
+        errors = exact.errors(pairs)
+        self.claims += basic.non_constant(exact, errors)
+        self.claims += quality.better_than_constant(pairs, exact.floors)
         for error in errors:
-            self.samples += basic.sample_records(reference, error)
-            if isinstance(self._tolerance, FloatTolerance):
-                self.claims.append(basic.float_parity(reference, error, self._tolerance))
-            else:
-                self.claims += basic.quantized_parity(reference, error, self._tolerance)
-        self.claims += self._by_kind.decisions(
-            reference, self.outputs, self._tolerance, self._truth.subject.spec
-        )
-        self.headline = self._headline(errors)
+            self.samples += basic.sample_records(exact, error)
+        changes = self._by_kind.changes(exact, self.outputs, self._truth.subject.spec, pairs)
+        self.quality = quality.quality(errors, changes, is_price=not self._recipe.is_float)
+        self.headline = quality.words(self.quality) if errors else "nothing detected"
+        self._errors = errors
 
-    def _headline(self, errors: Sequence[OutputError]) -> str:
-        if not errors:
-            return "nothing detected"
-        if isinstance(self._tolerance, FloatTolerance):
-            floors = self._truth.reference.floors
-            return f"{max(error.worst_rms.rms / floors[error.output] for error in errors):.1f} × floor"
-        worst = min(errors, key=lambda error: error.sqnr_db)
-        return f"{worst.output} {worst.sqnr_db:.1f} dB"
-
-    def _simulation(self) -> None:
-        """A quantized file against the network in PyTorch, which rounds as the file does."""
-        subject, reference = self._truth.subject, self._truth.reference
-        if reason := simulated.skipped(self._cell, self._truth.elements["elements"]):
-            self.not_asked["simulated"] = reason
-            return
-        program = self._bench.exported(subject).path(PROGRAM)
-
-        def call(function: str, **feeds: Any) -> Any:
-            reply = self._bench.workers["torch"].call(
-                f"modelparity.parity.simulation.network:{function}",
-                program,
-                subject.spec,
-                subject.checkpoint,
-                self._path,
-                timeout=CONVERT_TIMEOUT_S,
-                **feeds,
-            )
-            return reply.value
-
+    def _right(self) -> RoundedReference | None:
+        """What a right file computes; None, with a claim that is not decided, where that is not known."""
+        exact = self._truth.reference
+        if self._recipe.is_float:
+            return RoundedReference(exact, {})
+        batches = self._budget.batches if self._dynamic else ()
+        cast = not self._recipe.rounds_activations
         try:
-            simulation = call("simulate", feeds=reference.feeds[: simulated.IMAGES])
+            right = rounded_reference(
+                self._bench,
+                self._truth,
+                self._path,
+                images=images_needed(self._truth, max(self._budget.batches, default=1)) if cast else None,
+                others=self._other_feeds(batches),
+                ranged=[GREY, *map(metamorphic.batch_name, batches)],
+            )
         except WorkerFailedError as error:
-            if not self._third_party:
-                raise
-            self.not_asked["simulated"] = f"this file's graph cannot be followed: {error}"
-            return
-        claims, reason = simulated.agree(reference, self.outputs, simulation)
-        if reason and (simulation.unmatched or simulation.elsewhere) and not self._third_party:
-            claims = [simulated.inconclusive(reason)]
-        elif reason:
-            self.not_asked["simulated"] = reason
-        self.claims += claims
-        if simulated.missed(self.claims):
-            coarse = simulated.too_coarse(self.claims)
-            simulated.explain_missed(self.claims, call("coarsest", feed=reference.feeds[0]) if coarse else "")
+            right = f"this file's graph cannot be followed: {error}"
+        if isinstance(right, RoundedReference):
+            claim, reason = simulated.weights(right, self._third_party)
+            self.claims += [claim] if claim else []
+            self.not_asked |= {"network_weights": reason} if reason else {}
+            return right
+        self.claims.append(simulated.not_decided(right))
+        for name in ("detections", "batch", "constant_image", "padding", "threads", "kernels"):
+            self.not_asked[name] = "what a right file computes is not known: see `simulated`"
+        return None
+
+    def _other_feeds(self, batches: Sequence[int]) -> dict[str, Feeds]:
+        """The feeds outside the evaluation set on which a quantized file is held to its simulation."""
+        truth, feeds = self._truth, self._by_kind.in_other_settings(self._truth)
+        if self._recipe.activations == "dynamic":  # ranges span the batch
+            feeds |= {metamorphic.batch_name(n): metamorphic.batch_of(truth.reference, n) for n in batches}
+        if truth.opposite is not None:
+            feeds |= dict(zip(opposite_names(truth.opposite), truth.opposite.feeds, strict=True))
+        return feeds
+
+    def _coarsest(self) -> str:
+        """The layer that costs most in a file that rounds activations, in words."""
+        reply = self._bench.workers["torch"].call(
+            "modelparity.parity.simulation.network:coarsest",
+            self._bench.exported(self._truth.subject).path(PROGRAM),
+            self._truth.subject.spec,
+            self._truth.subject.checkpoint,
+            self._path,
+            feed=self._truth.reference.feeds[0],
+            timeout=CONVERT_TIMEOUT_S,
+        )
+        return str(reply.value)
+
+    def _parity(self, right: RoundedReference) -> None:
+        reference, spec = right.reference, self._truth.subject.spec
+        outputs = self.outputs[: len(reference.feeds)]
+        pairs = reference.paired(outputs)
+        errors = reference.errors(pairs)
+        self.claims += self._by_kind.matches(reference, pairs)
+        if reference.rounded:
+            self.claims += simulated.agree(reference, pairs)
+        else:
+            self.claims += [basic.float_parity(reference, error) for error in errors]
+        if errors and self._recipe.is_float:
+            worst = max(error.worst_rms.rms / reference.floors[error.output] for error in errors)
+            self.headline = f"{worst:.1f} × floor"
+        others = self._truth.opposite
+        if others is not None and (joined := with_opposite(right, others)) is not None:
+            reference, outputs = joined, [*outputs, *self._run(others.feeds)]
+        self.claims += self._by_kind.decisions(reference, outputs, spec)
 
     # --- the same input in another setting ----------------------------------------------------
 
-    def _batches(self) -> None:
+    def _batches(self, right: RoundedReference) -> None:
         if self._dynamic:
-            sizes = self._budget.batches
+            sizes = [size for size in self._budget.batches if size <= len(right.reference.feeds)]
+            if not sizes:
+                self.not_asked["batch"] = "a network of this size is simulated on one image"
+                return
+            known = {size: right.others.get(metamorphic.batch_name(size)) for size in sizes}
             self.claims += metamorphic.batches(
-                self._run, self._truth.reference, self.outputs, sizes=sizes, tolerance=self._tolerance
+                self._run,
+                right.reference,
+                self.outputs,
+                sizes=sizes,
+                simulated={size: outputs for size, outputs in known.items() if outputs is not None},
+                perturbed={size: right.perturbed.get(metamorphic.batch_name(size), {}) for size in sizes},
             )
 
     def _repetition(self) -> None:
         self.claims += metamorphic.again(self._run, self._truth.reference, self.outputs)
 
-    def _padding(self) -> None:
-        claims, not_asked = self._by_kind.padding(self._run, self._truth, self.outputs, self._tolerance)
+    def _padding(self, right: RoundedReference) -> None:
+        claims, not_asked = self._by_kind.padding(self._run, self._truth, right, self.outputs)
         self.claims += claims
         self.not_asked |= not_asked
 
-    def _threads(self) -> None:
-        self.claims += metamorphic.threads(
-            self._run, self._truth.reference, self.outputs, self._tolerance, ran=self._budget.threads
-        )
+    def _threads(self, reference: Reference) -> None:
+        self.claims += metamorphic.threads(self._run, reference, self.outputs, ran=self._budget.threads)
 
-    def _kernels(self) -> None:
+    def _kernels(self, reference: Reference) -> None:
         kind = self._bench.converters[self._cell.format].plain_kernels
         if kind is None:
             return
         if reason := kernels.skipped(self._cell, kind):
             self.not_asked["kernels"] = reason
             return
-        reference = self._truth.reference
         feeds = reference.feeds[: kernels.IMAGES]
         plain = self._bench.run(
             self._cell.format, self._path, feeds, threads=RUN_THREADS, kernels=kernels.REFERENCE
         )
-        self.claims += kernels.agree(reference, self.outputs, plain, self._tolerance, loops=kind.sequential)
+        if reference.rounded:
+            self.claims += kernels.agree_rounded(reference, self._truth.reference, self.outputs, plain)
+        else:
+            self.claims += kernels.agree(reference, self.outputs, plain, loops=kind.sequential)
 
     # --- other inputs -------------------------------------------------------------------------
 
-    def _problem(self, image: GeneratedImage) -> str:
-        """What is wrong on an image; "" if outputs are finite, in range and, for float files, right."""
-        signature = self._truth.subject.signature
-        try:
-            outputs = self._together(image.array)
-        except WorkerFailedError as error:
-            return f"does not run: {error}"
-        runs = [(image.description, outputs)]
-        claims = [
-            basic.outputs_as_declared(runs, signature, len(image.array)),
-            basic.finite(runs),
-            *basic.in_range(runs, signature),
-        ]
-        for claim in claims:
-            if not claim.passed:
-                return f"{claim.name}: {claim.observed}, but should be {claim.bound} {claim.detail}"
-        if not isinstance(self._tolerance, FloatTolerance):
-            return ""
-        return self._off_reference(image.feeds, outputs, self._tolerance)
-
-    def _off_reference(self, feed: Mapping[str, Any], outputs: Outputs, tolerance: FloatTolerance) -> str:
-        """How a float file's outputs on one feed leave the tolerance; "" if they do not."""
-        reference = self._truth.reference
-        expected, floors = self._truth.generated.of(feed)
-        pair = reference.kind.paired(outputs, expected)
-        if matched := self._by_kind.share_matched(reference, pair, floors, tolerance):
-            share, least = matched
-            if share < least:
-                return f"{share:.3g} of the detections match, but should be {least:g}"
-        bound = tolerance.generated_floors
-        for name in floors:
-            ratio = pair.rms(name) / max(floors[name], reference.floors[name])
-            if not ratio <= bound:
-                return f"{name} is {ratio:.3g} floors off, but should be within {bound:g}"
-        return ""
-
-    def _together(self, images: Array) -> Outputs:
-        """Outputs of [N, ...] images; one at a time where the format takes no batch."""
-        if self._dynamic:
-            return self._run([{"image": images}])[0]
-        singles = self._run([{"image": image[None]} for image in images])
-        return {name: np.concatenate([outputs[name] for outputs in singles]) for name in singles[0]}
+    def _problem_on(self, image: GeneratedImage) -> str:
+        return problem_on(
+            image,
+            self._run,
+            self._truth,
+            self._by_kind,
+            dynamic=self._dynamic,
+            is_float=self._recipe.is_float,
+        )
 
     def _another_size(self) -> None:
         if not (self._dynamic and self._free_size):
             return
         image = self._truth.reference.feeds[0]["image"]
         height, width = image.shape[2] * 3 // 4, image.shape[3] * 7 // 8
-        problem = self._problem(
+        problem = self._problem_on(
             GeneratedImage(f"{height} x {width} pixels of a photograph", image[:, :, :height, :width].copy())
         )
         self.claims.append(
@@ -361,8 +363,8 @@ class Judge:
         )
 
     def _generated_inputs(self) -> None:
-        """Constant, extreme and synthetic images: finite and in range; float files also within the floor."""
-        falsified = falsify(self._truth.subject, self._problem, self._budget.draws, self._budget.seed)
+        """Constant, extreme and synthetic images: finite and in range; float files within 60 floors."""
+        falsified = falsify(self._truth.subject, self._problem_on, self._budget.draws, self._budget.seed)
         because = "a network meets more than photographs: black, white, noise, edges, values out of range"
         self.claims.append(
             Claim(
@@ -383,11 +385,16 @@ class Judge:
         if not inputs:
             self.not_asked["worst_input"] = f"none is stored; `modelparity search {self._cell.id}` finds one"
         claims, self.worst = worst.replayed(
-            self._bench, self._truth, self._tolerance, run=self._run, inputs=inputs, claims=self.claims
+            self._bench,
+            self._truth,
+            is_float=self._recipe.is_float,
+            run=self._run,
+            inputs=inputs,
+            errors=self._errors,
         )
         self.claims += claims
 
-    def _constant_image(self) -> None:
-        claims, not_asked = self._by_kind.constant_image(self._run, self._truth, self._tolerance)
+    def _constant_image(self, right: RoundedReference) -> None:
+        claims, not_asked = self._by_kind.constant_image(self._run, self._truth, right)
         self.claims += claims
         self.not_asked |= not_asked

@@ -1,4 +1,4 @@
-"""Stores proofs: the same file, reference, harness and bounds give the stored record again."""
+"""Stores proofs: the same file, reference and harness give the stored record again."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from modelparity.converters.engine.workbench import (
 )
 from modelparity.converters.formats import CONVERTERS, modules_of, packages_of
 from modelparity.fixtures.inputs import worst_inputs
+from modelparity.fixtures.limitations import Limitation
 from modelparity.fixtures.models import DECLARATIONS, declaration_module
-from modelparity.fixtures.tolerances import Expectation
 from modelparity.parity.cells import Cell
 from modelparity.parity.judge import CheckBudget
 from modelparity.parity.prove import prove
@@ -30,9 +30,9 @@ from modelparity.parity.results_json import cell_from_json, cell_line
 
 _FILE = "cell.json"
 # Left out of the harness's hash, because other parts of a proof's key cover them: the networks, their
-# declarations and the bounds of each cell. So a changed bound or network invalidates only the proofs of its
-# own cells.
-APART = (NETWORKS, "modelparity.parity.expectations")
+# declarations and the limitation of each cell. So a changed network invalidates only the proofs of its own
+# cells.
+APART = (NETWORKS, "modelparity.parity.limitations")
 
 
 def harness_digest() -> str:
@@ -47,7 +47,9 @@ def judge_digest(format: str = "") -> str:
     named = [format] if format in CONVERTERS else list(CONVERTERS)
     modules = [module for name in named for module in modules_of(name)]
     others = [package for name in CONVERTERS if name not in named for package in packages_of(name)]
-    return source_digest("modelparity.parity.prove", *modules, apart=[*APART, *others])
+    # Which images the judge sees beside the evaluation set is no matter of `prove`.
+    images = "modelparity.parity.search.opposite"
+    return source_digest("modelparity.parity.prove", images, *modules, apart=[*APART, *others])
 
 
 def evidence_key(
@@ -56,7 +58,7 @@ def evidence_key(
     reference_key: Key,
     cell: Cell,
     *,
-    expectation: Expectation,
+    limitation: Limitation | None,
     calibration: Calibration,
     check_budget: CheckBudget,
 ) -> Key:
@@ -64,7 +66,7 @@ def evidence_key(
     parts = {
         "artifact": bench.artifact_key(subject, cell.format, cell.quantization, calibration).digest,
         "reference": reference_key.digest,
-        "expectation": repr(expectation),
+        "limitation": repr(limitation),
         "check_budget": repr(check_budget),
         "worst inputs": worst_inputs.digest(cell.id),
         "harness": judge_digest(converter.format),
@@ -88,7 +90,7 @@ def prove_once(
     key: Key,
     *,
     cell: Cell,
-    expectation: Expectation,
+    limitation: Limitation | None,
     calibration: Calibration,
     check_budget: CheckBudget,
 ) -> CellRecord:
@@ -98,7 +100,7 @@ def prove_once(
         subject,
         truth_of,
         cell,
-        expectation=expectation,
+        limitation=limitation,
         calibration=calibration,
         check_budget=check_budget,
     )

@@ -11,14 +11,8 @@ from modelparity.converters.engine.workbench import Calibration, ModelUnderTest,
 from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
 from modelparity.converters.recipes import FLOAT
 from modelparity.fixtures.keep_float import KeepFloat
+from modelparity.fixtures.limitations import Limitation
 from modelparity.fixtures.models import declared_in
-from modelparity.fixtures.tolerances import (
-    Expectation,
-    FloatTolerance,
-    Limitation,
-    QuantizedTolerance,
-    tolerance_of,
-)
 from modelparity.modelfiles.description import (
     UNKNOWN,
     Artifact,
@@ -68,21 +62,13 @@ def prove(
     truth_of: Callable[[], ReferenceData],
     cell: Cell,
     *,
-    expectation: Expectation,
     calibration: Calibration,
     check_budget: CheckBudget,
+    limitation: Limitation | None = None,
 ) -> CellRecord:
     """Converts a cell and judges the result. Never raises for what the cell did."""
-    record = prove_file(
-        bench,
-        subject,
-        truth_of,
-        cell,
-        expectation=expectation,
-        calibration=calibration,
-        check_budget=check_budget,
-    )
-    return _limited(record, expectation) if isinstance(expectation, Limitation) else record
+    record = prove_file(bench, subject, truth_of, cell, calibration=calibration, check_budget=check_budget)
+    return record if limitation is None else _limited(record, limitation)
 
 
 def prove_file(
@@ -91,7 +77,6 @@ def prove_file(
     truth_of: Callable[[], ReferenceData],
     cell: Cell,
     *,
-    expectation: Expectation,
     calibration: Calibration,
     check_budget: CheckBudget,
     variant: Variant = OWN,
@@ -100,9 +85,8 @@ def prove_file(
 
     A second route's file is another toolchain's, so it is judged as a third party's, and converted once.
     """
-    tolerance = tolerance_of(expectation)
     calibration = variant.calibration or calibration
-    case = _Case(bench, subject, truth_of, cell, calibration, tolerance, check_budget, variant)
+    case = _Case(bench, subject, truth_of, cell, calibration, check_budget, variant)
     record = blank_record(cell, subject)
     outcome: Outcome | None = None
     for step in (_converted, _converted_again, _judged):
@@ -121,7 +105,6 @@ class _Case:
     truth_of: Callable[[], ReferenceData]
     cell: Cell
     calibration: Calibration
-    tolerance: FloatTolerance | QuantizedTolerance
     check_budget: CheckBudget
     variant: Variant
 
@@ -164,7 +147,6 @@ def _judged(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None
         truth,
         case.cell,
         artifact.path,
-        tolerance=case.tolerance,
         check_budget=case.check_budget,
         calibration=case.calibration,
         third_party=bool(case.variant.maker),
@@ -193,6 +175,7 @@ def judged(record: CellRecord, judge: Judge) -> tuple[CellRecord, Outcome | None
         record,
         claims=(*judge.claims, *record.claims),
         samples=tuple(judge.samples),
+        quality=judge.quality,
         worst=tuple(judge.worst),
         headline=judge.headline,
         not_asked=judge.not_asked,
@@ -264,20 +247,20 @@ def _as_outcome(stage: str | Judge) -> Iterator[_Caught]:
 
 
 def _limited(record: CellRecord, limitation: Limitation) -> CellRecord:
-    """Applies a declared limitation: green only if the cell failed where and how it declares."""
-    failed = {claim.name for claim in record.claims if claim.status == "failed"}
+    """Applies a declared limitation: green only if the cell fell short where and how it declares."""
+    short = {claim.name for claim in record.claims if not claim.passed}
     broke = record.outcome.stage if isinstance(record.outcome, Errored | Crashed) else None
-    as_declared = broke == limitation.stage if broke else failed == {limitation.stage}
+    as_declared = broke == limitation.stage if broke else short == {limitation.stage}
     if as_declared:
         return replace(record, outcome=Unsupported(limitation.stage, limitation.reason, limitation.issue))
-    if broke or failed:
+    if broke or short:
         return record
     claim = Claim(
         "limitation",
         "failed",
         "every claim holds",
         f"fails at {limitation.stage}",
-        because=limitation.because,
+        because="a declared limitation is strict, so that nothing that works is called broken",
         detail=f"the limitation is gone: delete the entry of {record.id} in {declared_in(record.model)}",
     )
     return replace(record, claims=(*record.claims, claim), outcome=Mismatched())

@@ -19,9 +19,16 @@ Listener = Callable[[CellRecord, int, int], None]
 
 
 def prove_all(
-    session: Session, cells: Sequence[Cell], record_file: Path, on_cell: Listener
+    session: Session,
+    cells: Sequence[Cell],
+    record_file: Path,
+    on_cell: Listener,
+    *,
+    judged: Callable[[CellRecord], CellRecord] = lambda record: record,
 ) -> list[CellRecord]:
     """The record of every cell, each appended to `record_file` and passed to `on_cell` when it is made.
+
+    `judged` judges the quality of a proven file.
 
     Cells with a stored proof come first. The others are converted and judged in one lane for each format,
     while another thread exports the networks and computes their references.
@@ -31,6 +38,7 @@ def prove_all(
     stopped = threading.Event()
 
     def finished(record: CellRecord) -> None:
+        record = judged(record)
         with lock:
             done.append(record)
             append(record_file, cell_line(record))

@@ -1,7 +1,10 @@
-"""Computes the reference of a cell: the network in float64, and the noise floor of its own float32.
+"""Computes what a cell's file is compared with, and how far right arithmetic is from it.
 
-`modelparity.parity.noise_floor` measures the floor in two summation orders. Each order runs the first image
-twice: if the bits differ, it runs the whole evaluation set once more, and the floor covers that run, too.
+A float file is compared with the network in float64; a right one is off by a multiple of the network's own
+float32 error, its noise (`modelparity.parity.noise_floor`). Each summation order runs the first image twice:
+if the bits differ, it runs the whole evaluation set once more, and the noise covers that run, too.
+
+A quantized file has a reference of its own (`modelparity.parity.rounded_reference`), of the same type.
 
 Other variants were measured and left out: two and four threads and batches raise no floor; channels last
 raises one of six by a fifth, which is negligible beside the bound (reports/measurements/noise-floors.md).
@@ -9,14 +12,16 @@ raises one of six by a fifth, which is negligible beside the bound (reports/meas
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from modelparity.converters.engine.source_digest import source_digest
 from modelparity.converters.engine.store import Key
@@ -30,34 +35,140 @@ from modelparity.converters.engine.workbench import (
 from modelparity.fixtures.arrays import Array, Feeds, Outputs
 from modelparity.fixtures.inputs.evaluation_sets import EvaluationSet
 from modelparity.fixtures.specs import Task
+from modelparity.parity.metrics.chance import FALSE_ALARMS
 from modelparity.parity.metrics.detection_matching import Pair
 from modelparity.parity.metrics.errors import OutputError, compare
-from modelparity.parity.noise_floor import float32_runs, noise_floors
+from modelparity.parity.noise_floor import Noise, float32_runs, noises
 from modelparity.parity.output_kinds import OUTPUT_KINDS, OutputKind
 
 _FILE = "reference.npz"
 
 
 @dataclass(frozen=True)
-class Reference:
-    """Float64 outputs over an evaluation set, one array [1, ...] for each image, and noise floors.
+class Multiples:
+    """How far a right file may be from its reference, in multiples of the noise; the same for every network.
 
-    `floors` has an entry for each output that is compared number by number.
+    Attributes:
+        most: the multiple that no right file exceeds where chance averages out, in an output of many values.
+        typical: what right files reach; where an output has few values, chance comes on top of it.
+        because: why these numbers.
+    """
+
+    most: float
+    typical: float
+    because: str
+
+
+FLOAT = Multiples(
+    most=8,
+    typical=3,
+    because=(
+        "a right float file reaches 1 to 3 times the error that the network itself has in float32; the "
+        "smallest planted fault, 2 % on one row of a weight, 150 times"
+    ),
+)
+ROUNDED = Multiples(
+    most=2,
+    typical=1,
+    because=(
+        "a right file is nearer to the simulated rounding than a perturbed run of the simulation, in which "
+        "64 times as many values fall to the other side of a step"
+    ),
+)
+FEW = 30  # the root mean square of 30 values scatters by 13 % (one standard deviation), that of 4 by a third
+# Bound, in noise floors, of a float file where errors add up instead of averaging out: on generated, flat and
+# searched images, and in kernels that sum in sequence. The most that a right file was seen to reach is 27.
+GENERATED = 60.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a right file computes over an evaluation set, and how far right arithmetic is from it.
+
+    Attributes:
+        outputs: By name, one float64 array [1, ...] for each image.
+        noise: By name, for each output that is compared number by number.
+        samples: The number of images that the noise was measured on.
+        multiples: How far a right file may be off.
+        noise_words: Which runs the noise was measured in.
+        right_runs: Outputs of another run on the first images, as right as the reference, where activations
+            are rounded: what differs in it may differ in a right file.
+        spreads: By name, the standard deviation over the evaluation set, where `outputs` are not all of it.
+        unrounded: By name, what the network itself gives in float64, where `outputs` are those of a rounding.
     """
 
     names: tuple[str, ...]
     feeds: tuple[Mapping[str, Array], ...]
     outputs: Mapping[str, tuple[Array, ...]]
-    floors: Mapping[str, float]
+    noise: Mapping[str, Noise]
     task: Task = "map"
+    samples: int = 1
+    multiples: Multiples = FLOAT
+    noise_words: str = "the network's own float32 runs"
+    right_runs: tuple[Outputs, ...] = ()
+    unrounded: Mapping[str, tuple[Array, ...]] = field(default_factory=dict)
+    spreads: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def floors(self) -> dict[str, float]:
+        """The noise floor of each output: the root mean square of its noise."""
+        return {name: noise.rms for name, noise in self.noise.items()}
+
+    def first(self, images: int) -> Reference:
+        """The same over the first images."""
+        return replace(
+            self,
+            names=self.names[:images],
+            feeds=self.feeds[:images],
+            outputs={name: values[:images] for name, values in self.outputs.items()},
+            unrounded={name: values[:images] for name, values in self.unrounded.items()},
+            right_runs=self.right_runs[:images],
+        )
+
+    @property
+    def rounded(self) -> bool:
+        """Whether the reference rounds activations."""
+        return self.multiples is ROUNDED
+
+    def error(self, pair: Pair, name: str) -> float:
+        """How far a file is from the reference on one image, to be compared with the noise floor."""
+        return 0.0 if pair.nothing else pair.error(name, self.rounded)
+
+    def few(self, name: str) -> bool:
+        """Whether an image has so few values of an output that their root mean square is mostly chance."""
+        return min((of_one.size for of_one in self.outputs[name]), default=0) < FEW
+
+    def allowed(self, name: str, images: int = 1) -> float:
+        """How many noise floors a right file may be off, on the worst image of the evaluation set.
+
+        With `images`, the error is the root mean square of so many images together.
+
+        The squares of n errors of a file and of the n values of each of the `samples` images that the noise
+        was measured on have a ratio that is distributed as F(n, n samples), if errors are independent and
+        normal. So with few values, as a score for each image, chance alone makes a large ratio: it may be
+        `typical` times the root of the F distribution's quantile at `FALSE_ALARMS` for all images together.
+        """
+        values = max(1, min((of_one.size for of_one in self.outputs[name]), default=1))
+        tried = max(1, len(self.outputs[name])) / images
+        quantile = float(stats.f.isf(FALSE_ALARMS / tried, images * values, values * self.samples))
+        return max(self.multiples.most, self.multiples.typical * math.sqrt(quantile))
+
+    def greatest(self, name: str, differences: bool = False) -> float:
+        """The greatest error of a single value of a right file, or of the difference of two of one image.
+
+        It is the greatest error that was measured, times `allowed`, so that nothing is assumed of the tail of
+        the distribution.
+        """
+        noise = self.noise[name]
+        return self.allowed(name) * (noise.difference if differences else noise.value)
 
     @property
     def kind(self) -> OutputKind:
         return OUTPUT_KINDS[self.task]
 
     def paired(self, outputs: Sequence[Outputs]) -> list[Pair]:
-        """Each image's outputs, paired with the reference's."""
-        truths = ({name: values[i] for name, values in self.outputs.items()} for i in range(len(self.feeds)))
+        """Outputs of the first images, each paired with the reference's."""
+        truths = ({name: values[i] for name, values in self.outputs.items()} for i in range(len(outputs)))
         return [self.kind.paired(got, truth) for got, truth in zip(outputs, truths, strict=True)]
 
     def errors(self, pairs: Sequence[Pair]) -> list[OutputError]:
@@ -76,7 +187,7 @@ class Reference:
 
     def spread(self, name: str) -> float:
         """Standard deviation of an output over the evaluation set."""
-        return self._spreads[name]
+        return self.spreads[name] if name in self.spreads else self._spreads[name]
 
     @cached_property
     def _spreads(self) -> dict[str, float]:
@@ -117,13 +228,15 @@ def reference_of(bench: Workbench, subject: ModelUnderTest, images: EvaluationSe
         variants = float32_runs(partial(bench.reference, subject), feeds)
         arrays = {f"{name}/{i}": outputs[name] for i, outputs in enumerate(truth) for name in names}
         np.savez(folder / _FILE, **arrays)  # type: ignore[arg-type]
-        return {"floors": noise_floors(subject.spec.task, truth, variants)}
+        found = noises(subject.spec, truth, variants)
+        return {"noise": {name: [noise.rms, noise.value, noise.difference] for name, noise in found.items()}}
 
     entry = bench.store.get(reference_key(subject, images), make)
     with np.load(entry.path(_FILE)) as file:
         outputs = {name: tuple(file[f"{name}/{i}"] for i in range(len(feeds))) for name in names}
-    floors = {name: float(floor) for name, floor in entry.meta["floors"].items()}
-    return Reference(tuple(s.name for s in images.samples), feeds, outputs, floors, subject.spec.task)
+    noise = {name: Noise(*map(float, numbers)) for name, numbers in entry.meta["noise"].items()}
+    names_of_images = tuple(sample.name for sample in images.samples)
+    return Reference(names_of_images, feeds, outputs, noise, subject.spec.task, samples=len(feeds))
 
 
 class GeneratedReference:
@@ -135,11 +248,11 @@ class GeneratedReference:
     def __init__(self, bench: Workbench, subject: ModelUnderTest) -> None:
         self._bench = bench
         self._subject = subject
-        self._known: dict[bytes, tuple[Outputs, dict[str, float]]] = {}
+        self._known: dict[bytes, tuple[Outputs, dict[str, Noise]]] = {}
         self._lock = threading.Lock()
 
-    def of(self, feed: Mapping[str, Array]) -> tuple[Outputs, dict[str, float]]:
-        """Float64 outputs by name, and the float32 floor of each on this feed."""
+    def of(self, feed: Mapping[str, Array]) -> tuple[Outputs, dict[str, Noise]]:
+        """Float64 outputs by name, and the float32 noise of each on this feed."""
         key = feed["image"].tobytes()
         with self._lock:
             if key not in self._known:
@@ -147,7 +260,7 @@ class GeneratedReference:
                 run = partial(self._bench.reference, self._subject)
                 # The evaluation set has shown already whether the bits vary.
                 variants = float32_runs(run, [feed], repeat=False)
-                self._known[key] = (truth[0], noise_floors(self._subject.spec.task, truth, variants))
+                self._known[key] = (truth[0], noises(self._subject.spec, truth, variants))
             return self._known[key]
 
 
@@ -159,3 +272,4 @@ class ReferenceData:
     reference: Reference
     generated: GeneratedReference
     elements: Mapping[str, int]  # "weights" and "elements" of the network, as exported
+    opposite: Reference | None = None  # images of the other decision, where the evaluation set has only one

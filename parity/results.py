@@ -142,6 +142,41 @@ class SampleRecord:
 
 
 @dataclass(frozen=True)
+class DecisionRecord:
+    """The decisions of one kind over the evaluation set, against those of the network in float64.
+
+    Attributes:
+        name: The name of the claim on them; `plural` says what they are.
+        changed: How many differ, of `of`.
+        at_most: The upper end of the 95 % interval of the share that changes, 0..1.
+    """
+
+    name: str
+    plural: str
+    changed: int
+    of: int
+    at_most: float
+
+
+@dataclass(frozen=True)
+class QualityRecord:
+    """What a file's precision costs: measured, and judged only against what somebody stated.
+
+    Attributes:
+        sqnr_db: By output, over the evaluation set; None where there is no error.
+        worst_sqnr_db: By output, of the worst image.
+        is_price: Whether the precision is another than the network's; a float file has no price.
+        judged_by: What it was judged by; "" if nobody stated or accepted anything.
+    """
+
+    decisions: tuple[DecisionRecord, ...] = ()
+    sqnr_db: Mapping[str, float | None] = field(default_factory=dict)
+    worst_sqnr_db: Mapping[str, float | None] = field(default_factory=dict)
+    is_price: bool = True
+    judged_by: str = ""
+
+
+@dataclass(frozen=True)
 class WorstRecord:
     """One output on the worst input that a search found, beside the worst image of the evaluation set.
 
@@ -289,8 +324,9 @@ class CellRecord:
     outcome: Outcome
     claims: tuple[Claim, ...] = ()
     artifact: ArtifactRecord | None = None
-    headline: str = ""  # the number that matters: "2.4 x floor", "32.9 dB"
+    headline: str = ""  # the number that matters: "2.4 x floor", "0 of 12 labels changed, 32.9 dB"
     samples: tuple[SampleRecord, ...] = ()
+    quality: QualityRecord | None = None
     cost: Cost = field(default_factory=Cost)
     versions: Mapping[str, str] = field(default_factory=dict)
     reproduce: tuple[str, ...] = ()
@@ -321,6 +357,7 @@ class RunHeader:
     versions: Mapping[str, str] = field(default_factory=dict)
     started: str = ""  # ISO 8601, UTC
     expected: tuple[str, ...] = ()  # ids of the cells that the run owes
+    require_quality: bool = False  # whether a quality that nobody judged fails the run
 
 
 @dataclass(frozen=True)
@@ -337,9 +374,15 @@ class Run:
 
     @property
     def verdict(self) -> Literal["pass", "fail"]:
-        """Proof or nothing: at least one cell, none missing, every one green."""
+        """Proof or nothing: at least one cell, none missing, every one green; quality judged, if required."""
         proven = bool(self.cells) and not self.missing and all(cell.green for cell in self.cells)
-        return "pass" if proven else "fail"
+        return "pass" if proven and not (self.header.require_quality and self.unjudged) else "fail"
+
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """Ids of the cells whose quality was measured, and judged by nothing."""
+        measured = [cell for cell in self.cells if cell.quality is not None and cell.quality.is_price]
+        return tuple(cell.id for cell in measured if cell.quality and not cell.quality.judged_by)
 
 
 def outcome_of(claims: Iterable[Claim]) -> Outcome:

@@ -20,9 +20,11 @@ from modelparity.parity.results import (
     CellRecord,
     Claim,
     Cost,
+    DecisionRecord,
     FaultRecord,
     KeptFloat,
     Picture,
+    QualityRecord,
     Run,
     RunHeader,
     SampleRecord,
@@ -110,6 +112,9 @@ def cell_from_json(data: Mapping[str, Any]) -> CellRecord:
     data["outcome"] = OUTCOMES[outcome.pop("status")](**outcome)
     data["claims"] = tuple(Claim(**claim) for claim in data["claims"])
     data["samples"] = tuple(SampleRecord(**sample) for sample in data["samples"])
+    if quality := data.get("quality"):
+        decisions = tuple(DecisionRecord(**each) for each in quality["decisions"])
+        data["quality"] = QualityRecord(**{**quality, "decisions": decisions})
     data["worst"] = tuple(WorstRecord(**worst) for worst in data.get("worst", ()))
     data["cost"] = cost_from_json(data["cost"])
     data["reproduce"] = tuple(data["reproduce"])

@@ -13,7 +13,6 @@ from itertools import combinations
 import numpy as np
 
 from modelparity.fixtures.arrays import Array, Outputs
-from modelparity.fixtures.tolerances import FloatTolerance
 from modelparity.parity.claims.detections import unlike
 from modelparity.parity.metrics.errors import compare
 from modelparity.parity.reference import Reference
@@ -87,13 +86,11 @@ class Agreement:
         return f"All {len(others)} agree with {TRUTH} within {self.allowed()} floors, so with each other"
 
 
-def agreement(
-    reference: Reference, runs: Mapping[str, Sequence[Outputs]], tolerance: FloatTolerance
-) -> Agreement:
+def agreement(reference: Reference, runs: Mapping[str, Sequence[Outputs]]) -> Agreement:
     """Compares every run with float64, and every pair of runs, over the evaluation set.
 
-    A slow run may cover only the first images; two runs are compared on the images of both. The tolerance
-    bounds the distance from float64, twice the tolerance that of a pair.
+    A slow run may cover only the first images; two runs are compared on the images of both. Two runs may be
+    twice as far apart as each from float64.
 
     Raises:
         ValueError: A run has outputs for no image, or for more than the reference.
@@ -104,18 +101,16 @@ def agreement(
     truth = [{name: values[i] for name, values in reference.outputs.items()} for i in range(seen)]
     everyone = {TRUTH: truth, **runs}
     floors = {
-        (first, second): _floors(reference, everyone[first], everyone[second], tolerance)
+        (first, second): _floors(reference, everyone[first], everyone[second])
         for first, second in combinations(everyone, 2)
     }
-    return Agreement({name: tolerance.of(name) for name in reference.floors}, floors)
+    return Agreement({name: float(f"{reference.allowed(name):.3g}") for name in reference.floors}, floors)
 
 
-def _floors(
-    reference: Reference, first: Sequence[Outputs], second: Sequence[Outputs], tolerance: FloatTolerance
-) -> dict[str, float]:
+def _floors(reference: Reference, first: Sequence[Outputs], second: Sequence[Outputs]) -> dict[str, float]:
     """Distances of `second` from `first` by output; infinite if more detections differ than may by ties."""
     pairs = [reference.kind.paired(got, want) for want, got in zip(first, second, strict=False)]
-    different, allowed = unlike(reference, pairs, tolerance)
+    different, allowed = unlike(reference, pairs)
     if different > allowed:
         return dict.fromkeys(reference.floors, float("inf"))
     return {

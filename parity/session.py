@@ -22,13 +22,14 @@ from modelparity.fixtures.inputs.evaluation_sets import (
     evaluation_set,
 )
 from modelparity.fixtures.keep_float import KeepFloat
+from modelparity.fixtures.limitations import Limitation
 from modelparity.fixtures.models import MODELS
 from modelparity.fixtures.specs import ModelSpec
-from modelparity.fixtures.tolerances import Expectation, Limitation
 from modelparity.modelfiles.description import Artifact
 from modelparity.parity.cells import Cell
-from modelparity.parity.expectations import EXPECTATIONS, expectation_of
+from modelparity.parity.claims.kind_claims import KIND_CLAIMS
 from modelparity.parity.judge import CheckBudget
+from modelparity.parity.limitations import LIMITATIONS
 from modelparity.parity.proof_cache import cached, evidence_key, prove_once
 from modelparity.parity.prove import OWN, Variant, prove_file
 from modelparity.parity.reference import (
@@ -39,6 +40,7 @@ from modelparity.parity.reference import (
     reference_of,
 )
 from modelparity.parity.results import CellRecord
+from modelparity.parity.search.opposite import opposite
 
 
 def default_store() -> Path:
@@ -66,13 +68,13 @@ class Session:
         check_budget: CheckBudget | None = None,
         models: Mapping[str, ModelSpec] | None = None,
         converters: Mapping[str, Converter] | None = None,
-        expectations: Mapping[Cell, Expectation] | None = None,
+        limitations: Mapping[Cell, Limitation] | None = None,
         on_miss: Callable[[str, str], None] | None = None,
         run_timeout_s: float = RUN_TIMEOUT_S,
     ) -> None:
         self.check_budget = check_budget or CheckBudget()
         self.models = MODELS if models is None else models
-        self.expectations = EXPECTATIONS if expectations is None else expectations
+        self.limitations = LIMITATIONS if limitations is None else limitations
         self.workers = Workers()
         converters = CONVERTERS if converters is None else converters
         self.bench = Workbench(
@@ -123,11 +125,14 @@ class Session:
             if model not in self._truths:
                 subject = self.subject(model)
                 meta = self.bench.exported(subject).meta
+                reference = reference_of(self.bench, subject, self.evaluation_set(model))
+                sides = KIND_CLAIMS[subject.spec.task].one_sided(reference, subject.spec)
                 self._truths[model] = ReferenceData(
                     subject,
-                    reference_of(self.bench, subject, self.evaluation_set(model)),
+                    reference,
                     GeneratedReference(self.bench, subject),
                     {"weights": meta["weights"], "elements": meta["elements"]},
+                    opposite(self.bench, subject, reference, sides),
                 )
             return self._truths[model]
 
@@ -180,7 +185,7 @@ class Session:
             lambda: self.truth(cell.model),
             self._evidence_key(cell),
             cell=cell,
-            expectation=expectation_of(cell, self.expectations),
+            limitation=self.limitations.get(cell),
             calibration=self.calibration(cell.model),
             check_budget=self.check_budget,
         )
@@ -190,15 +195,13 @@ class Session:
 
         The verdict is on the file alone: if the cell has a declared limitation, the file fails.
         """
-        expectation = expectation_of(cell, self.expectations)
-        if variant == OWN and not isinstance(expectation, Limitation):
+        if variant == OWN and cell not in self.limitations:
             return self.prove(cell)
         return prove_file(
             self.bench,
             self.subject(cell.model),
             lambda: self.truth(cell.model),
             cell,
-            expectation=expectation,
             calibration=self.calibration(cell.model),
             check_budget=self.check_budget,
             variant=variant,
@@ -211,7 +214,7 @@ class Session:
             subject,
             reference_key(subject, self.evaluation_set(cell.model)),
             cell,
-            expectation=expectation_of(cell, self.expectations),
+            limitation=self.limitations.get(cell),
             calibration=self.calibration(cell.model),
             check_budget=self.check_budget,
         )

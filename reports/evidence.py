@@ -40,6 +40,27 @@ class ClaimWords:
     detail: str
 
 
+def quality_line(cell: CellRecord) -> str:
+    """What the precision costs, and what that was judged by; "" for a float file."""
+    quality = cell.quality
+    if quality is None or not quality.is_price:
+        return ""
+    changed = [
+        f"{each.changed} of {each.of} {one_line(each.plural)} change (at most {each.at_most:.2g} of all)"
+        for each in quality.decisions
+    ]
+    noise = [
+        f"{one_line(name)} {_decibels(db)} (worst image {_decibels(quality.worst_sqnr_db.get(name))})"
+        for name, db in quality.sqnr_db.items()
+    ]
+    by = f"judged by {one_line(quality.judged_by)}" if quality.judged_by else "measured, not judged"
+    return f"{'; '.join((*changed, *noise))}: {by}"
+
+
+def _decibels(db: float | None) -> str:
+    return "without error" if db is None else f"{db:.1f} dB"
+
+
 def claim_words(claim: Claim) -> ClaimWords:
     """A claim in words; observed and bound look different whenever their values differ."""
     observed, bound = value(claim.observed), value(claim.bound)

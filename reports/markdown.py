@@ -33,7 +33,7 @@ from modelparity.reports.words import GLYPHS, NONE, one_line, pairs, trim, visib
 LIMIT = 60_000
 CLAIM_HEADER = ("claim", "output", "observed", "bound", "status", "reason")
 
-PARITY_CLAIMS = {"float_parity", "sqnr", "detections"}
+PARITY_CLAIMS = {"float_parity", "simulated", "detections"}
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,8 @@ class _Report:
         return f"reason {self.reasons.setdefault(because, len(self.reasons) + 1)}"
 
     def _facts(self, cell: CellRecord) -> Iterable[str]:
+        if quality := evidence.quality_line(cell):
+            yield f"quality: {inline(quality)}"
         for line in evidence.worst_sample_lines(cell):
             yield f"worst sample, {inline(line)}"
         for line in evidence.worst_found_lines(cell):

@@ -73,6 +73,7 @@ def page(run: Run, kills: Catches) -> str:
         strip_plots=charts.strip_plots,
         floor_header=evidence.FLOOR_HEADER,
         floor_rows=evidence.floor_rows,
+        quality_line=evidence.quality_line,
         worst_sample_lines=evidence.worst_sample_lines,
         worst_found_lines=evidence.worst_found_lines,
         other_versions=lambda cell: evidence.other_versions(cell, run),

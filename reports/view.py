@@ -32,9 +32,11 @@ STATUSES: tuple[Status, ...] = (
 )
 HEADLINE_CHARS = 40
 LEGEND = (
-    "A cell is one model in one format and quantization. Its number is that of its worst output, against the "
-    "network in float64: × floor is the error in units of the network's own float32 error (the noise floor), "
-    "dB is the signal to quantization noise ratio (SQNR)."
+    "A cell is one model in one format and quantization. Its mark says whether the conversion is right. A "
+    "float file's number is its error against the network in float64, in units of the network's own float32 "
+    "error (× floor, of the worst output). A quantized file's numbers are what its precision costs against "
+    "float64: the decisions that change, and the signal to quantization noise ratio (SQNR, in dB) of the "
+    "worst output."
 )
 
 
@@ -157,7 +159,19 @@ def verdict_line(run: Run) -> str:
     green = sum(entry.green for entry in everything)
     scope = f" (narrowed with -k '{one_line(run.header.selection)}')" if run.header.selection else ""
     result = f"{green} of {len(everything)} cells green" if everything else "no cell was run"
-    return f"{run.verdict.upper()}{scope}: {result}"
+    return f"{run.verdict.upper()}{scope}: {result}{quality_words(run)}"
+
+
+def quality_words(run: Run) -> str:
+    """What judged the quality of the run's quantized cells, for the end of the verdict line."""
+    prices = [cell.quality for cell in run.cells if cell.quality is not None and cell.quality.is_price]
+    if not prices:
+        return ""
+    judges = dict.fromkeys(price.judged_by for price in prices if price.judged_by)
+    if not judges:
+        return "; quality: measured, not judged"
+    missing = f" ({len(run.unjudged)} cells by nothing)" if run.unjudged else ""
+    return f"; quality: judged by {'; '.join(judges)}{missing}"
 
 
 def counts_line(run: Run) -> str:

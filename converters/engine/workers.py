@@ -93,6 +93,11 @@ class Worker:
             process.kill()
 
     @property
+    def busy(self) -> bool:
+        """Whether a call is under way."""
+        return self._lock.locked()
+
+    @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
@@ -181,6 +186,13 @@ class Workers:
             if self._killed:
                 worker.kill()
             return worker
+
+    def idle(self, name: str, *others: str) -> Worker:
+        """The worker `name` or, while it is busy, the first of the `others` that is not; else the last one.
+
+        For work that any of them can do.
+        """
+        return next((self[one] for one in (name, *others) if not self[one].busy), self[(name, *others)[-1]])
 
     def close(self, name: str | None = None) -> None:
         for key, worker in list(self._workers.items()):

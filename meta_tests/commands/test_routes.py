@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from meta_tests.miniatures.miniature import FLOAT, INT8, cell, session_of
-from meta_tests.parity.test_detections import moved, outputs_of
+from meta_tests.converters.test_kernels import NOISE, RIGHT, reference_of_one
+from meta_tests.miniatures.miniature import session_of
 from modelparity.commands import convert
 from modelparity.converters.engine.exported_program import FloatFile
 from modelparity.converters.engine.store import Store
@@ -22,9 +22,6 @@ from modelparity.converters.onnx2tf.graph import prepared
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import BAD_INPUT, explained
 from modelparity.fixtures.models import MODELS
-from modelparity.fixtures.tolerances import QuantizedTolerance
-from modelparity.parity.cells import Cell
-from modelparity.parity.claims import kernels
 from modelparity.parity.reference import Reference
 from modelparity.parity.route_agreement import TRUTH, Agreement, agreement
 from modelparity.routes import compare
@@ -35,83 +32,12 @@ needs_extra = pytest.mark.skipif(
 )
 
 
-def reference_of_one(value):
-    return Reference(("a",), ({},), {"score": (value.astype(np.float64),)}, {"score": 1e-7})
-
-
-# --- kernels ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("off", "loops", "status"),
-    [
-        (7e-7, False, "passed"),
-        (9e-7, False, "failed"),
-        (59e-7, True, "passed"),
-        (61e-7, True, "failed"),
-        (np.nan, True, "failed"),
-    ],
-)
-def test_float_kernels_agree_as_far_as_sums_line_up(off, loops, status):
-    """A mean of 1,588 patches is 6 to 14 floors off in TFLite's plain loops, over three streams."""
-    fast = np.linspace(0, 1, 8)[None]
-    (claim,) = kernels.agree(
-        reference_of_one(fast), [{"score": fast}], [{"score": fast + off}], FLOAT, loops=loops
-    )
-    assert (claim.name, claim.output, claim.status) == ("kernels", "score", status)
-
-
-@pytest.mark.parametrize(("off", "status"), [(0.01, "passed"), (0.03, "failed"), (np.nan, "failed")])
-def test_int8_kernels_agree_within_the_budget_of_the_worst_image(off, status):
-    fast = np.linspace(0, 1, 8)[None]
-    (claim,) = kernels.agree(
-        reference_of_one(fast), [{"score": fast}], [{"score": fast + off}], INT8, loops=True
-    )
-    assert claim.status == status
-
-
-@pytest.mark.parametrize(("rows", "by", "status"), [(11, 0.02, "passed"), (24, 0.02, "failed")])
-def test_int8_kernels_agree_on_detections_by_their_median_row(rows, by, status):
-    fast = outputs_of(3, batch=1, rows=25, found=24)
-    reference = Reference(
-        ("a",), ({},), {n: (v,) for n, v in fast.items()}, {"location": 1e-7, "score": 1e-7}, "detection"
-    )
-    budget = QuantizedTolerance({}, {"location": 30.0, "score": 30.0}, "as the real cells")
-    made = kernels.agree(reference, [fast], [moved(fast, rows, by)], budget, loops=True)
-    (claim,) = (claim for claim in made if claim.output == "location")
-    assert claim.status == status
-    assert "median row" in claim.detail
-
-
-def test_kernels_that_compute_another_thing_are_red(tmp_path):
-    with session_of(["other_kernels"], tmp_path) as session:
-        record = session.prove(cell("other_kernels"))
-    failed = {claim.name for claim in record.claims if claim.status == "failed"}
-    assert failed == {"kernels"}  # everything else about the file is right
-
-
-def test_what_makes_no_claim_says_why():
-    def skipped(*cell):
-        plain = CONVERTERS[cell[1]].plain_kernels
-        assert plain is not None
-        return kernels.skipped(Cell(*cell), plain)
-
-    assert "widened" in skipped("tiny_ladeda", "tflite", "fp16")
-    assert "GFLOP" in skipped("ladeda", "tflite", "fp32")
-    assert "VNNI" in skipped("ladeda", "onnx", "int8_dynamic")
-    assert not skipped("ladeda", "onnx", "fp32")
-    recipes = ("fp32", "int8_dynamic", "int8_static")
-    assert not any(skipped("objectformer", "tflite", name) for name in recipes)
-    assert set(kernels._SKIPPED) <= set(MODELS)
-
-
 # --- witnesses --------------------------------------------------------------------------------
 
 
 def runs_off(**off):
-    right = np.linspace(0, 1, 8)[None]
-    runs = {name: [{"score": right + by}] for name, by in off.items()}
-    return agreement(reference_of_one(right), runs, FLOAT)
+    runs = {name: [{"score": RIGHT + by}] for name, by in off.items()}
+    return agreement(reference_of_one(RIGHT), runs)
 
 
 def test_witnesses_that_agree():
@@ -131,9 +57,8 @@ def test_the_one_that_left_is_named(off):
 
 
 def test_an_output_of_another_shape_has_left():
-    right = np.linspace(0, 1, 8)[None]
-    runs = {"a": [{"score": right}], "b": [{"score": right[0]}]}
-    assert agreement(reference_of_one(right), runs, FLOAT).outliers == ("b",)
+    runs = {"a": [{"score": RIGHT}], "b": [{"score": RIGHT[0]}]}
+    assert agreement(reference_of_one(RIGHT), runs).outliers == ("b",)
 
 
 def test_two_that_sit_on_either_side_of_the_truth_may_be_twice_as_far_apart():
@@ -143,24 +68,28 @@ def test_two_that_sit_on_either_side_of_the_truth_may_be_twice_as_far_apart():
     assert not Agreement({"score": 8}, {**found.floors, ("a", "b"): {"score": 17.0}}).holds
 
 
-def test_an_output_may_be_as_far_off_as_its_own_floors():
-    right = np.linspace(0, 1, 8)[None]
-    reference = Reference(("a",), ({},), {"score": (right,), "mask": (right,)}, {"score": 1e-7, "mask": 1e-7})
-    own = replace(FLOAT, output_floors={"score": 20})
-    for output, by, held in (("score", 19e-7, True), ("score", 21e-7, False), ("mask", 9e-7, False)):
-        off = {name: right + (by if name == output else 0) for name in ("score", "mask")}
-        found = agreement(reference, {"a": [off], "b": [{"score": right, "mask": right}]}, own)
+def test_an_output_of_few_values_may_be_further_off():
+    """Chance does not average out in a score, of which an image has one value."""
+    right = {"score": np.array([[0.5]]), "mask": RIGHT}
+    outputs = {name: (value,) * 12 for name, value in right.items()}
+    noise = dict.fromkeys(right, NOISE)
+    reference = Reference(tuple("abcdefghijkl"), ({},) * 12, outputs, noise, samples=12)
+    score = float(f"{reference.allowed('score'):.3g}")
+    assert 15 < score < 30
+    for output, by, held in (("score", 0.95, True), ("score", 1.05, False), ("mask", 0.55, False)):
+        off = {name: value + (by * score * 1e-7 if name == output else 0) for name, value in right.items()}
+        found = agreement(reference, {"a": [off], "b": [right]})
         assert found.holds == held
-        assert ("within" if held else "by more than") + " score 20, mask 8 floors" in found.verdict
+        words = f"score {score:g}, mask 8 floors"
+        assert ("within " if held else "by more than ") + words in found.verdict
 
 
 def test_a_slow_witness_is_compared_over_the_images_that_it_saw():
-    right, wrong = np.linspace(0, 1, 8)[None], np.linspace(1, 2, 8)[None]
-    reference = Reference(("a", "b"), ({}, {}), {"score": (right, right)}, {"score": 1e-7})
-    runs = {"all": [{"score": right}, {"score": wrong}], "first": [{"score": right}]}
-    assert agreement(reference, runs, FLOAT).outliers == ("all",)
+    reference = Reference(("a", "b"), ({}, {}), {"score": (RIGHT, RIGHT)}, {"score": NOISE})
+    runs = {"all": [{"score": RIGHT}, {"score": RIGHT + 1}], "first": [{"score": RIGHT}]}
+    assert agreement(reference, runs).outliers == ("all",)
     with pytest.raises(ValueError, match="not those of first"):
-        agreement(reference, {**runs, "first": []}, FLOAT)
+        agreement(reference, {**runs, "first": []})
 
 
 def test_detections_are_matched_before_they_are_compared():
@@ -168,10 +97,9 @@ def test_detections_are_matched_before_they_are_compared():
     truth = {"location": boxes, "score": np.array([[0.9, 0.8]]), "category": np.array([[1, 2]])}
     turned = {name: value[:, ::-1] for name, value in truth.items()}
     fewer = {**truth, "score": np.array([[0.9, 0.0]])}
-    reference = Reference(
-        ("a",), ({},), {n: (v,) for n, v in truth.items()}, {"location": 1e-7, "score": 1e-7}, "detection"
-    )
-    found = agreement(reference, {"turned": [turned], "fewer": [fewer]}, FLOAT)
+    noise = dict.fromkeys(("location", "score"), NOISE)
+    reference = Reference(("a",), ({},), {n: (v,) for n, v in truth.items()}, noise, "detection")
+    found = agreement(reference, {"turned": [turned], "fewer": [fewer]})
     assert found.distance(TRUTH, "turned") == 0
     assert found.outliers == ("fewer",)
 

@@ -27,7 +27,7 @@ from modelparity.parity.cells import columns
 MAY_NAME_A_FORMAT = {
     "modelfiles/formats.py": "the registry: NAMES",
     "converters/formats.py": "the registry: _ROUTES",
-    "fixtures/networks": "declarations of networks: bounds and exceptions that were measured for a cell",
+    "fixtures/networks": "declarations of networks: what a cell keeps in float, and its limitation",
     "benchmarks/chunkyseal_full.py": "measures four named cells",
     "benchmarks/noise_floors.py": "measures how one runtime's threads change one file's numbers",
     "modelparity/commands/serve.py": "the default is one named cell, the fastest that was measured",
@@ -35,7 +35,7 @@ MAY_NAME_A_FORMAT = {
 MAY_NAME_A_QUANTIZATION = {
     "converters/recipes.py": "the registry: QUANTIZATIONS",
     "modelfiles/description.py": "names the recipe whose traces a file bears; its room knows no recipes",
-    "fixtures/networks": "declarations of networks: bounds and exceptions that were measured for a cell",
+    "fixtures/networks": "declarations of networks: what a cell keeps in float, and its limitation",
     "benchmarks/chunkyseal_full.py": "measures four named cells",
     "reports/charts.py": "its room knows recorded results alone, and ratios are to the float cell",
     "modelparity/commands/serve.py": "the default is one named cell, the fastest that was measured",

@@ -17,8 +17,10 @@ from modelparity.converters.engine import source_digest as digests
 from modelparity.converters.engine.source_digest import closure, is_first_party, source_digest
 from modelparity.converters.engine.workbench import NETWORKS, _format_digest, network_digest
 from modelparity.converters.formats import CONVERTERS, ROUTES, modules_of, packages_of
+from modelparity.fixtures.limitations import Limitation
 from modelparity.fixtures.lookup import named
 from modelparity.fixtures.models import DECLARATIONS, MODELS, declaration_module
+from modelparity.parity import proof_cache
 from modelparity.parity.proof_cache import APART, harness_digest, judge_digest
 
 PYTHON_FILES = [path for room in ROOMS for path in files_of(room)]
@@ -115,12 +117,11 @@ def test_a_format_s_own_module_ages_its_own_cells_alone(changed, format):
 @pytest.mark.parametrize(
     "module",
     [
-        "modelparity.parity.expectations",
-        "modelparity.fixtures.networks.bounds",
+        "modelparity.parity.limitations",
         *map(declaration_module, DECLARATIONS),
     ],
 )
-def test_another_bound_ages_no_other_cell_and_no_reference(changed, module):
+def test_another_limitation_ages_no_other_cell_and_no_reference(changed, module):
     judge, networks = judge_digest(), [network_digest(spec) for spec in MODELS.values()]
     harness = harness_digest()
     changed(module, "import annotations\n", "import annotations\nUNUSED = 0\n")
@@ -144,12 +145,19 @@ def test_no_network_is_in_the_hash_of_the_judge():
         assert not name.startswith(APART)
 
 
-def test_another_bound_asks_for_the_proof_of_its_own_cell(tmp_path):
-    with session_of(["honest"], tmp_path) as session:
-        mine = cell("honest")
-        key = session._evidence_key(mine).digest
-        session.expectations = {mine: session.expectations[mine].__class__(9, 60, "other floors than before")}
-        assert session._evidence_key(mine).digest != key
+def test_a_limitation_asks_for_the_proof_of_its_own_cell_alone(tmp_path):
+    mine, other = cell("honest"), cell("honest_too")
+    with session_of(["honest", "honest_too"], tmp_path) as session:
+
+        def keys(limitation=None):
+            session.limitations = {mine: limitation} if limitation else {}
+            return [session._evidence_key(each).digest for each in (mine, other)]
+
+        none = keys()
+        known = keys(Limitation("run", "no kernel for one operator"))
+        elsewhere = keys(Limitation("load", "no kernel for one operator"))
+    assert len({none[0], known[0], elsewhere[0]}) == 3
+    assert len({none[1], known[1], elsewhere[1]}) == 1
 
 
 def test_whatever_a_model_declares_is_in_its_keys(tmp_path):
@@ -168,14 +176,27 @@ def test_whatever_a_model_declares_is_in_its_keys(tmp_path):
         assert others[1] != exported
 
 
-def test_every_module_that_judges_is_in_a_key(tmp_path):
+def judged_by(monkeypatch, format: str) -> tuple[str, ...]:
+    """The modules that `judge_digest` covers for a format."""
+    covered: list[str] = []
+
+    def digest(*modules: str, apart: list[str]) -> str:
+        covered.extend(closure(*modules, apart=apart))
+        return ""
+
+    monkeypatch.setattr(proof_cache, "source_digest", digest)
+    judge_digest(format)
+    return tuple(covered)
+
+
+def test_every_module_that_judges_is_in_a_key(tmp_path, monkeypatch):
     command = [sys.executable, "-c", LOADED, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
     assert len(loaded) > 50
     known = {
-        *closure("modelparity.parity.prove", *modules_of("onnx"), apart=APART),
+        *judged_by(monkeypatch, "onnx"),
         *closure("modelparity.converters.engine.network", CONVERTERS["onnx"].module),
     }
     # The tables of formats load what the other formats are; a key names its own format's modules.

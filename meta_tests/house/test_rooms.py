@@ -12,7 +12,12 @@ from meta_tests.house.sources import ROOMS, ROOT, files_of, loaded_by, named_in
 
 HEAVY = {"torch", "onnx", "onnxruntime", "ai_edge_litert", "litert_torch"}
 # Miniatures that are networks: imported by workers, and by tests inside functions.
-NETWORKS = {"miniature_network.py: torch", "quantized_network.py: torch", "miniature_detector.py: torch"}
+NETWORKS = {
+    "cascade_network.py: torch",
+    "miniature_detector.py: torch",
+    "miniature_network.py: torch",
+    "quantized_network.py: torch",
+}
 
 
 def test_results_are_standard_library_only():
@@ -31,7 +36,7 @@ def test_results_are_standard_library_only():
 
 @pytest.mark.parametrize(
     ("room", "word"),
-    [("converters", "tolerance"), ("parity", "onnxruntime"), ("parity", "litert"), ("reports", "tensor")],
+    [("converters", "verdict"), ("parity", "onnxruntime"), ("parity", "litert"), ("reports", "tensor")],
 )
 def test_vocabulary_marks_the_room(room, word):
     said = [p for p in files_of(room) if re.search(word, p.read_text(encoding="utf-8"), re.IGNORECASE)]
@@ -46,7 +51,7 @@ def test_a_room_says_what_it_is(room):
 @pytest.mark.parametrize(
     "code",
     [
-        "import modelparity.parity.cells, modelparity.parity.expectations, modelparity.fixtures.models",
+        "import modelparity.parity.cells, modelparity.parity.limitations, modelparity.fixtures.models",
         "import modelparity.cli",
         "import modelparity.reports",
         "import modelparity.serving",

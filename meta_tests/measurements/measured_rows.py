@@ -1,4 +1,4 @@
-"""Rows of a measurement that goes on from run to run: JSON lines in a folder, and the table made of them."""
+"""Keeps the rows of a measurement from run to run: JSON lines in a folder, and the table made of them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,6 @@ from modelparity.parity.session import Session
 Row = TypeVar("Row")
 
 
-def read(path: Path, row: Callable[..., Row]) -> list[Row]:
-    """The rows of a file; none where there is no file."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [row(**json.loads(line)) for line in lines]
-
-
 def add(
     path: Path,
     found: Sequence[Row],
@@ -37,7 +31,9 @@ def add(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        known = {key(one): one for one in (*read(path, row), *found)}
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        before = [row(**json.loads(line)) for line in lines]
+        known = {key(one): one for one in (*before, *found)}
         every = [known[one] for one in sorted(known)]
         lines = [json.dumps(asdict(one)) + "\n" for one in every]  # type: ignore[call-overload]
         for target, text in ((path, "".join(lines)), (path.with_suffix(".md"), document(every))):

@@ -1,14 +1,17 @@
-"""False alarms, counted: right files proven again and again on other streams, other draws, other threads.
+"""Counts false alarms: right files are proven again, on other evaluation sets, draws and threads.
 
     python -m meta_tests.measurements.repeated_gates --output reports/measurements tiny_ladeda
 
 A proof of seed 0 on one thread is the gate's own. Each further one crops and splices the evaluation
-photographs anew, draws other inputs and runs the files on 1 to 4 threads in turn; files, bounds and claims
-are the same. What was proven is kept in the store, so a stopped run goes on. Not a test: 20 proofs of a
-large network's cells are hours. Runs of other seeds (`--seeds`) can go side by side, in the same folder.
+photographs anew, draws other inputs and runs the files on 1 to 4 threads in turn. Files and claims are the
+same; bounds follow from the reference of each evaluation set. What was proven is kept in the store, so a
+stopped run goes on. This is not a test: 20 proofs of a large network's cells take hours. Runs of other seeds
+(`--seeds`) can go side by side, in the same folder.
 
-Twenty times no alarm says little of the twenty-first. So the distance of every number from its bound is kept,
-too: how many of its own standard deviations lie between tells of alarms before they are raised.
+A false alarm is a claim that failed. A claim that is not decided is no alarm, and is counted apart.
+
+Twenty proofs without an alarm say little of the twenty-first. So the distance of every number from its bound
+is kept, too. Divided by the number's own standard deviation, it shows alarms before they are raised.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from meta_tests.measurements import measured_rows
+from modelparity.converters.recipes import QUANTIZATIONS
 from modelparity.fixtures.models import MODELS
 from modelparity.parity.cells import Cell
 from modelparity.parity.judge import CheckBudget
@@ -32,15 +36,18 @@ from modelparity.reports.markdown import table
 
 SEEDS, THREADS = (0, 20), 4
 DATA, DOCUMENT = "repeated-gates.jsonl", "repeated-gates.md"
-COUNTS = ("objects", "detections")
+RATIOS = ("floors", "bounds", "errors", "levels", "")  # units of amplitudes; dB, shares and counts are none
 ENOUGH, SHOWN = 5, 30
 
 
 @dataclass(frozen=True)
 class Proof:
-    """One cell under one seed. `alarms` are the claims that did not hold, with what they say.
+    """One cell under one seed.
 
-    `room` is how far numbers were from their bounds, by claim and output (`room_of`).
+    Attributes:
+        alarms: The claims that failed, with what they say.
+        undecided: The claims that are not decided, with their outputs.
+        room: How far numbers were from their bounds, by claim and output (`room_of`).
     """
 
     cell: str
@@ -53,6 +60,7 @@ class Proof:
     claims: int
     alarms: tuple[str, ...] = ()
     room: Mapping[str, float] = field(default_factory=dict)
+    undecided: tuple[str, ...] = ()
 
 
 def efforts(first: int, end: int) -> Iterator[CheckBudget]:
@@ -66,11 +74,22 @@ def proofs(
 ) -> list[Proof]:
     """Every cell of the models, once; one after the other, so that all of a model's share its references."""
     found = []
-    for cell in session.expectations:
-        if cell.model in models:
-            found.append(_proof(session, cell))
-            on_proof(found[-1])
+    for cell in cells_of(session, models):
+        found.append(_proof(session, cell))
+        on_proof(found[-1])
     return found
+
+
+def cells_of(session: Session, models: Sequence[str]) -> list[Cell]:
+    """The cells of the models that the session's converters make."""
+    return [
+        Cell(model, format, quantization)
+        for model in session.models
+        if model in models
+        for format, converter in session.bench.converters.items()
+        for quantization in QUANTIZATIONS
+        if converter.makes(quantization)
+    ]
 
 
 def _proof(session: Session, cell: Cell) -> Proof:
@@ -89,38 +108,46 @@ def _proof(session: Session, cell: Cell) -> Proof:
         len(record.claims),
         alarms,
         rooms(record.claims),
+        tuple(dict.fromkeys(_named(claim) for claim in record.claims if claim.status == "inconclusive")),
     )
 
 
 def rooms(claims: Sequence[Claim]) -> dict[str, float]:
-    """By claim and output; the least where one is asked of several inputs."""
-    known = ((f"{c.name} {c.output or ''}".strip(), room_of(c)) for c in claims)
+    """By claim and output; the least where one is asked of several inputs. None of what is not decided."""
     found: dict[str, float] = {}
-    for name, room in known:
-        if room is not None:
+    for claim in claims:
+        room, name = room_of(claim), _named(claim)
+        if room is not None and claim.status != "inconclusive":
             found[name] = round(min(room, found.get(name, room)), 4)
     return found
 
 
-def room_of(claim: Claim) -> float | None:
-    """From what was observed to the bound: in dB, whatever the unit; counts in what they count.
+def _named(claim: Claim) -> str:
+    return f"{claim.name} {claim.output or ''}".strip()
 
-    None where a claim has no such numbers, or no error at all.
+
+def room_of(claim: Claim) -> float | None:
+    """From what was observed to the bound.
+
+    It is in dB, but for counts, and for shares of the signal, whose bound is 0. None where a claim has no
+    such numbers, or no error at all.
     """
     observed, bound = claim.observed, claim.bound
     if claim.sense == "=" or isinstance(observed, bool | str | None) or isinstance(bound, bool | str | None):
         return None
     sign = 1 if claim.sense == ">=" else -1
-    if claim.unit == "dB" or claim.unit in COUNTS:
+    if claim.unit not in RATIOS:
         return float(sign * (observed - bound))
     return sign * 20 * math.log10(observed / bound) if observed > 0 and bound > 0 else None
 
 
 def _alarms(record: CellRecord) -> tuple[str, ...]:
-    """What is said against a cell that is not green."""
-    false = [claim for claim in record.claims if not claim.passed]
+    """What is said against a cell that is not green; nothing where it is not decided."""
+    false = [claim for claim in record.claims if claim.status == "failed"]
     words = [f"{c.name} {c.output or ''} {c.observed} {c.sense} {c.bound} {c.unit}" for c in false]
-    return tuple(" ".join(text.split()) for text in words) or (str(record.outcome)[:200],)
+    if not words and record.status != "inconclusive":
+        words = [str(record.outcome)[:200]]
+    return tuple(" ".join(text.split()) for text in words)
 
 
 def written(folder: Path, found: Sequence[Proof]) -> list[Proof]:
@@ -128,8 +155,8 @@ def written(folder: Path, found: Sequence[Proof]) -> list[Proof]:
     return measured_rows.add(folder / DATA, found, _read, lambda proof: (proof.cell, proof.seed), document)
 
 
-def _read(alarms: Sequence[str], **data: Any) -> Proof:
-    return Proof(**data, alarms=tuple(alarms))
+def _read(alarms: Sequence[str], undecided: Sequence[str] = (), **data: Any) -> Proof:
+    return Proof(**data, alarms=tuple(alarms), undecided=tuple(undecided))
 
 
 def document(every: Sequence[Proof]) -> str:
@@ -138,7 +165,8 @@ def document(every: Sequence[Proof]) -> str:
     parts = [
         "# False alarms",
         "Right files, proven again with other crops and splices of the photographs, other generated "
-        "inputs and other numbers of threads. Files, claims and bounds are the same.",
+        "inputs and other numbers of threads. Files and claims are the same; bounds follow from the "
+        "reference of each evaluation set.",
         "To repeat it: "
         "`python -m meta_tests.measurements.repeated_gates --output reports/measurements MODEL...`",
     ]
@@ -149,28 +177,37 @@ def document(every: Sequence[Proof]) -> str:
 
 
 def _section(every: Sequence[Proof]) -> Iterator[str]:
-    """A row a cell: how many proofs, on which threads, which claims raised an alarm; then what came near."""
-    red = [proof for proof in every if not proof.green]
+    """A row for each cell: proofs, threads, and the claims that raised an alarm; then what came near."""
+    red = [proof for proof in every if proof.alarms]
+    undecided = [proof for proof in every if proof.undecided]
     cells = dict.fromkeys(proof.cell for proof in every)
     rows = []
     for cell in cells:
         mine = [proof for proof in every if proof.cell == cell]
-        false = [proof for proof in mine if not proof.green]
+        false = [proof for proof in mine if proof.alarms]
         told = "; ".join(f"seed {p.seed}, {p.threads} threads: {', '.join(p.alarms)}" for p in false)
+        open_ = [proof for proof in mine if proof.undecided]
+        which = "; ".join(dict.fromkeys(name for proof in open_ for name in proof.undecided))
         seeds = ranges(proof.seed for proof in mine)
         threads = ", ".join(map(str, sorted({proof.threads for proof in mine})))
         claims = str(sum(proof.claims for proof in mine))
-        rows.append([cell, str(len(mine)), seeds, threads, claims, str(len(false)), told.replace("|", "/")])
-    header = ("cell", "proofs", "seeds", "threads", "claims", "false alarms", "which")
-    yield f"{counted(len(red))} in {len(every)} proofs of {len(cells)} right files."
+        row = [cell, str(len(mine)), seeds, threads, claims, str(len(false)), told.replace("|", "/")]
+        rows.append([*row, str(len(open_)), which])
+    header = (
+        *("cell", "proofs", "seeds", "threads", "claims", "false alarms", "which"),
+        *("not decided", "which"),
+    )
+    apart = f" In {len(undecided)} of the proofs, claims are not decided." if undecided else ""
+    yield f"{counted(len(red))} in {len(every)} proofs of {len(cells)} right files.{apart}"
     yield table(header, rows)
     if near := nearest(every):
         yield (
             f"### Nearest to their bounds\n\nThe {len(near)} numbers that came nearest, of those with "
-            f"{ENOUGH} proofs or more. `room` is the distance to the bound: in dB, or a count for objects "
-            "and detections. `deviations` is the distance of the median room from the bound in standard "
-            "deviations, computed from the half below the median. A normally distributed number at 3 "
-            "raises an alarm in 1 of 740 proofs, at 4 in 1 of 31,000."
+            f"{ENOUGH} proofs or more. `room` is the distance to the bound: in dB, a count where things "
+            "are counted, or a share of the signal for `better_than_constant`. `deviations` is the distance "
+            "of the median room from the bound in standard deviations, computed from the half below the "
+            "median. A normally distributed number at 3 raises an alarm in 1 of 740 proofs, at 4 in 1 of "
+            "31,000."
         )
         header = ("cell", "number", "proofs", "least room", "median room", "deviations")
         yield table(header, [[*row[:2], str(row[2]), *(f"{x:.3g}" for x in row[3:])] for row in near])
@@ -226,11 +263,12 @@ def main() -> None:
             f"seed {check_budget.seed}, {check_budget.threads} threads: {green} of {len(found)} green",
             flush=True,
         )
-    print(f"{counted(sum(not proof.green for proof in every))} in {len(every)} proofs", flush=True)
+    print(f"{counted(sum(bool(proof.alarms) for proof in every))} in {len(every)} proofs", flush=True)
 
 
 def _line(proof: Proof) -> str:
-    return f"seed {proof.seed} {proof.cell} {'green' if proof.green else ', '.join(proof.alarms)}"
+    words = [*proof.alarms, *(f"{name} is not decided" for name in proof.undecided)]
+    return f"seed {proof.seed} {proof.cell} {', '.join(words) or 'green'}"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def claim(name, observed, output=None, **others) -> dict:
 FLOAT, HALF = "net-onnx-fp32", "net-onnx-fp16"
 CELLS = {
     FLOAT: [claim("float_parity", 2.5, "score"), claim("alive", "score, mask"), claim("batch", 1)],
-    HALF: [claim("sqnr", 61.25, "score"), claim("batch", 0.5), claim("batch", 0.75)],
+    HALF: [claim("simulated", 61.25, "score"), claim("batch", 0.5), claim("batch", 0.75)],
 }
 
 
@@ -94,8 +94,8 @@ def test_another_output_is_another_claim(report, capsys):
     after = changed(HALF, 0, output="mask")
     assert main([report("before", CELLS), report("after", after)]) == 1
     assert capsys.readouterr().out.splitlines()[:2] == [
-        "net-onnx-fp16 sqnr mask: missing before (observed 61.25)",
-        "net-onnx-fp16 sqnr score: missing after (observed 61.25)",
+        "net-onnx-fp16 simulated mask: missing before (observed 61.25)",
+        "net-onnx-fp16 simulated score: missing after (observed 61.25)",
     ]
 
 

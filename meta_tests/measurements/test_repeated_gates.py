@@ -1,9 +1,11 @@
-"""False alarms are counted: other seeds are other questions, right files pass them, wrong ones do not."""
+"""False alarms are counted: right files pass on other seeds, and wrong files do not."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -14,6 +16,7 @@ from meta_tests.measurements.repeated_gates import (
     SEEDS,
     THREADS,
     Proof,
+    cells_of,
     document,
     efforts,
     nearest,
@@ -23,11 +26,16 @@ from meta_tests.measurements.repeated_gates import (
     rooms,
     written,
 )
-from meta_tests.miniatures.miniature import FLOAT, cell, session_of
+from meta_tests.miniatures.miniature import cell, session_of
 from modelparity.converters.engine.workers import WorkerCrashedError
+from modelparity.converters.formats import CONVERTERS
+from modelparity.converters.recipes import FLOAT as FLOAT_RECIPE
+from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.parity.cells import Cell
 from modelparity.parity.judge import CheckBudget
 from modelparity.parity.proof_cache import harness_digest
-from modelparity.parity.results import Claim
+from modelparity.parity.reference import FLOAT
+from modelparity.parity.results import CellRecord, Claim, Crashed, outcome_of
 
 
 def test_seeds_ask_something_else_and_right_files_pass(tmp_path):
@@ -50,8 +58,8 @@ def test_an_alarm_is_counted_and_told(tmp_path):
     with session_of(["always_wrong"], tmp_path / "store", check_budget=check_budget) as session:
         found = proofs(session, ["miniature"])
     assert not found[0].green
-    assert "float_parity" in found[0].alarms[0]
-    assert f"<= {FLOAT.floors:g} floors" in found[0].alarms[0]
+    (alarm,) = [alarm for alarm in found[0].alarms if alarm.startswith("float_parity mask")]
+    assert alarm.endswith(f"<= {FLOAT.most:.1f} floors")
     every = written(tmp_path, found)
     again = written(tmp_path, found)  # in the place of the same cell and seed
     assert every == again
@@ -63,7 +71,7 @@ def test_an_alarm_is_counted_and_told(tmp_path):
 
 def test_states_of_the_harness_are_told_apart():
     proof = Proof("tiny-onnx-fp32", "abc", "before", 0, 1, "passed", True, 9)
-    alarm = replace(proof, seed=1, status="failed", green=False, alarms=("sqnr score 3 >= 4 dB",))
+    alarm = replace(proof, seed=1, status="failed", green=False, alarms=("simulated score 3 >= 4 dB",))
     now = [replace(proof, harness=harness_digest(), seed=seed) for seed in (2, 3)]
     assert ranges((0, 1, 2, 14, 19, 18)) == "0 to 2, 14, 18 to 19"
     text = document([proof, alarm, *now])
@@ -73,7 +81,65 @@ def test_states_of_the_harness_are_told_apart():
     assert "| 2 to 3 |" in first
     assert second.startswith("before")
     assert "1 false alarm in 2 proofs of 1 right files." in second
-    assert "seed 1, 1 threads: sqnr score 3 >= 4 dB" in second
+    assert "seed 1, 1 threads: simulated score 3 >= 4 dB" in second
+
+
+def test_what_is_not_decided_is_no_alarm_and_is_told(tmp_path):
+    known = Proof("tiny-onnx-fp32", "abc", "before", 0, 1, "passed", True, 9)
+    open_ = replace(known, seed=1, status="inconclusive", green=False, undecided=("label score",))
+    text = document([known, open_])
+    assert "0 false alarms in 2 proofs of 1 right files. In 1 of the proofs, claims are not decided." in text
+    assert "| 0 | | 1 | label score |" in text
+    assert written(tmp_path, [known, open_]) == written(tmp_path, []) == [known, open_]
+
+
+def test_a_claim_that_is_not_decided_is_counted_apart():
+    """A file that always says the same, where the network does, too: its label could not be wrong."""
+    made = [
+        Claim("label", "inconclusive", "all 3 alike", "no flip beyond the bound", "a test", "score"),
+        Claim("simulated", "inconclusive", -1.0, -2.0, "a test", "score", "dB", sense=">="),
+    ]
+    record = CellRecord("a-b-c", "a", "b", "c", "full", outcome_of(made), tuple(made))
+    (found,) = proofs(_Session(record), ["a"])
+    assert (found.green, found.status, found.alarms) == (False, "inconclusive", ())
+    assert found.undecided == ("label score", "simulated score")
+    assert found.room == {}
+    failed = [replace(made[0], status="failed"), made[1]]
+    (found,) = proofs(_Session(replace(record, claims=tuple(failed), outcome=outcome_of(failed))), ["a"])
+    assert found.alarms == ("label score all 3 alike = no flip beyond the bound",)
+    assert found.undecided == ("simulated score",)
+    crashed = replace(record, claims=(), outcome=Crashed("run", "SIGSEGV", "the process died"))
+    (found,) = proofs(_Session(crashed), ["a"])
+    assert "SIGSEGV" in found.alarms[0]
+
+
+class _Session:
+    """Proves one cell, by giving a record that is known."""
+
+    check_budget = CheckBudget()
+    models: ClassVar = {"a": None, "other": None}
+
+    def __init__(self, record: CellRecord) -> None:
+        some = replace(CONVERTERS["onnx"], quantizations=(FLOAT_RECIPE,))
+        self.bench = SimpleNamespace(converters={"b": some})
+        self.record = record
+        self.asked: list[Cell] = []
+
+    def prove(self, cell: Cell) -> CellRecord:
+        self.asked.append(cell)
+        return self.record
+
+
+def test_cells_are_what_the_converters_make_of_the_models():
+    session = _Session(CellRecord("a-b-c", "a", "b", "c", "full", Crashed("run", "SIGSEGV", "died")))
+    proofs(session, ["a"])
+    assert session.asked == [Cell("a", "b", FLOAT_RECIPE)]
+    session.bench.converters["whole"] = CONVERTERS["onnx"]
+    assert cells_of(session, ["other"]) == [
+        Cell("other", "b", FLOAT_RECIPE),
+        *(Cell("other", "whole", quantization) for quantization in QUANTIZATIONS),
+    ]
+    assert cells_of(session, []) == []
 
 
 @pytest.mark.parametrize(
@@ -86,6 +152,13 @@ def test_states_of_the_harness_are_told_apart():
         (0.5, 1, "bounds", "<=", 20 * math.log10(2)),
         (3, 7, "objects", "<=", 4.0),
         (0.9, 0.45, "", ">=", 20 * math.log10(2)),
+        (0.9, 0, "of the signal", ">=", 0.9),
+        (-0.15, 0, "of the signal", ">=", -0.15),
+        (-3.0, -9.0, "dB", ">=", 6.0),
+        (212, 300, "pixels", "<=", 88.0),
+        (0, 2, "labels", "<=", 2.0),
+        (0.5, 2, "errors", "<=", 20 * math.log10(4)),
+        ("inf", 21.5, "dB", ">=", None),
         ("score", "score", "", "=", None),
         ("nan", 8, "floors", "<=", None),
         (4, 4, "", "=", None),

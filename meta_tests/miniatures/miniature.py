@@ -10,7 +10,6 @@ from typing import Any
 from modelparity.converters.converter import Converter
 from modelparity.converters.formats import CONVERTERS
 from modelparity.fixtures.specs import ModelSpec, Preprocessing, TensorSpec
-from modelparity.fixtures.tolerances import Expectation, FloatTolerance, QuantizedTolerance
 from modelparity.parity.cells import Cell
 
 LIARS = Path(__file__).parents[1] / "liars"
@@ -37,13 +36,10 @@ FREE_SIZE = replace(
     free_size=True,
     outputs=(*SPEC.outputs[:2], replace(SPEC.outputs[2], shape=("batch", 1, 32, 32))),
 )
-OUTPUTS = [spec.name for spec in SPEC.outputs]
-FLOAT = FloatTolerance(floors=8, generated_floors=60, because="as the real cells")
-INT8 = QuantizedTolerance(
-    sqnr_db=dict.fromkeys(OUTPUTS, 28.0),
-    worst_sqnr_db=dict.fromkeys(OUTPUTS, 24.0),
-    because="right int8 rounding reaches 30 dB, weights one step off 19 dB",
-)
+# With a label that is no on every photograph and yes on some plain colours; and with one that is no on every
+# image that is tried, so that it cannot be proven.
+DECIDED = replace(SPEC, outputs=(replace(SCORE, decision="probability"), *SPEC.outputs[1:]))
+UNDECIDED = replace(SPEC, outputs=(SCORE, replace(SPEC.outputs[1], decision="probability"), SPEC.outputs[2]))
 
 
 def converter(name: str) -> Converter:
@@ -70,13 +66,12 @@ def session_of(
     from modelparity.parity.judge import CheckBudget
     from modelparity.parity.session import Session
 
-    tolerance: Expectation = FLOAT if quantization == "fp32" else INT8
     options.setdefault("check_budget", CheckBudget(images=6, draws=3, convert_again=False))
     return Session(
         store=store,
         models={"miniature": spec},
-        converters={name: converter(name) for name in names},
-        expectations={cell(name, quantization): tolerance for name in names},
+        converters={name: replace(converter(name), quantizations=(quantization,)) for name in names},
+        limitations={},
         **options,
     )
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from modelparity.fixtures.models import MODELS
-from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
 from modelparity.parity.claims.detection_decisions import Rows, Rules, overlap_range, unmatched
 from modelparity.parity.claims.kind_claims import KIND_CLAIMS
-from modelparity.parity.metrics.detection_matching import TIED, TIED_ROUNDED, overlaps, ties
-from modelparity.parity.reference import Reference
+from modelparity.parity.metrics.detection_matching import overlaps, ties, ties_like
+from modelparity.parity.noise_floor import Noise
+from modelparity.parity.reference import ROUNDED, Reference
 
-FLOAT = FloatTolerance(floors=8, generated_floors=60, because="as the real cells")
-FP16 = QuantizedTolerance({}, {"location": 77, "score": 34}, because="as the real cells")
 RULES = Rules(score_threshold=0.05, nms_threshold=0.5, score=0.02, corner=0.004)
 PLACES = 12
 seeds = st.integers(0, 2**32 - 1)
@@ -200,13 +200,20 @@ def test_overlap_range_holds_all_that_moving_corners_can_do():
 # --- the claim --------------------------------------------------------------------------------
 
 
-def judged(expected, found, tolerance=FLOAT):
-    spec = MODELS["fasterrcnn"]
-    outputs = {name: tuple(sample[name] for sample in expected) for name in expected[0]}
+NOISE = Noise(rms=1e-6, value=3e-6, difference=6e-6)
+
+
+def reference_of(expected):
     names = tuple(f"image{i}" for i in range(len(expected)))
-    floors = {"location": 1e-6, "score": 1e-6}
-    reference = Reference(names, ({},) * len(expected), outputs, floors, "detection")
-    (claim,) = KIND_CLAIMS[spec.task].decisions(reference, found, tolerance, spec)
+    outputs = {name: tuple(sample[name] for sample in expected) for name in expected[0]}
+    noise = {"location": NOISE, "score": NOISE}
+    feeds = ({},) * len(expected)
+    return Reference(names, feeds, outputs, noise, "detection", samples=len(expected))
+
+
+def judged(reference, found):
+    spec = MODELS["fasterrcnn"]
+    (claim,) = KIND_CLAIMS[spec.task].decisions(reference, found, spec)
     assert claim.name == "objects"
     assert claim.because
     return claim
@@ -216,28 +223,28 @@ GOOD = [outputs_of((A, 0.5, 1), (FAR, 0.4, 2)), outputs_of((FAR, 0.7, 1))]
 
 
 def test_the_same_objects_in_another_order_are_green():
-    assert judged(GOOD, GOOD).observed == 0
+    assert judged(reference_of(GOOD), GOOD).observed == 0
     reversed_ = [{name: value[:, ::-1] for name, value in sample.items()} for sample in GOOD]
-    claim = judged(GOOD, reversed_)
+    claim = judged(reference_of(GOOD), reversed_)
     assert claim.passed
     assert claim.bound == 0
 
 
 def test_a_lost_object_is_red_and_named():
-    claim = judged(GOOD, [outputs_of((A, 0.5, 1)), GOOD[1]])
+    claim = judged(reference_of(GOOD), [outputs_of((A, 0.5, 1)), GOOD[1]])
     assert claim.status == "failed"
     assert claim.observed == 1
     assert "worst: image0, lost row 1, score 0.4, category 2, margin 0.35" in claim.detail
 
 
 def test_an_extra_object_is_red_and_named():
-    claim = judged(GOOD, [GOOD[0], outputs_of((FAR, 0.7, 1), (A, 0.3, 1))])
+    claim = judged(reference_of(GOOD), [GOOD[0], outputs_of((FAR, 0.7, 1), (A, 0.3, 1))])
     assert claim.status == "failed"
     assert "worst: image1, extra row 1, score 0.3, category 1, margin 0.25" in claim.detail
 
 
 def test_a_category_that_changed_is_red_and_named():
-    claim = judged(GOOD, [outputs_of((A, 0.5, 1), (FAR, 0.4, 1)), GOOD[1]])
+    claim = judged(reference_of(GOOD), [outputs_of((A, 0.5, 1), (FAR, 0.4, 1)), GOOD[1]])
     assert claim.status == "failed"
     assert (
         "lost row 1, score 0.4, category 2 (the file's row 1 there, score 0.4, is category 1)" in claim.detail
@@ -247,7 +254,7 @@ def test_a_category_that_changed_is_red_and_named():
 
 def test_a_tie_is_green_and_counted():
     expected = [outputs_of((A, 0.5, 1), (FAR, 0.05001, 2)), GOOD[1]]
-    claim = judged(expected, [outputs_of((A, 0.5, 1)), GOOD[1]])
+    claim = judged(reference_of(expected), [outputs_of((A, 0.5, 1)), GOOD[1]])
     assert claim.passed
     assert "0 lost and 0 extra; ties: 1 at the cut" in claim.detail
 
@@ -263,28 +270,75 @@ def many(count, kind=1):
     return outputs_of(*rows[:count], places=count + 5)
 
 
-@pytest.mark.parametrize(("tolerance", "tied", "most"), [(FLOAT, TIED, 4), (FP16, TIED_ROUNDED, 8)])
-def test_of_many_objects_a_few_may_depend_on_proposals(tolerance, tied, most):
-    expected = [many(400) for _ in range(3)]
+def without(sample, lost):
+    return {name: np.delete(value, range(7, 7 + lost), axis=1) for name, value in sample.items()}
 
-    def without(lost):
-        fewer = {name: np.delete(value, range(7, 7 + lost), axis=1) for name, value in expected[0].items()}
-        return judged(expected, [fewer, *expected[1:]], tolerance)
 
-    allowed = ties(1200, tied)
-    assert 1 <= allowed <= most < 12  # of twelve images, one of a hundred lost in each is a fault
-    claim = without(allowed)
+def judged_without(reference, lost):
+    """The claim on a file that lacks so many objects in the first image."""
+    first, *others = sequence_of(reference)
+    return judged(reference, [without(first, lost), *others])
+
+
+def sequence_of(reference):
+    count = len(reference.feeds)
+    return [{name: values[i] for name, values in reference.outputs.items()} for i in range(count)]
+
+
+def test_of_many_objects_a_few_may_depend_on_proposals():
+    reference = reference_of([many(400) for _ in range(3)])
+    allowed = ties(1200)
+    assert 1 <= allowed <= 4 < 12  # of twelve images, one of a hundred lost in each is a fault
+    claim = judged_without(reference, allowed)
     assert claim.passed
     assert (claim.observed, claim.bound) == (allowed, allowed)
     assert "lost row 7" in claim.detail
-    assert without(allowed + 1).status == "failed"
-    bad = [{name: value.copy() for name, value in expected[0].items()}, *expected[1:]]
+    assert judged_without(reference, allowed + 1).status == "failed"
+    bad = [{name: value.copy() for name, value in sample.items()} for sample in sequence_of(reference)]
     bad[0]["score"][0, 0] = np.nan
-    assert judged(expected, bad, tolerance).status == "failed"
+    assert judged(reference, bad).status == "failed"
 
 
-def test_where_no_score_is_clear_of_the_cut_it_says_so():
-    expected = [outputs_of((A, 0.05001, 1)), outputs_of((FAR, 0.05001, 2))]
-    claim = judged(expected, expected)
+def test_of_fewer_objects_none_may_be_lost():
+    reference = reference_of([many(400), many(400)])
+    assert ties(800) > 0
+    claim = judged_without(reference, 1)
+    assert (claim.status, claim.observed, claim.bound) == ("failed", 1, 0)
+
+
+@pytest.mark.parametrize("differ", [0, 5])
+def test_of_a_rounded_file_as_many_may_differ_as_in_a_right_run(differ):
+    """A right run on one image of 400 objects says how many of three images' objects may be lost."""
+    reference = reference_of([many(400) for _ in range(3)])
+    right = without(sequence_of(reference)[0], differ)
+    reference = replace(reference, multiples=ROUNDED, noise_words="a perturbed run", right_runs=(right,))
+    allowed = ties_like(2 * differ, 400, 1200)  # twice as many, as for errors
+    assert 3 * differ < allowed < 80
+    claim = judged_without(reference, allowed)
     assert claim.passed
+    assert (claim.observed, claim.bound) == (allowed, allowed)
+    assert f"{differ} of 400 differ in a perturbed run, so {allowed} of 1200 may" in claim.because
+    assert judged_without(reference, allowed + 1).status == "failed"
+
+
+def test_where_every_object_may_be_lost_nothing_is_decided():
+    """Of three objects, a right run that loses none proves too little: all three might be lost by chance."""
+    reference = replace(reference_of(GOOD), multiples=ROUNDED, right_runs=tuple(GOOD))
+    assert judged(reference, GOOD).status == "inconclusive"
+
+
+def test_changed_objects_are_counted_in_either_run():
+    reference, spec = reference_of(GOOD), MODELS["fasterrcnn"]
+    found = [outputs_of((A, 0.5, 1), (FAR, 0.4, 1)), GOOD[1]]  # one has another category
+    pairs = reference.paired(found)
+    (record,) = KIND_CLAIMS[spec.task].changes(reference, found, spec, pairs)
+    assert (record.name, record.changed, record.of) == ("objects", 2, 6)
+    assert record.at_most == pytest.approx(0.729, abs=1e-3)  # Clopper and Pearson's upper end
+
+
+def test_where_no_score_is_clear_of_the_cut_nothing_is_decided():
+    expected = [outputs_of((A, 0.05001, 1)), outputs_of((FAR, 0.05001, 2))]
+    claim = judged(reference_of(expected), expected)
+    assert claim.status == "inconclusive"
     assert claim.observed == "no margin is beyond the bound"
+    assert "objects of detections is not decided" in claim.detail

@@ -273,25 +273,51 @@ def tiny(tmp_path_factory):
     return store, wrong
 
 
-def test_the_fewest_layers_in_float_that_meet_a_budget(session):
-    from meta_tests.miniatures.miniature import OUTPUTS, cell
-    from modelparity.fixtures.tolerances import QuantizedTolerance
-    from modelparity.parity.explain.mixed_precision import smallest
+def test_the_fewest_layers_in_float_that_halve_the_error(session, monkeypatch):
+    from meta_tests.miniatures.miniature import cell
+    from modelparity.explain.text import mixed_lines
+    from modelparity.parity.explain import mixed_precision
 
-    def found(decibels):
-        budget = dict.fromkeys(OUTPUTS, decibels)
-        tolerance = QuantizedTolerance(budget, budget, because="a test")
-        truth, calibration = session.truth("miniature"), session.calibration("miniature")
-        return smallest(
-            session.bench, truth, cell("onnx", "int8_dynamic"), tolerance=tolerance, calibration=calibration
+    truth, calibration = session.truth("miniature"), session.calibration("miniature")
+    int8 = cell("onnx", "int8_dynamic")
+
+    def found(gain_db):
+        monkeypatch.setattr(mixed_precision, "GAIN_DB", gain_db)
+        return mixed_precision.smallest(session.bench, truth, int8, calibration=calibration)
+
+    def reached(layers):
+        """SQNR by output, with the first layers of the ranking in float."""
+        entries = mixed_precision.keep_float_entries(
+            [(layer.operator, layer.tensor) for layer, _ in halved.ranked[:layers]], "a test"
         )
+        path = session.artifact("miniature", "onnx", "int8_dynamic", mixed=entries or None).path
+        outputs = session.bench.run("onnx", path, truth.reference.feeds)
+        errors = truth.reference.errors(truth.reference.paired(outputs))
+        return {error.output: error.sqnr_db for error in errors}
 
-    assert found(1.0).entries == ()
-    strict = found(45.0)
-    assert 0 < strict.layers < len(strict.ranked) + 1
-    assert [entry.names for entry in strict.entries] == [
-        f"^{layer.tensor}$" for layer, _ in strict.ranked[: strict.layers]
+    def meets(layers):
+        return all(db >= halved.least_db[name] for name, db in reached(layers).items())
+
+    halved = found(mixed_precision.GAIN_DB)
+    assert halved.meets
+    assert 0 < halved.layers <= len(halved.ranked)
+    assert [entry.names for entry in halved.entries] == [
+        f"^{layer.tensor}$" for layer, _ in halved.ranked[: halved.layers]
     ]
+    assert halved.least_db == {name: pytest.approx(db + 6, abs=0.01) for name, db in reached(0).items()}
+    assert meets(halved.layers)
+    assert not meets(halved.layers - 1)
+    (first, *_) = mixed_lines(halved)
+    assert first.startswith(
+        f"{halved.layers} of {len(halved.ranked)} layers in float halve the error of each"
+    )
+
+    free = found(0.0)  # reached as it is
+    assert (free.layers, free.entries, free.meets) == (0, (), True)
+    never = found(400.0)
+    assert (never.layers, never.meets) == (len(never.ranked), False)
+    (first, *_) = mixed_lines(never)
+    assert first.startswith(f"all but one of {len(never.ranked)} layers in float do not halve the error")
 
 
 def test_a_mixed_recipe_is_what_convert_makes(tiny, tmp_path, monkeypatch):

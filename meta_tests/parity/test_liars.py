@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from meta_tests.miniatures.miniature import FREE_SIZE, cell, session_of
+from meta_tests.miniatures.miniature import DECIDED, FREE_SIZE, UNDECIDED, cell, session_of
 from meta_tests.miniatures.triangles import MINIATURE
 from modelparity.parity.judge import CheckBudget
 from modelparity.parity.results import Cost, Crashed
@@ -17,8 +17,9 @@ SEEN_BY = {
     "drops_an_output": {"interface", "outputs"},
     "returns_nan": {"finite", "float_parity"},
     "swaps_outputs": {"float_parity"},
-    "constant_output": {"float_parity"},
+    "constant_output": {"float_parity", "better_than_constant"},
     "stale_artifact": {"float_parity"},
+    "stale_biases": {"float_parity"},
     "fixed_batch": {"interface", "batch"},
     "minds_threads": {"threads"},
     "greys_out": {"constant_image"},
@@ -40,7 +41,7 @@ def session(store):
 
 @pytest.fixture(scope="module")
 def int8_session(store):
-    names = ["honest", "off_by_one_lsb", "greys_out", "truncates"]
+    names = ["honest", "off_by_one_lsb", "greys_out", "truncates", "loses_outputs", "stale_biases"]
     with session_of(names, store, "int8_static") as session:
         yield session
 
@@ -96,7 +97,15 @@ def test_int8_that_is_one_step_off_is_red_where_right_int8_is_green(int8_session
     liar = int8_session.prove(cell("off_by_one_lsb", "int8_static"))
     assert honest.status == "passed", failed(honest)
     assert liar.status == "mismatched"
-    assert "sqnr" in failed(liar)
+    # The simulation rounds to the file's own weights, and agrees with any.
+    assert failed(liar) == {"lineage_weights", "network_weights"}
+
+
+def test_int8_of_biases_that_are_not_the_network_s_is_red(int8_session):
+    """The simulation adds the file's own biases, and the float file that it was made from has them, too."""
+    liar = int8_session.prove(cell("stale_biases", "int8_static"))
+    assert liar.status == "mismatched"
+    assert failed(liar) == {"network_weights"}
 
 
 def test_int8_that_is_right_on_photographs_alone_is_red(int8_session):
@@ -105,9 +114,50 @@ def test_int8_that_is_right_on_photographs_alone_is_red(int8_session):
     assert failed(liar) == {"constant_image"}
 
 
-def test_a_runtime_that_truncates_is_seen_by_the_simulated_rounding_alone(int8_session):
-    """Within every budget, with a right file, and the same on fast and plain kernels."""
-    assert failed(int8_session.prove(cell("truncates", "int8_static"))) == {"simulated"}
+def test_a_runtime_that_truncates_is_seen_against_the_simulated_rounding(int8_session):
+    """And by nothing else: it costs 2 dB, its file is right, and fast and plain kernels agree."""
+    honest = int8_session.prove(cell("honest", "int8_static"))
+    liar = int8_session.prove(cell("truncates", "int8_static"))
+    assert {"simulated"} <= failed(liar) <= {"simulated", "constant_image", "padding"}
+    assert honest.quality.sqnr_db["mask"] - liar.quality.sqnr_db["mask"] < 3
+
+
+def test_int8_whose_outputs_are_constant_is_red(int8_session):
+    """Whatever it is for. The runtime computes what the file says, so that `simulated` has nothing to say."""
+    liar = int8_session.prove(cell("loses_outputs", "int8_static"))
+    assert liar.status == "mismatched"
+    assert failed(liar) == {"lineage_ranges", "better_than_constant"}
+    lost = {
+        claim.output for claim in liar.claims if claim.name == "better_than_constant" and not claim.passed
+    }
+    assert lost == {"score", "doubt", "mask"}
+    assert {claim.status for claim in liar.claims if claim.name == "simulated"} == {"passed"}
+
+
+@pytest.mark.parametrize("quantization", ["fp32", "int8_static"])
+def test_one_label_for_every_image_is_red_where_the_network_gives_two(tmp_path, quantization):
+    """On photographs the network itself always says no, so it is fed images on which it says yes."""
+    with session_of(["honest", "always_no"], tmp_path, quantization, DECIDED) as session:
+        reference, others = (getattr(session.truth("miniature"), name) for name in ("reference", "opposite"))
+        honest, liar = (session.prove(cell(name, quantization)) for name in ("honest", "always_no"))
+    assert max(float(score.max()) for score in reference.outputs["score"]) < 0.499
+    assert min(float(score.min()) for score in others.outputs["score"]) > 0.5
+    assert honest.status == "passed", failed(honest)
+    assert liar.status == "mismatched"
+    assert failed(liar) == {"label"}
+
+
+@pytest.mark.parametrize("quantization", ["fp32", "int8_static"])
+def test_one_label_for_every_image_is_not_decided_where_the_network_gives_no_other(tmp_path, quantization):
+    """So nobody can tell the right file from the liar, and neither passes."""
+    with session_of(["honest", "always_no"], tmp_path, quantization, UNDECIDED) as session:
+        assert session.truth("miniature").opposite is None
+        records = [session.prove(cell(name, quantization)) for name in ("honest", "always_no")]
+    for record in records:
+        assert record.status == "inconclusive"
+        assert not record.green
+        assert "label of doubt is not decided: all 6 alike in the reference" in record.outcome.reason
+        assert {claim.name for claim in record.claims if not claim.passed} == {"label"}
 
 
 def test_a_crashed_or_hung_neighbour_changes_no_other_cell(store, session, tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from typer.testing import CliRunner
 
 import modelparity.parity.search.search
-from meta_tests.miniatures.miniature import FLOAT, INT8, SPEC, cell, session_of
+from meta_tests.miniatures.miniature import SPEC, cell, session_of
 from modelparity.cli import app
 from modelparity.commands import search as commands_search
 from modelparity.errors import BadInputError
@@ -32,6 +32,7 @@ from modelparity.fixtures.inputs.image_recipes import (
 from modelparity.fixtures.inputs.worst_inputs import WorstInput
 from modelparity.fixtures.models import MODELS
 from modelparity.parity.cells import all_cells
+from modelparity.parity.reference import GENERATED
 from modelparity.parity.search.search import KEPT
 from modelparity.parity.search.worst_inputs import Score, claim_of
 
@@ -79,7 +80,7 @@ def test_the_stream_does_not_show_it_the_search_does_and_the_gate_replays_it(ses
     assert failed(after) == {"worst_input"}
     (mask,) = (worst for worst in after.worst if worst.output == "mask")
     assert (mask.unit, mask.input) == ("floors", found.found.recipe.words)
-    assert mask.stream < FLOAT.floors < FLOAT.generated_floors < mask.found
+    assert mask.stream < session.truth("miniature").reference.allowed("mask") < GENERATED < mask.found
     # An honest file is right on the same image.
     honest = worst_inputs.path_of(cell("honest").id)
     honest.write_text(found.kept.read_text())
@@ -154,7 +155,6 @@ def test_a_tile_climbs_where_the_file_errs(tmp_path):
             truth,
             cell("honest", "int8_static"),
             session.artifact("miniature", "honest", "int8_static").path,
-            tolerance=INT8,
             calibration=session.calibration("miniature"),
         )
         plain = Recipe(Step("photograph", (1,)))
@@ -172,11 +172,12 @@ def test_a_tile_climbs_where_the_file_errs(tmp_path):
 
 def test_a_quantized_cell_is_judged_by_what_holds_on_any_input():
     coarse = Score(40.0, {"mask": -3.0})
-    assert claim_of(INT8, coarse, "an image").passed
-    assert claim_of(INT8, coarse, "an image").observed == "mask -3 dB"
-    assert not claim_of(INT8, replace(coarse, problem="finite: 3, but should be 0"), "an image").passed
-    assert claim_of(FLOAT, Score(0.5, {"mask": 30.0}), "an image").passed
-    beyond = claim_of(FLOAT, Score(1.5, {"mask": 90.0}), "an image")
+    assert claim_of(coarse, "an image", is_float=False).passed
+    assert claim_of(coarse, "an image", is_float=False).observed == "mask -3 dB"
+    broken = replace(coarse, problem="finite: 3, but should be 0")
+    assert not claim_of(broken, "an image", is_float=False).passed
+    assert claim_of(Score(0.5, {"mask": 30.0}), "an image", is_float=True).passed
+    beyond = claim_of(Score(1.5, {"mask": 90.0}), "an image", is_float=True)
     assert not beyond.passed
     assert beyond.detail == "an image; would pass at 1.5 x the bound"
 

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import importlib
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from meta_tests.modelfiles.lineage_editors import OnnxEditor, TfliteEditor
-from meta_tests.parity.test_detections import moved
-from meta_tests.parity.test_detections import outputs_of as detected
 from modelparity.converters.onnx import quantize as onnx_quantization
 from modelparity.converters.tflite import quantize as tflite_quantization
-from modelparity.modelfiles.graph import QuantizationParams
-from modelparity.parity.cells import Cell
+from modelparity.fixtures.specs import TensorSpec
+from modelparity.modelfiles.constants import Constant
+from modelparity.parity.claims import basic, simulated
+from modelparity.parity.noise_floor import Noise, noises
 from modelparity.parity.reference import Reference
 from modelparity.parity.results import Claim
-from modelparity.parity.simulation import claim as claims
+from modelparity.parity.rounded_reference import rounded_reference
 from modelparity.parity.simulation.layers import Simulated
 
 FORMATS = ("onnx", "tflite")
 QUANTIZERS = {"onnx": onnx_quantization, "tflite": tflite_quantization}
 EDITORS = {"onnx": OnnxEditor, "tflite": TfliteEditor}
-RECIPES = ("int8_dynamic", "int8_static")
+ROUNDING = ("int8_dynamic", "int8_static")  # of activations
+RECIPES = ("fp16", *ROUNDING)
 FEEDS = [
     {"image": np.random.default_rng(seed).standard_normal((1, 3, 32, 32), np.float32)} for seed in range(4)
 ]
@@ -50,39 +53,72 @@ def network():
             nn.init.uniform_(self.norm.running_var, 0.5, 2)
             nn.init.uniform_(self.tokens.weight, 0.5, 2)
             nn.init.uniform_(self.tokens.bias)
+            self.places = nn.Parameter(torch.randn(1, 16, 1024))
 
-        def forward(self, image: torch.Tensor) -> torch.Tensor:
+        def forward(self, image: torch.Tensor) -> tuple[torch.Tensor]:
             x = torch.relu(self.norm(self.first(image)))
             x = self.depthwise(x) * nn.functional.hardsigmoid(self.gate(x.mean(dim=(2, 3), keepdim=True)))
-            tokens = x.flatten(2).transpose(1, 2)
-            return self.head(nn.functional.leaky_relu(self.square(self.tokens(tokens)), 0.1))
+            tokens = x.flatten(2).transpose(1, 2) + 0.5 * self.places.transpose(1, 2)
+            return (self.head(nn.functional.leaky_relu(self.square(self.tokens(tokens)), 0.1)),)
 
     torch.manual_seed(0)
     return Network().eval()
 
 
+class InProcess:
+    """A worker without a process of its own."""
+
+    def call(self, target: str, *arguments: Any, timeout: float, **keywords: Any) -> SimpleNamespace:
+        assert timeout > 0
+        module, _, name = target.partition(":")
+        return SimpleNamespace(value=getattr(importlib.import_module(module), name)(*arguments, **keywords))
+
+
 @dataclass(frozen=True)
 class Files:
-    """The program, and the quantized files by format and recipe."""
+    """The program, its reference, and the quantized files by format and recipe."""
 
     folder: Path
     program: Path
     spec: SimpleNamespace
-    paths: dict[tuple[str, str], Path]
+    exact: Reference
+    paths: dict[tuple[str, str], Path] = field(default_factory=dict)
 
-    def simulate(self, path: Path):
+    def simulate(self, path: Path, images: int = 1) -> Simulated:
         from modelparity.parity.simulation.network import simulate
 
-        return simulate(self.program, self.spec, None, path, feeds=FEEDS[: claims.IMAGES])  # type: ignore[arg-type]
+        return simulate(
+            self.program,
+            self.spec,  # type: ignore[arg-type]
+            None,
+            path,
+            feeds=FEEDS[:images],
+            perturbed=range(images),
+        )
+
+    def reference(self, path, *, others=(), ranged=(), elements=1000, exact=None):
+        """Of a file, over the four feeds and, as `others`, the first of them again."""
+        truth = SimpleNamespace(
+            reference=exact or self.exact,
+            elements={"elements": elements},
+            subject=SimpleNamespace(spec=self.spec, checkpoint=None),
+        )
+        bench = SimpleNamespace(
+            workers=SimpleNamespace(idle=lambda *_: InProcess()),
+            exported=lambda _: SimpleNamespace(path=lambda _: self.program),
+        )
+        again = dict(zip(others, FEEDS, strict=False))
+        return rounded_reference(bench, truth, path, others=again, ranged=ranged)
 
     def judged(self, format: str, ran: Path, meant: Path) -> Claim:
         """The claim on what `ran` gives, where the file on disk is `meant`."""
-        found, ran_outputs = self.simulate(meant), outputs_of(format, ran)
-        truth = {"head": tuple(o["head"] for o in outputs_of(format, self.paths[format, "fp32"]))}
-        names = tuple(map(str, range(len(FEEDS))))
-        reference = Reference(names, tuple(FEEDS), truth, {"head": 1e-7})
-        (claim,), why = claims.agree(reference, ran_outputs, found)
-        assert why == ""
+        right = self.reference(meant)
+        reference, pairs = right.reference, right.reference.paired(outputs_of(format, ran))
+        if reference.rounded:
+            (claim,) = simulated.agree(reference, pairs)
+        else:
+            (error,) = reference.errors(pairs)
+            claim = basic.float_parity(reference, error)
         return claim
 
 
@@ -92,6 +128,22 @@ def outputs_of(format: str, path: Path):
 
     with {"onnx": onnx, "tflite": tflite}[format].open_runner(path, 1) as runner:
         return [runner.run(feed) for feed in FEEDS]
+
+
+def exact_reference(spec: SimpleNamespace) -> Reference:
+    """The network in float64, and its noise: that of one order of summation."""
+    import torch
+
+    runs = []
+    for dtype in (torch.float64, torch.float32):
+        module = network().to(dtype)
+        with torch.no_grad():
+            outputs = [module(torch.from_numpy(feed["image"]).to(dtype))[0].numpy() for feed in FEEDS]
+        runs.append([{"head": output} for output in outputs])
+    truth, float32 = runs
+    values = {"head": tuple(each["head"] for each in truth)}
+    noise = noises(spec, truth, [float32])  # type: ignore[arg-type]
+    return Reference(tuple("0123"), tuple(FEEDS), values, noise, samples=len(FEEDS))
 
 
 @pytest.fixture(scope="module")
@@ -108,17 +160,16 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
         torch.export.export(network(), (torch.zeros(2, 3, 32, 32),), dynamic_shapes=batch),
         program := folder / "network.pt2",
     )
-    paths = {}
+    names, head = SimpleNamespace(output_names=["head"]), TensorSpec("head", ("batch", 1024, 10), "logits")
+    spec = SimpleNamespace(signature=lambda: names, task="map", outputs=(head,))
+    files = Files(folder, program, spec, exact_reference(spec))
     for format, module in (("onnx", onnx_format), ("tflite", tflite_format)):
-        paths[format, "fp32"] = source = folder / f"network.{format}"
+        source = folder / f"network.{format}"
         module.convert_float(Exported(program), source, ["image"], ["head"])
         for recipe in RECIPES:
-            paths[format, recipe] = folder / f"{recipe}.{format}"
-            QUANTIZERS[format].quantize(
-                source, paths[format, recipe], recipe, keep_float=(), calibration=FEEDS
-            )
-    names = SimpleNamespace(output_names=["head"])
-    return Files(folder, program, SimpleNamespace(signature=lambda: names), paths)
+            files.paths[format, recipe] = path = folder / f"{recipe}.{format}"
+            QUANTIZERS[format].quantize(source, path, recipe, keep_float=(), calibration=FEEDS)
+    return files
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -126,11 +177,96 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 def test_a_right_file_is_near(files, format, recipe):
     path = files.paths[format, recipe]
     claim = files.judged(format, path, path)
-    print(claim)
     assert claim.passed, claim
+    assert claim.name == ("simulated" if recipe in ROUNDING else "float_parity")
     found = files.simulate(path)
-    assert found.layers == 5
-    assert found.unmatched == ()
+    assert (found.layers, found.unmatched, found.elsewhere, found.wrong) == (5, (), (), ())
+
+
+# --- a file of float16 weights --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_float16_weights_are_simulated_to_a_few_float32_floors(files, format):
+    path = files.paths[format, "fp16"]
+    claim = files.judged(format, path, path)
+    assert claim.unit == "floors"
+    assert claim.observed < 3
+    (error,) = files.exact.errors(files.exact.paired(outputs_of(format, path)))
+    assert error.worst_rms.rms > 100 * files.exact.floors["head"]  # of the network itself
+    right = files.reference(path)
+    assert right.reference.noise == files.exact.noise
+    assert right.reference.right_runs == ()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_one_weight_that_was_cast_otherwise_is_far_and_named(files, format):
+    path = files.paths[format, "fp16"]
+    editor = EDITORS[format](path)
+    values = editor.values(editor.square)
+    values[5, 3] = np.nextafter(values[5, 3], np.float16(np.inf))
+    editor.put(editor.square, values)
+    ran = editor.save(files.folder / f"cast_up-{path.name}")
+    assert files.judged(format, ran, meant=path).status == "failed"
+    ((_, count, steps),) = files.simulate(ran).wrong
+    assert count == 1
+    assert 0.5 < steps < 1.5
+
+
+def test_a_float16_constant_outside_of_layers_is_matched(files):
+    """The exporter computes half of the places beforehand, transposed."""
+    from modelparity.modelfiles.lineage import graph_of
+    from modelparity.parity.simulation.layers import cast_elsewhere
+
+    path = files.paths["onnx", "fp16"]
+    (places,) = cast_elsewhere(graph_of(path))
+    assert places.shape == (1, 1024, 16)
+    assert files.judged("onnx", path, path).observed < 3
+
+    editor = OnnxEditor(path)
+    key = next(name for name in editor.initializers if editor.values(name).shape == places.shape)
+    values = editor.values(key)
+    values[0, 7, 3] = np.nextafter(values[0, 7, 3], np.float16(np.inf))
+    editor.put(key, values)
+    other = editor.save(files.folder / "another_constant.onnx")
+    found = files.simulate(other)
+    assert (found.outputs, found.unmatched) == ((), (places.name,))
+    assert files.reference(other).endswith(f"match none of the network's: {places.name}")
+
+
+def test_constants_are_matched_in_any_order_of_their_elements():
+    import torch
+    from torch import nn
+
+    from modelparity.parity.simulation.network import Simulation, casts
+
+    class Table(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.other = (nn.Parameter(torch.randn(3, 4)) for _ in range(2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + 3 * self.table.T + self.other.T
+
+    torch.manual_seed(0)
+    table = Table().eval()
+    module = torch.export.export(table, (torch.zeros(4, 3),)).module()
+
+    def constant(name: str, values: torch.Tensor) -> Constant:
+        array = values.detach().to(torch.float16).numpy()
+        return Constant(name, "float16", array.shape, lambda: array)
+
+    stored = [constant("thrice", 3 * table.table), constant("no such", 5 * table.table)]
+    nodes, unknown = casts(module, stored)
+    assert unknown == ["no such"]
+    assert nodes
+    run = Simulation(module, (), cast=nodes, exact=True).run(torch.zeros(4, 3))
+    half = (3 * table.table.detach()).to(torch.float16).double() + table.other.detach().double()
+    torch.testing.assert_close(run, half.T, rtol=0, atol=1e-15)
+    assert casts(module, []) == (set(), [])
+
+
+# --- a file of integers ---------------------------------------------------------------------------
 
 
 def weight_up(editor):
@@ -140,9 +276,13 @@ def weight_up(editor):
 
 
 def scale_up(editor):
-    scale = editor.scale(editor.square)
-    scale.flat[4] *= np.float32(1.02)
-    editor.put_scale(editor.square, scale)
+    keys = [editor.square]
+    if isinstance(editor, TfliteEditor):  # whose kernels take the bias in steps of the product of both scales
+        keys += [int(o.inputs[2]) for o in editor.graph.operators if editor.square in o.inputs]
+    for key in keys:
+        scale = editor.scale(key)
+        scale.flat[4] *= np.float32(1.02)
+        editor.put_scale(key, scale)
 
 
 def activation_scale_up(editor):
@@ -159,7 +299,10 @@ def test_a_runtime_that_computes_with_other_numbers_is_far(files, format, fault)
     fault(editor)
     editor.save(ran)
     assert files.judged(format, ran, meant=path).status == "failed"
-    assert files.judged(format, ran, meant=ran).passed  # its numbers are the file's own: lineage's to find
+    assert files.judged(format, ran, meant=ran).passed  # its numbers are the file's own
+    wrong = [count for _, count, _ in files.simulate(ran).wrong]
+    assert len(wrong) == (fault is not activation_scale_up)
+    assert fault is not weight_up or wrong == [1]
 
 
 def test_a_layer_that_the_network_has_not_is_named(files):
@@ -169,9 +312,14 @@ def test_a_layer_that_the_network_has_not_is_named(files):
     editor.put(editor.square, values[::-1])
     found = files.simulate(editor.save(files.folder / "another.onnx"))
     assert len(found.unmatched) == 1
-    made, why = claims.agree(Reference((), (), {}, {}), [], found)
-    assert made == []
-    assert why == f"of 5 rounded layers, these match none of the network's: {found.unmatched[0]}"
+    why = files.reference(files.folder / "another.onnx")
+    assert (
+        why == f"these of its layers or float16 constants match none of the network's: {found.unmatched[0]}"
+    )
+    assert files.reference(files.folder / "network.onnx").startswith("no layer of rounded weights")
+    claim = simulated.not_decided(why)
+    assert claim.status == "inconclusive"
+    assert claim.detail == f"whether the conversion is right is not decided: {why}"
 
 
 def test_roundings_that_no_layer_has_are_named_and_nothing_is_simulated(files, monkeypatch):
@@ -186,14 +334,52 @@ def test_roundings_that_no_layer_has_are_named_and_nothing_is_simulated(files, m
             return next(self._left, None)
 
     path = files.folder / "everything_rounded.onnx"
-    quantize_static(files.paths["onnx", "fp32"], path, Reader())
+    quantize_static(files.folder / "network.onnx", path, Reader())
     monkeypatch.setattr("modelparity.parity.simulation.network.Simulation", None)
     found = files.simulate(path)
     assert found.elsewhere
-    made, why = claims.agree(Reference((), (), {}, {}), [], found)
-    assert made == []
+    why = files.reference(path)
     assert why.startswith(f"{len(found.elsewhere)} activations are rounded outside the layers")
     assert found.elsewhere[0] in why
+
+
+@pytest.mark.parametrize("recipe", ROUNDING)
+def test_the_noise_of_a_rounding_is_the_distance_of_a_perturbed_run(files, recipe):
+    right = files.reference(files.paths["onnx", recipe])
+    reference, exact = right.reference, files.exact
+    assert reference.rounded
+    assert (len(reference.right_runs), reference.samples) == (4, 4)
+    moved_by = [pair.rms("head") for pair in reference.paired(reference.right_runs)]
+    assert reference.floors["head"] == max(moved_by) > 100 * exact.floors["head"]
+    assert reference.unrounded == exact.outputs
+    assert (reference.outputs["head"][0] != exact.outputs["head"][0]).any()
+
+
+def test_a_rounding_that_moves_nothing_is_held_to_the_bound_of_a_float_file(files):
+    """Half of the float file's 8 floors, because the rounding may be off by two."""
+    loud = replace(files.exact, noise={"head": Noise(1e3, 2e3, 3e3)})
+    right = files.reference(files.paths["onnx", "int8_static"], exact=loud)
+    assert right.reference.noise == {"head": Noise(4e3, 8e3, 12e3)}
+
+
+def test_other_feeds_are_simulated_beside_the_evaluation_set(files):
+    path = files.paths["onnx", "int8_dynamic"]
+    right = files.reference(path, others=("grey", "batch"), ranged=("batch",))
+    reference = right.reference
+    assert (len(reference.outputs["head"]), len(reference.right_runs)) == (4, 4)
+    assert right.others.keys() == {"grey", "batch"}
+    for name, due in zip(("grey", "batch"), reference.outputs["head"], strict=False):
+        np.testing.assert_array_equal(right.others[name]["head"], due)
+    assert right.perturbed.keys() == {"batch"}
+    apart = np.abs(right.perturbed["batch"]["head"] - right.others["batch"]["head"]).max()
+    assert 0 < apart < 20 * reference.floors["head"]
+
+
+def test_of_a_large_network_one_image_is_simulated(files):
+    right = files.reference(files.paths["onnx", "fp16"], others=("grey",), elements=300_000_000)
+    assert right.reference.names == ("0",)
+    assert len(right.reference.outputs["head"]) == len(right.reference.unrounded["head"]) == 1
+    assert right.others == {}
 
 
 def test_the_coarsest_layer_is_named_by_its_module_path(files):
@@ -208,98 +394,3 @@ def test_the_coarsest_layer_is_named_by_its_module_path(files):
     )
     assert words.startswith("at square (")
     assert words.endswith("worst of 5 layers)")
-
-
-def test_rounding_is_to_the_nearest_step_and_ties_are_to_even():
-    import torch
-
-    from modelparity.parity.simulation.network import rounded
-
-    steps = QuantizationParams(0.5, 3, 0, 10)
-    given = torch.tensor([0.25, 0.75, 0.26, -9.0, 9.0])
-    assert rounded(given, [steps]).tolist() == [0.0, 1.0, 0.5, -1.5, 3.5]
-
-
-def test_a_range_at_run_time_is_the_one_of_onnx():
-    import onnx
-    import torch
-    from onnx import TensorProto, helper
-    from onnx.reference import ReferenceEvaluator
-
-    from modelparity.parity.simulation.network import by_range_uint8
-
-    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in "xy"]
-    nodes = [
-        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
-        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
-    ]
-    model = ReferenceEvaluator(helper.make_model(helper.make_graph(nodes, "g", ports[:1], ports[1:])))
-    assert onnx.__name__
-    for offset in (-5, 0, 5):
-        given = np.random.default_rng(0).standard_normal((7, 9), np.float32) + np.float32(offset)
-        (due,) = model.run(None, {"x": given})
-        np.testing.assert_allclose(by_range_uint8(torch.from_numpy(given)).numpy(), due, rtol=1e-6, atol=1e-7)
-
-
-def test_a_row_has_its_own_range_in_int8():
-    import torch
-
-    from modelparity.parity.simulation.network import by_range_int8
-
-    given = torch.tensor([[0.0, 51.0, 255.0], [-100.0, 0.0, 155.0], [0.0, 0.0, 0.0]])
-    assert by_range_int8(given, (1,)).tolist() == given.tolist()  # each is whole steps of its own range
-    together = by_range_int8(given, (0, 1))
-    assert together[0].tolist() != given[0].tolist()
-
-
-def claim(name: str, status: str, observed: float = 1, bound: float = 2, output: str = "mask") -> Claim:
-    return Claim(name, status, observed, bound, "because", output=output, detail="worst")  # type: ignore[arg-type]
-
-
-def test_a_missed_budget_says_whether_the_conversion_is_right():
-    near, far = claim("simulated", "passed", 41.0, 30.0), claim("simulated", "failed", 12.0, 30.0)
-    missed = claim("sqnr", "failed")
-    found = [claim("lineage_weights", "passed"), missed, near]
-    assert claims.too_coarse(found)
-    claims.explain_missed(found, "at a.b (9.1 dB of its own output, worst of 39 layers)")
-    assert found[1].detail == (
-        "worst; the conversion itself is right: mask 41.0 dB against the simulated rounding; int8 is too "
-        "coarse, coarsest at a.b (9.1 dB of its own output, worst of 39 layers)"
-    )
-    found = [missed, far]
-    assert not claims.too_coarse(found)
-    claims.explain_missed(found)
-    assert found[0].detail == (
-        "worst; the conversion is wrong: mask 12.0 dB against the simulated rounding, "
-        "but should be >= 30.0 dB"
-    )
-    found = [replace(claim("lineage_ranges", "failed"), output=None), missed, near]
-    claims.explain_missed(found)
-    assert found[1].detail == "worst; the conversion is wrong: lineage_ranges does not hold"
-    found = [missed]
-    claims.explain_missed(found)
-    assert found == [missed]  # nothing is known of it
-
-
-def test_what_is_not_simulated_says_why():
-    assert claims.skipped(Cell("m", "onnx", "fp16"), 1000).startswith("float16 weights round no activation")
-    assert claims.skipped(Cell("m", "onnx", "int8_static"), 773_700_000).startswith("774 M weights")
-    assert claims.skipped(Cell("m", "onnx", "int8_static"), 1000) == ""
-
-
-@pytest.mark.parametrize(("rows", "by", "holds"), [(24, 1e-3, True), (24, 5e-3, False), (6, 0.015, True)])
-def test_detections_are_held_to_their_median_row(rows, by, holds):
-    """Of a few that come from another proposal nothing follows, of all a little farther much."""
-    truth = detected(3, batch=1, rows=25, found=24)
-    found = Simulated((truth,), (moved(truth, 24, 1e-3),), layers=1)
-    reference = Reference(
-        ("first",),
-        ({},),
-        {name: (value,) for name, value in truth.items()},
-        {"location": 1e-7, "score": 1e-7},
-        "detection",
-    )
-    made, why = claims.agree(reference, [moved(truth, rows, by)], found)
-    location = next(claim for claim in made if claim.output == "location")
-    assert (location.passed, why) == (holds, "")
-    assert "median row" in location.detail

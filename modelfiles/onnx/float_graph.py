@@ -4,6 +4,7 @@ Recognised, by structure:
 
 - `QuantizeLinear` and the `DequantizeLinear` of the same scale and zero point behind it: a rounding;
 - `DequantizeLinear` of a constant, `Cast` to float32 of a float16 one, `Transpose` of one: that constant;
+- `DynamicQuantizeLinear` of a constant: its integers, computed here as a runtime does on loading;
 - `DynamicQuantizeLinear`, `MatMulInteger` or `ConvInteger`, `Cast`, and `Mul` by the product of both
   scales: the `MatMul` or `Conv` of the floats.
 
@@ -61,6 +62,7 @@ class _Reader:
             "Transpose": self._transpose,
             "QuantizeLinear": self._quantize,
             "DequantizeLinear": self._dequantize,
+            "DynamicQuantizeLinear": self._quantized_constant,
             "Mul": self._integer_product,
             "Conv": self._convolution,
             "Gemm": self._gemm,
@@ -83,7 +85,7 @@ class _Reader:
     def _constant(self, node: NodeProto, _: Sequence[Edge | None]) -> Edge | None:
         (value,) = (helper.get_attribute_value(attribute) for attribute in node.attribute)
         array = numpy_helper.to_array(value) if isinstance(value, TensorProto) else np.asarray(value)
-        return Edge(Constant(node.output[0], str(array.dtype), array.shape, lambda: array))
+        return _as_constant(node.output[0], array)
 
     def _cast(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
         constant = _stored(inputs[0])
@@ -117,6 +119,27 @@ class _Reader:
             return None
         axis = _attributes(node).get("axis", 1)
         return Edge(_with_scale(constant, *step, axis=axis if step[0].size > 1 else 0))
+
+    def _quantized_constant(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
+        """The integers, scale and zero point of a constant.
+
+        onnxruntime's `quantize_dynamic` leaves a kernel that is a Constant node to this operator.
+
+        https://onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html
+        """
+        constant = _stored(inputs[0])
+        if constant is None or constant.scale is not None:
+            return None
+        values = constant.read().astype(np.float32)
+        low, high = np.minimum(values.min(), np.float32(0)), np.maximum(values.max(), np.float32(0))
+        scale = (high - low) / np.float32(255) or np.float32(1)
+        zero_point = np.uint8(np.clip(np.rint(-low / scale), 0, 255))
+        integers = np.clip(np.rint(values / scale) + zero_point, 0, 255).astype(np.uint8)
+        for name, array in zip(
+            node.output, (integers, np.asarray(scale), np.asarray(zero_point)), strict=True
+        ):
+            self.edges[name] = _as_constant(name, array)
+        return self.edges[node.output[0]]
 
     def _integer_product(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
         """`Cast(MatMulInteger(q, w, zero points)) * (scale of q * scale of w)`, factors in any order."""
@@ -186,6 +209,10 @@ def _unbiased(
     node: NodeProto, kind: str, edge: Edge | None, weight: Constant, *, attributes: Mapping[str, Any]
 ) -> Edge:
     return Edge(Operator(kind, attributes, (edge, Edge(weight)), (node.output[0],)))
+
+
+def _as_constant(name: str, array: Array) -> Edge:
+    return Edge(Constant(name, str(array.dtype), array.shape, lambda: array))
 
 
 def _attributes(node: NodeProto) -> dict[str, Any]:

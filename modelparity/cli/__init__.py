@@ -97,6 +97,7 @@ for _command in (
     answering.run,
     proving.verify,
     proving.gate,
+    proving.accept,
     answering.evaluate,
     answering.show,
     answering.dataset,

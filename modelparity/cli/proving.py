@@ -1,4 +1,4 @@
-"""Commands that judge files and explain verdicts: verify, gate, report, mutate, explain, search."""
+"""Commands that judge files and explain verdicts: verify, gate, accept, report, mutate, explain, search."""
 
 from __future__ import annotations
 
@@ -55,6 +55,17 @@ def gate(
         list[str] | None,
         typer.Option("--dataset", metavar="MODEL=DIR", help="Labelled images: task metrics of each cell."),
     ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow",
+            metavar="changed_decisions=SHARE",
+            help="The share of decisions that may change.",
+        ),
+    ] = None,
+    require_quality: Annotated[
+        bool, typer.Option("--require-quality", help="Fail where nobody stated or accepted a quality.")
+    ] = False,
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Where the report goes.")] = Path(
         "modelparity-report"
     ),
@@ -70,9 +81,27 @@ def gate(
         output=output,
         as_json=as_json,
         datasets=dataset or [],
+        allow=allow or [],
+        require_quality=require_quality,
     )
     if not passed:
         raise typer.Exit(1)
+
+
+def accept(
+    folder: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The output folder of a gate.")],
+    *,
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="The lock to write.")] = Path(
+        "parity.lock"
+    ),
+    margin_db: Annotated[
+        float, typer.Option("--margin-db", metavar="DB", help="The mean loss over the images that is none.")
+    ] = 1.0,
+) -> None:
+    """Accept the quality of a run: later gates fail where an output gets worse, by a paired test."""
+    from modelparity.quality.accept import accept
+
+    accept(folder, output, margin_db)
 
 
 def mutate(

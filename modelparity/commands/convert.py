@@ -18,10 +18,8 @@ from modelparity.errors import BadInputError
 from modelparity.exit_codes import os_words
 from modelparity.fixtures.keep_float import KeepFloat
 from modelparity.fixtures.specs import ModelSpec
-from modelparity.fixtures.tolerances import Expectation, Limitation
 from modelparity.modelfiles.description import Artifact, Description, Port
 from modelparity.parity.cells import Cell
-from modelparity.parity.expectations import expectation_of
 from modelparity.parity.prove import OWN, Variant
 from modelparity.parity.results import CellRecord, Passed
 from modelparity.parity.session import Session
@@ -270,8 +268,6 @@ def _artifact(wanted: Request) -> Written:
             converters=compare.CONVERTERS_AND_ROUTES,
             on_miss=making,
         ) as session:
-            if wanted.verify:
-                _expectation(session, wanted)  # refuses at once, not after the conversion
             weights = weights_words(session, spec, wanted.checkpoint)
             artifact = session.artifact(
                 spec.name,
@@ -313,28 +309,19 @@ def _artifact(wanted: Request) -> Written:
     )
 
 
-def _expectation(session: Session, wanted: Request) -> tuple[Cell, Expectation]:
-    """The file's cell and what it must reach; raises `BadInputError` if nobody has declared that."""
-    cell = Cell(wanted.spec.name, wanted.format, wanted.quantization)
-    try:
-        return cell, expectation_of(cell, session.expectations)
-    except KeyError as error:
-        raise BadInputError(str(error.args[0])) from error
-
-
 def _proven(
     session: Session, wanted: Request, artifact: Artifact, on_stage: Callable[[str], None]
 ) -> tuple[str, str]:
     """The verdict and the evidence in words. The proof is the gate's own, from an earlier run or made now."""
-    cell, expectation = _expectation(session, wanted)
+    cell = Cell(wanted.spec.name, wanted.format, wanted.quantization)
     stage = f"judging {artifact.path.name}"
     record = _record(session, cell, variant=_variant(session, wanted), stage=stage, on_stage=on_stage)
     if isinstance(record.outcome, Passed):
         before = "; proven before" if record.cached else ""
         return "pass", f"{len(record.claims)} claims hold, {record.headline}{before}"
     words = outcome_line(Entry(record.id, record.model, record.format, record.quantization, record))
-    limitation = f"; known limitation: {expectation.reason}" if isinstance(expectation, Limitation) else ""
-    return "fail", words + limitation
+    limitation = session.limitations.get(cell)
+    return "fail", f"{words}; known limitation: {limitation.reason}" if limitation else words
 
 
 def _variant(session: Session, wanted: Request) -> Variant:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from modelparity import arguments, terminal
@@ -15,9 +16,9 @@ from modelparity.exit_codes import StoppedError, os_words
 from modelparity.fixtures.datasets.labelled import Labelled, open_dataset
 from modelparity.gate import run_gate
 from modelparity.parity.cells import Cell, select
-from modelparity.parity.expectations import expectation_of
 from modelparity.parity.results import CellRecord, Run
 from modelparity.parity.session import Session
+from modelparity.quality.standard import Standard, standard_of
 from modelparity.reports import RECORD
 from modelparity.reports.view import Entry
 from modelparity.reports.words import GLYPHS
@@ -33,6 +34,8 @@ def gate(
     output: Path,
     as_json: bool,
     datasets: Iterable[str] = (),
+    allow: Iterable[str] = (),
+    require_quality: bool = False,
 ) -> bool:
     """Runs the gate and prints the verdict; returns whether it is a pass."""
     cells = selected(expression)
@@ -44,6 +47,7 @@ def gate(
     size = arguments.size_named(size)
     output = arguments.writable_folder(output.absolute())
     models = list(dict.fromkeys(cell.model for cell in cells))
+    standard = standard_of(allow, folder=Path.cwd())
     for model in labelled.keys() - models:
         terminal.warn(f"-k {expression!r} selects no cell of {model}; its dataset is not used")
     for model in paths.keys() - models:
@@ -57,6 +61,8 @@ def gate(
             output=output,
             expression=expression,
             labelled=labelled,
+            standard=standard,
+            require_quality=require_quality,
         )
     except KeyboardInterrupt:
         raise StoppedError(STOPPED) from None
@@ -72,18 +78,13 @@ def gate(
 
 
 def selected(expression: str) -> tuple[Cell, ...]:
-    """The cells that a `-k` expression selects, at least one, each with a declared expectation."""
+    """The cells that a `-k` expression selects, at least one."""
     try:
         cells = select(expression)
     except ValueError as error:
         raise BadInputError(str(error)) from error
     if not cells:
         raise BadInputError(f"-k {expression!r} selects no cell; `modelparity list` names them")
-    for cell in cells:
-        try:
-            expectation_of(cell)
-        except KeyError as error:
-            raise BadInputError(str(error.args[0])) from error
     return cells
 
 
@@ -96,6 +97,8 @@ def _run(
     output: Path,
     expression: str,
     labelled: Mapping[str, Labelled],
+    standard: Standard,
+    require_quality: bool,
 ) -> Run:
     width = max(len(cell.id) for cell in cells)
     with terminal.progress("proving", total=len(cells)) as progress:
@@ -130,4 +133,6 @@ def _run(
                 on_cell=on_cell,
                 on_stage=progress.stage,
                 labelled=labelled,
+                standard=replace(standard, weights=weights),
+                require_quality=require_quality,
             )

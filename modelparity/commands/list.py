@@ -1,4 +1,4 @@
-"""`modelparity list`: prints the models, their inputs and outputs, and what each cell must reach."""
+"""`modelparity list`: prints the models, their inputs and outputs, and the cells that are made."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from modelparity.converters.formats import CONVERTERS
 from modelparity.converters.recipes import QUANTIZATIONS
 from modelparity.fixtures.models import MODELS
 from modelparity.fixtures.specs import ModelSpec, TensorSpec, Value
-from modelparity.fixtures.tolerances import Expectation, FloatTolerance, Limitation
 from modelparity.parity.cells import Cell, columns
-from modelparity.parity.expectations import EXPECTATIONS
+from modelparity.parity.limitations import LIMITATIONS
 
 
 def list_models(as_json: bool) -> None:
@@ -24,17 +23,10 @@ def list_models(as_json: bool) -> None:
         _print(spec)
 
 
-def expectation_words(expectation: Expectation | None) -> str:
-    """What a cell must reach, in a few words."""
-    match expectation:
-        case None:
-            return "nothing declared"
-        case Limitation(stage=stage, reason=reason):
-            return f"limitation in {stage}: {reason}"
-        case FloatTolerance(floors=floors, output_floors=others):
-            own = f" ({', '.join(f'{name} {bound:g}' for name, bound in others.items())})" if others else ""
-            return f"error <= {floors:g} × floor{own}"
-    return ", ".join(f"{name} >= {bound:g} dB" for name, bound in expectation.sqnr_db.items())
+def limitation_words(cell: Cell) -> str:
+    """The known limitation of a cell; "" if it has none."""
+    limitation = LIMITATIONS.get(cell)
+    return f"limitation in {limitation.stage}: {limitation.reason}" if limitation else ""
 
 
 def _cells(spec: ModelSpec) -> list[Cell]:
@@ -62,7 +54,7 @@ def _as_data(spec: ModelSpec) -> dict[str, Any]:
                 "id": cell.id,
                 "format": cell.format,
                 "quantization": cell.quantization,
-                "expectation": expectation_words(EXPECTATIONS.get(cell)),
+                "limitation": limitation_words(cell),
             }
             for cell in _cells(spec)
         ],
@@ -99,7 +91,7 @@ def _print(spec: ModelSpec) -> None:
     for name in QUANTIZATIONS:
         cells = (Cell(spec.name, format, name) for format in CONVERTERS)
         words = (
-            expectation_words(EXPECTATIONS.get(cell)) if (cell.format, name) in made else "not made"
+            (limitation_words(cell) or "made") if (cell.format, cell.quantization) in made else "not made"
             for cell in cells
         )
         table.add_row(name, *map(Text, words))

@@ -18,9 +18,7 @@ from modelparity.converters.formats import CONVERTERS
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import StoppedError
 from modelparity.fixtures.models import MODELS
-from modelparity.fixtures.tolerances import Limitation, tolerance_of
 from modelparity.parity.cells import Cell, all_cells
-from modelparity.parity.expectations import expectation_of
 from modelparity.parity.mutation.catalogue import FAULTS, FLOAT_FILES, HALF, INTEGER, Fault
 from modelparity.parity.mutation.score import ORIGINAL, Mutation
 from modelparity.parity.proof_cache import harness_digest
@@ -117,7 +115,7 @@ def scored(
     def lane(format: str) -> list[Score]:
         cells = (Cell(model, format, each) for model in models for each in QUANTIZATIONS)
         scores = []
-        for cell in (cell for cell in cells if cell in session.expectations):
+        for cell in (cell for cell in cells if session.bench.converters[format].makes(cell.quantization)):
             scores.append(_cell(session, cell, faults, on_stage))
             if on_cell:
                 for judged in scores[-1].cells:
@@ -144,9 +142,8 @@ def _cell(session: Session, cell: Cell, faults: Sequence[Fault], on_stage: Calla
     wanted = [fault for fault in wanted if fault.task in (None, subject.spec.task)]
     if not wanted:
         return Score((), (), ())
-    expectation = expectation_of(cell, session.expectations)
-    tolerance = tolerance_of(expectation)
-    foreseen = expectation.stage if isinstance(expectation, Limitation) else ""
+    limitation = session.limitations.get(cell)
+    foreseen = limitation.stage if limitation else ""
     on_stage(f"planting faults in {cell.id}")
     try:
         artifact = session.artifact(cell.model, cell.format, cell.quantization)
@@ -158,7 +155,6 @@ def _cell(session: Session, cell: Cell, faults: Sequence[Fault], on_stage: Calla
         truth,
         cell,
         artifact,
-        tolerance=tolerance,
         reference_key=reference_key(subject, session.evaluation_set(cell.model)),
         calibration=session.calibration(cell.model),
         foreseen=foreseen,

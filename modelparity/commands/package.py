@@ -14,7 +14,6 @@ from modelparity.fixtures.models import MODELS
 from modelparity.package.documents import size_words
 from modelparity.package.package import FORMATS, TOP, NotProvenError, Plan, package
 from modelparity.package.specs import Packaged
-from modelparity.parity.expectations import expectation_of
 from modelparity.parity.results import CellRecord
 from modelparity.parity.session import Session
 from modelparity.reports.failures import outcome_line
@@ -38,7 +37,7 @@ def plan(
     if output.is_dir() and (others := sorted({path.name for path in output.iterdir()} - TOP)):
         words = f"{output}: holds {others[0]}, which belongs to no package; choose another folder"
         raise BadInputError(words)
-    wanted = Plan(
+    return Plan(
         spec.name,
         output,
         checkpoint.absolute() if checkpoint else None,
@@ -46,12 +45,6 @@ def plan(
         tuple(arguments.quantization_named(name) for name in _words(quantizations, QUANTIZATIONS)),
         include_failed,
     )
-    for cell in wanted.cells:
-        try:
-            expectation_of(cell)
-        except KeyError as error:
-            raise BadInputError(str(error.args[0])) from error
-    return wanted
 
 
 def _words(text: str | None, default: Iterable[str]) -> list[str]:

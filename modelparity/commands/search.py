@@ -12,13 +12,12 @@ from modelparity import arguments, terminal
 from modelparity.arrays import written
 from modelparity.commands.gate import selected
 from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
+from modelparity.converters.recipes import QUANTIZATIONS
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import StoppedError
 from modelparity.fixtures.inputs import worst_inputs
 from modelparity.fixtures.inputs.worst_inputs import WorstInput
-from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance, tolerance_of
 from modelparity.parity.cells import Cell
-from modelparity.parity.expectations import expectation_of
 from modelparity.parity.results import Claim
 from modelparity.parity.search.search import Search, SearchResult
 from modelparity.parity.search.worst_inputs import claim_of, error_words, shown, unit_of
@@ -34,7 +33,6 @@ class Searched:
     """What became of one cell; `kept` is the file that the input went to, None if it is there already."""
 
     cell: Cell
-    tolerance: FloatTolerance | QuantizedTolerance
     found: SearchResult
     claim: Claim
     kept: Path | None = None
@@ -42,6 +40,10 @@ class Searched:
     @property
     def passed(self) -> bool:
         return self.claim.passed
+
+    @property
+    def is_float(self) -> bool:
+        return QUANTIZATIONS[self.cell.quantization].is_float
 
 
 def search(expression: str, seconds: float, *, checkpoints: list[str], keep: bool, as_json: bool) -> bool:
@@ -82,8 +84,6 @@ def searched(
 ) -> Searched:
     """One cell searched; with `keep`, its input is stored if it beats the one that its weights have."""
     on_stage(f"searching {cell.id} for {seconds:.0f} s")
-    expectation = expectation_of(cell, session.expectations)
-    tolerance = tolerance_of(expectation)
     try:
         artifact = session.artifact(cell.model, cell.format, cell.quantization)
         climb = Search(
@@ -91,7 +91,6 @@ def searched(
             session.truth(cell.model),
             cell,
             artifact.path,
-            tolerance=tolerance,
             calibration=session.calibration(cell.model),
             on_stage=on_stage,
         )
@@ -104,14 +103,15 @@ def searched(
         outcome = climb.search(seconds, list(dict.fromkeys(entry.recipe for entry in starts)))
     except (WorkerFailedError, WorkerCrashedError) as error:
         raise BadInputError(f"{cell.id} cannot be searched: {error}") from error
-    claim = claim_of(tolerance, outcome.score, outcome.recipe.words)
-    result = Searched(cell, tolerance, outcome, claim)
+    is_float = QUANTIZATIONS[cell.quantization].is_float
+    claim = claim_of(outcome.score, outcome.recipe.words, is_float=is_float)
+    result = Searched(cell, outcome, claim)
     weights = session.subject(cell.model).weights_digest
     mine = [entry.recipe for entry in before if entry.weights == weights]
     if not keep or any(climb.tried[recipe].share >= outcome.score.share for recipe in mine):
         return result
     return Searched(
-        cell, tolerance, outcome, claim, _stored(cell, WorstInput(outcome.recipe, weights, claim_text(claim)))
+        cell, outcome, claim, _stored(cell, WorstInput(outcome.recipe, weights, claim_text(claim)))
     )
 
 
@@ -129,7 +129,7 @@ def _stored(cell: Cell, entry: WorstInput) -> Path:
 
 def lines(result: Searched) -> list[str]:
     """The cell's result in plain lines."""
-    found, tolerance = result.found, result.tolerance
+    found = result.found
     glyph = GLYPHS["passed" if result.passed else "failed"]
     answer = "holds" if result.passed else "is broken"
     bound = f"the bound ({result.claim.bound}) {answer} on the worst of {found.runs} inputs"
@@ -137,9 +137,10 @@ def lines(result: Searched) -> list[str]:
 
     def errors(score: Any) -> str:
         words = score.problem or "; ".join(
-            f"{name} {error_words(tolerance, name, error)}" for name, error in score.errors.items()
+            f"{name} {error_words(name, error, is_float=result.is_float)}"
+            for name, error in score.errors.items()
         )
-        return f"{words} ({score.share:.3g} x the {_budget(tolerance)})"
+        return f"{words} ({score.share:.3g} x the {_measure(result)})"
 
     said.append(f"  worst of the stream  {errors(found.evaluation_set)}: {found.worst_image}")
     said.append(f"  worst found          {errors(found.score)}: {found.recipe.words}")
@@ -152,21 +153,19 @@ def lines(result: Searched) -> list[str]:
     return said
 
 
-def _budget(tolerance: FloatTolerance | QuantizedTolerance) -> str:
-    return (
-        "bound" if isinstance(tolerance, FloatTolerance) else "error that the stream's worst image may have"
-    )
+def _measure(result: Searched) -> str:
+    return "bound" if result.is_float else "output's spread"
 
 
 def as_data(result: Searched) -> dict[str, Any]:
     """A cell as `search --json` prints it."""
-    found, tolerance = result.found, result.tolerance
+    found = result.found
 
     def data(score: Any) -> dict[str, Any]:
         return {
             "share": shown(score.share),
             "errors": {
-                name: {"value": shown(error), "unit": unit_of(tolerance, name)}
+                name: {"value": shown(error), "unit": unit_of(name, is_float=result.is_float)}
                 for name, error in score.errors.items()
             },
             "trouble": score.problem,

@@ -20,9 +20,7 @@ from modelparity.explain.reproduction import write_reproduction
 from modelparity.explain.text import layer_lines, mixed_lines, ranking_lines, verdict_line, waterfall_lines
 from modelparity.fixtures.models import MODELS
 from modelparity.fixtures.specs import ModelSpec
-from modelparity.fixtures.tolerances import QuantizedTolerance, tolerance_of
 from modelparity.parity.cells import Cell, all_cells
-from modelparity.parity.expectations import expectation_of
 from modelparity.parity.explain.error_by_stage import Stage, waterfall
 from modelparity.parity.explain.explain import Followed, explain, explain_quantized, followed
 from modelparity.parity.explain.mixed_precision import Mixed, smallest
@@ -181,13 +179,8 @@ def _explained(wanted: Request, on_stage: Callable[[str], None]) -> _Result:
 
 def _mixed(session: Session, cell: Cell, folder: Path, on_stage: Callable[[str], None]) -> Mixed:
     """Writes the fewest layers to keep in float as a recipe file into `folder`."""
-    expectation = expectation_of(cell, session.expectations)
-    tolerance = tolerance_of(expectation)
-    assert isinstance(tolerance, QuantizedTolerance)
     truth, calibration = session.truth(cell.model), session.calibration(cell.model)
-    mixed = smallest(
-        session.bench, truth, cell, tolerance=tolerance, calibration=calibration, on_stage=on_stage
-    )
+    mixed = smallest(session.bench, truth, cell, calibration=calibration, on_stage=on_stage)
     with written(folder / RECIPE) as file:
         file.write(recipe_text(mixed.entries).encode())
     return mixed

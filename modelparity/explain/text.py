@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from modelparity.parity.explain.error_by_stage import Stage
 from modelparity.parity.explain.explain import LEAST_DB
 from modelparity.parity.explain.layers import BAND, Explanation, Layer
-from modelparity.parity.explain.mixed_precision import Mixed
+from modelparity.parity.explain.mixed_precision import GAIN_DB, Mixed
 
 _RANKED = 10
 
@@ -132,9 +132,14 @@ def waterfall_lines(stages: Sequence[Stage]) -> list[str]:
 def mixed_lines(mixed: Mixed) -> list[str]:
     """The layers to keep in float, and the error that each adds in int8."""
     count = len(mixed.ranked)
+    halved = f"halve the error of each output ({GAIN_DB:g} dB)"
+    found = (
+        f"{mixed.layers} of {count} layers in float {halved}"
+        if mixed.meets
+        else f"all but one of {count} layers in float do not {halved}"
+    )
     lines = [
-        f"{mixed.layers} of {count} layers in float meet the budget; {mixed.tried} files were made to know. "
-        "What each adds to the outputs, quantized alone:"
+        f"{found}; {mixed.tried} files were made to know. What each adds to the outputs, quantized alone:"
     ]
     for position, (layer, share) in enumerate(mixed.ranked[:_RANKED]):
         kept = "float" if position < mixed.layers else "int8"

@@ -24,10 +24,7 @@ from modelparity.converters.formats import CONVERTERS, ROUTES
 from modelparity.converters.recipes import FLOAT
 from modelparity.errors import BadInputError
 from modelparity.fixtures.models import MODELS
-from modelparity.fixtures.tolerances import FloatTolerance, tolerance_of
-from modelparity.parity.cells import Cell
 from modelparity.parity.claims.kernels import IMAGES, REFERENCE
-from modelparity.parity.expectations import expectation_of
 from modelparity.parity.proof_cache import APART
 from modelparity.parity.reference import reference_key
 from modelparity.parity.route_agreement import Agreement, agreement
@@ -81,14 +78,10 @@ def compared(
     An agreement is kept in the store until a file, the reference, a bound or the harness changes.
     """
     subject = session.subject(model)
-    declared = expectation_of(Cell(model, ROUTES[route].format, FLOAT), session.expectations)
-    tolerance = tolerance_of(declared)
-    assert isinstance(tolerance, FloatTolerance)
     runs = _runs(route)
     makers = dict.fromkeys(run.maker for run in runs)
     parts = {name: session.bench.artifact_key(subject, name, FLOAT).digest for name in makers} | {
         "reference": reference_key(subject, session.evaluation_set(model)).digest,
-        "tolerance": repr(tolerance),
         "harness": source_digest("modelparity.routes.compare", apart=APART),
         "toolchain": versions_text((*TOOLCHAIN, "numpy")),
     }
@@ -104,7 +97,7 @@ def compared(
         path = artifacts[run.maker].path
         outputs[run.name] = session.bench.run(run.format, path, feeds, kernels=run.kernels)
     stage("the network itself in float64")
-    result = agreement(session.truth(model).reference, outputs, tolerance)
+    result = agreement(session.truth(model).reference, outputs)
 
     def make(folder: Path) -> dict[str, Any]:
         floors = [[*pair, row] for pair, row in result.floors.items()]

@@ -18,13 +18,12 @@ from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFail
 from modelparity.converters.recipes import QUANTIZATIONS
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import BAD_INPUT, explained
+from modelparity.fixtures.limitations import Limitation
 from modelparity.fixtures.specs import ModelSpec
-from modelparity.fixtures.tolerances import Limitation, tolerance_of
 from modelparity.modelfiles.description import Description, NotAModelError
 from modelparity.modelfiles.formats import sniff
 from modelparity.parity.cells import Cell
 from modelparity.parity.claims import basic
-from modelparity.parity.expectations import expectation_of
 from modelparity.parity.judge import Judge
 from modelparity.parity.prove import judged
 from modelparity.parity.reference import ReferenceData
@@ -170,12 +169,7 @@ def judge_file(
     record = _blank(cell, path, subject.size, subject.checkpoint)
     if cell.quantization not in QUANTIZATIONS:
         return Verification(_finished(record, _unknown_quantization(cell, description, session, spec), None))
-    try:
-        expectation = expectation_of(cell, session.expectations)
-    except KeyError as error:
-        raise BadInputError(str(error.args[0])) from error
-    limitation = expectation if isinstance(expectation, Limitation) else None
-    tolerance = tolerance_of(expectation)
+    limitation = session.limitations.get(cell)
     truth = reference_data(session, spec.name)
     on_stage(f"judging {path.name} as {cell.id}")
     calibration = session.calibration(spec.name)
@@ -184,7 +178,6 @@ def judge_file(
         truth,
         cell,
         path,
-        tolerance=tolerance,
         check_budget=session.check_budget,
         calibration=calibration,
         third_party=True,

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from modelparity.converters.engine.workbench import ModelUnderTest
+from modelparity.converters.engine.workers import WorkerFailedError
+from modelparity.fixtures.arrays import Array, Outputs
 from modelparity.fixtures.inputs.strategies import GeneratedImage, images
+from modelparity.parity.claims import basic
+from modelparity.parity.claims.kind_claims import KindClaims
+from modelparity.parity.claims.metamorphic import Run
+from modelparity.parity.reference import GENERATED, ReferenceData
 
 # Runs that may be spent on shrinking an example.
 SHRINK_RUNS = 25
@@ -64,3 +71,57 @@ def falsify(
         if not failures:
             raise
     return failures[-1] if failures else None
+
+
+def problem_on(
+    image: GeneratedImage,
+    run: Run,
+    truth: ReferenceData,
+    by_kind: KindClaims,
+    *,
+    dynamic: bool,
+    is_float: bool,
+) -> str:
+    """What is wrong on an image; "" if outputs are finite, in range and, for float files, right.
+
+    Where the format has no `dynamic` batch, the images of a batch run one at a time.
+    """
+    signature = truth.subject.signature
+    try:
+        outputs = _together(run, image.array, dynamic)
+    except WorkerFailedError as error:
+        return f"does not run: {error}"
+    runs = [(image.description, outputs)]
+    claims = [
+        basic.outputs_as_declared(runs, signature, len(image.array)),
+        basic.finite(runs),
+        *basic.in_range(runs, signature),
+    ]
+    for claim in claims:
+        if not claim.passed:
+            return f"{claim.name}: {claim.observed}, but should be {claim.bound} {claim.detail}"
+    return _off_reference(image, outputs, truth, by_kind) if is_float else ""
+
+
+def _off_reference(image: GeneratedImage, outputs: Outputs, truth: ReferenceData, by_kind: KindClaims) -> str:
+    """How a float file's outputs leave the bounds; "" if they do not."""
+    reference = truth.reference
+    expected, noise = truth.generated.of(image.feeds)
+    pair = reference.kind.paired(outputs, expected)
+    if matched := by_kind.share_matched(reference, pair, noise):
+        share, least = matched
+        if share < least:
+            return f"{share:.3g} of the detections match, but should be {least:g}"
+    for name in noise:
+        ratio = pair.rms(name) / max(noise[name].rms, reference.floors[name])
+        if not ratio <= GENERATED:
+            return f"{name} is {ratio:.3g} floors off, but should be within {GENERATED:g}"
+    return ""
+
+
+def _together(run: Run, images: Array, dynamic: bool) -> Outputs:
+    """Outputs of [N, ...] images."""
+    if dynamic:
+        return run([{"image": images}])[0]
+    singles = run([{"image": image[None]} for image in images])
+    return {name: np.concatenate([outputs[name] for outputs in singles]) for name in singles[0]}

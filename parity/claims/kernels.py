@@ -9,9 +9,7 @@ PyTorch was luck.
 Plain loops add one number after the other, whose error grows with their count where that of fast kernels
 grows with its logarithm (Higham, Accuracy and Stability of Numerical Algorithms, 2002, chapter 4): a mean of
 1,588 patches was 6 to 14 floors off in them, and the patches themselves 0.8. So there a float file is held to
-the bound of images on which rounding errors line up, not to the stream's, to which its fast kernels are. Int8
-detections are held to the distance of their median row
-(`modelparity.parity.metrics.detection_matching.distance`).
+the bound of images on which rounding errors line up, not to the stream's, to which its fast kernels are.
 
 A cell that makes no such claim says why (`skipped`); nothing is green on its account.
 """
@@ -25,12 +23,11 @@ import numpy as np
 from modelparity.converters.converter import PlainKernels
 from modelparity.converters.recipes import QUANTIZATIONS
 from modelparity.fixtures.arrays import Outputs
-from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
 from modelparity.parity.cells import Cell
 from modelparity.parity.claims.basic import number, verdict
-from modelparity.parity.metrics.detection_matching import Pair, distance
-from modelparity.parity.metrics.errors import decibels, difference
-from modelparity.parity.reference import Reference
+from modelparity.parity.metrics.detection_matching import Pair
+from modelparity.parity.metrics.errors import difference
+from modelparity.parity.reference import GENERATED, Reference
 from modelparity.parity.results import Claim
 
 REFERENCE = "reference"  # what runners call them
@@ -65,19 +62,56 @@ def skipped(cell: Cell, plain: PlainKernels) -> str:
 
 
 def agree(
-    reference: Reference,
-    fast: Sequence[Outputs],
-    plain: Sequence[Outputs],
-    tolerance: FloatTolerance | QuantizedTolerance,
-    *,
-    loops: bool,
+    reference: Reference, fast: Sequence[Outputs], plain: Sequence[Outputs], *, loops: bool
 ) -> list[Claim]:
-    """One claim an output, over the first `len(plain)` images of the stream.
+    """One claim an output of a float file, over the first `len(plain)` images of the stream.
 
     `loops` says that the plain kernels add one number after the other.
     """
-    pairs = [reference.kind.paired(got, other) for got, other in zip(fast, plain, strict=False)]
-    return [_agree(name, reference, pairs, tolerance=tolerance, loops=loops) for name in reference.floors]
+    because = (
+        "plain loops add one number after the other: rounding errors line up instead of averaging out"
+        if loops
+        else "an optimised and a plain run, both right, differ by no more than either may from the reference"
+    )
+    return [
+        _agree(
+            name,
+            reference,
+            _paired(reference, fast, plain),
+            floor=reference.floors[name],
+            bound=GENERATED if loops else reference.allowed(name),
+            unit="floors",
+            because=because,
+        )
+        for name in reference.floors
+    ]
+
+
+def agree_rounded(
+    right: Reference, exact: Reference, fast: Sequence[Outputs], plain: Sequence[Outputs]
+) -> list[Claim]:
+    """One claim an output of a file that rounds activations, as `agree`.
+
+    `right` is the simulated rounding and `exact` float64. Plain kernels round otherwise than fast ones, each
+    in a way that the format allows. So the two are as far apart as two independent roundings, whose size is
+    the file's own error: `simulated` has proven that this is the rounding's and nothing else.
+    """
+    return [
+        _agree(
+            name,
+            right,
+            _paired(right, fast, plain),
+            floor=max(max(right.error(pair, name) for pair in exact.paired(fast)), right.floors[name]),
+            bound=right.allowed(name),
+            unit="errors",
+            because="the two round differently, and neither way may cost more than the rounding itself",
+        )
+        for name in right.floors
+    ]
+
+
+def _paired(reference: Reference, fast: Sequence[Outputs], plain: Sequence[Outputs]) -> list[Pair]:
+    return [reference.kind.paired(got, other) for got, other in zip(fast, plain, strict=False)]
 
 
 def _agree(
@@ -85,43 +119,28 @@ def _agree(
     reference: Reference,
     pairs: Sequence[Pair],
     *,
-    tolerance: FloatTolerance | QuantizedTolerance,
-    loops: bool,
+    floor: float,
+    bound: float,
+    unit: str,
+    because: str,
 ) -> Claim:
-    found = [difference(pair.observed[name], pair.expected[name]) for pair in pairs if not pair.nothing]
-    greatest = max((one.max_abs for one in found), key=_nan_last, default=0.0)
-    detail = f"over {len(pairs)} of the stream's images; greatest difference {greatest:.3g}"
-    if isinstance(tolerance, FloatTolerance):
-        worst = max((one.rms for one in found), key=_nan_last, default=0.0)
-        ratio, bound = (
-            worst / reference.floors[name],
-            tolerance.generated_floors if loops else tolerance.floors,
-        )
-        return Claim(
-            "kernels",
-            verdict(ratio <= bound),
-            number(ratio),
-            bound,
-            "plain loops add one number after the other: rounding errors line up instead of averaging out"
-            if loops
-            else "an optimised and a plain run, both right, differ by no more than either may from float64",
-            output=name,
-            unit="floors",
-            detail=detail,
-            sense="<=",
-        )
-    kind, apart = distance(pairs, name)
-    sqnr, bound = decibels(reference.spread(name) ** 2, apart**2), tolerance.worst_sqnr_db[name]
+    worst = max((reference.error(pair, name) for pair in pairs), key=_nan_last, default=0.0)
+    greatest = max(
+        (difference(p.observed[name], p.expected[name]).max_abs for p in pairs if not p.nothing),
+        key=_nan_last,
+        default=0.0,
+    )
+    ratio = worst / floor
     return Claim(
         "kernels",
-        verdict(sqnr >= bound),
-        number(sqnr),
-        bound,
-        "the two round int8 activations differently, which may cost no more than int8 itself",
+        verdict(ratio <= bound),
+        number(ratio),
+        number(bound, 3),
+        because,
         output=name,
-        unit="dB",
-        detail=f"{detail}, {kind} {apart:.3g}",
-        sense=">=",
+        unit=unit,
+        detail=f"over {len(pairs)} of the stream's images; greatest difference {greatest:.3g}",
+        sense="<=",
     )
 
 

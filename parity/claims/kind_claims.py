@@ -9,19 +9,26 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from modelparity.fixtures.arrays import Outputs
+from modelparity.fixtures.arrays import Feeds, Outputs
 from modelparity.fixtures.specs import ModelSpec, Task
-from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
-from modelparity.parity.claims.constant_image import constant_image, no_object
-from modelparity.parity.claims.decisions import decisions, label_or_mask, message_parts
-from modelparity.parity.claims.detection_decisions import objects
+from modelparity.parity.claims.constant_image import constant_image, in_other_settings, no_object
+from modelparity.parity.claims.decisions import (
+    Side,
+    changes,
+    decisions,
+    label_or_mask,
+    message_parts,
+    one_sided,
+)
+from modelparity.parity.claims.detection_decisions import changed_objects, objects
 from modelparity.parity.claims.detections import detections, ordered_corners, share_matched
 from modelparity.parity.claims.metamorphic import RESIZED, Run, padding
 from modelparity.parity.metrics.detection_matching import Pair
+from modelparity.parity.noise_floor import Noise
 from modelparity.parity.reference import Reference, ReferenceData
-from modelparity.parity.results import Claim
+from modelparity.parity.results import Claim, DecisionRecord
+from modelparity.parity.rounded_reference import RoundedReference
 
-Tolerance = FloatTolerance | QuantizedTolerance
 NotAsked = dict[str, str]  # claims that are left out, and why
 
 
@@ -31,34 +38,65 @@ class KindClaims:
 
     Attributes:
         decisions: One claim for each kind of decision, from the outputs of every image of the reference.
+        changes: How many decisions of each kind differ from the reference's.
+        one_sided: The decisions that the reference takes alike on every image.
         structure: Claims on how the values of labelled runs are laid out.
         matches: Claims on how many rows match the reference's.
-        share_matched: Share of one image's rows that match, 0..1, and the least that may; None for arrays.
+        share_matched: Share of a generated image's rows that match, 0..1, and the least that may; None for
+            arrays.
         constant_image: Claims on a mid-grey image, and those that are not asked, with the reason.
         padding: Claims on an image with a blank border, and those that are not asked, with the reason.
+        in_other_settings: The feeds of these two claims, by name.
     """
 
-    decisions: Callable[[Reference, Sequence[Outputs], Tolerance, ModelSpec], list[Claim]]
+    decisions: Callable[[Reference, Sequence[Outputs], ModelSpec], list[Claim]]
+    changes: Callable[[Reference, Sequence[Outputs], ModelSpec, Sequence[Pair]], list[DecisionRecord]]
+    one_sided: Callable[[Reference, ModelSpec], list[Side]] = lambda *_: []
     structure: Callable[[Sequence[tuple[str, Outputs]]], list[Claim]] = lambda _: []
-    matches: Callable[[Reference, Sequence[Pair], Tolerance], list[Claim]] = lambda *_: []
-    share_matched: Callable[[Reference, Pair, Mapping[str, float], Tolerance], tuple[float, float] | None] = (
-        lambda *_: None
+    matches: Callable[[Reference, Sequence[Pair]], list[Claim]] = lambda *_: []
+    share_matched: Callable[[Reference, Pair, Mapping[str, Noise]], tuple[float, float] | None] = lambda *_: (
+        None
     )
-    constant_image: Callable[[Run, ReferenceData, Tolerance], tuple[list[Claim], NotAsked]] = constant_image
-    padding: Callable[[Run, ReferenceData, Sequence[Outputs], Tolerance], tuple[list[Claim], NotAsked]] = (
-        padding
+    constant_image: Callable[[Run, ReferenceData, RoundedReference], tuple[list[Claim], NotAsked]] = (
+        constant_image
     )
+    padding: Callable[
+        [Run, ReferenceData, RoundedReference, Sequence[Outputs]], tuple[list[Claim], NotAsked]
+    ] = padding
+    in_other_settings: Callable[[ReferenceData], dict[str, Feeds]] = in_other_settings
 
 
 KIND_CLAIMS: dict[Task, KindClaims] = {
-    "map": KindClaims(functools.partial(decisions, parts=label_or_mask)),
+    "map": KindClaims(
+        functools.partial(decisions, parts=label_or_mask),
+        functools.partial(changes, parts=label_or_mask),
+        functools.partial(one_sided, parts=label_or_mask),
+    ),
     "detection": KindClaims(
         objects,
+        changed_objects,
         structure=lambda runs: [ordered_corners(runs)],
         matches=detections,
         share_matched=share_matched,
-        constant_image=lambda run, truth, _: no_object(run, truth),
+        constant_image=lambda run, truth, *_: no_object(run, truth),
         padding=lambda *_: ([], {"padding": RESIZED}),
+        in_other_settings=lambda _: {},
     ),
-    "message": KindClaims(functools.partial(decisions, parts=message_parts)),
+    "message": KindClaims(
+        functools.partial(decisions, parts=message_parts),
+        functools.partial(changes, parts=message_parts),
+        functools.partial(one_sided, parts=message_parts),
+    ),
 }
+
+
+def images_needed(truth: ReferenceData, least: int) -> int:
+    """How many first images, `least` or more, show both sides of every decision of which the whole set does.
+
+    A cast of the weights is exact, so that these images are enough for a file that rounds no activation.
+    """
+    exact, spec = truth.reference, truth.subject.spec
+    sided = KIND_CLAIMS[spec.task].one_sided
+    count, known = len(exact.feeds), sided(exact, spec)
+    counts = range(min(least, count), count)
+    return next((n for n in counts if sided(exact.first(n), spec) == known), count)

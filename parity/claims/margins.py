@@ -8,14 +8,13 @@ such ties are counted and shown, and fail nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import ndtri
 
 from modelparity.fixtures.arrays import Array
-from modelparity.fixtures.tolerances import FALSE_ALARMS, FloatTolerance, QuantizedTolerance
+from modelparity.parity.metrics.detection_matching import ties_like
 from modelparity.parity.reference import Reference
 from modelparity.parity.results import Claim, Number
 
@@ -30,44 +29,19 @@ class Bound:
     because: str
 
 
-def error_bound(
-    reference: Reference,
-    name: str,
-    tolerance: FloatTolerance | QuantizedTolerance,
-    differences: bool = False,
-) -> Bound:
-    """The greatest error of a value, from the rms error that the tolerance allows.
+def error_bound(reference: Reference, name: str, differences: bool = False) -> Bound:
+    """The greatest error of a value that a right file may have (`Reference.greatest`).
 
-    The rms is what `float_parity` or `worst_sqnr` allows a sample: `floors` noise floors, or spread 10^(-dB /
-    20). Of N normal errors the greatest exceeds z rms with a probability of at most N erfc(z / sqrt 2), by
-    the union bound; z is where that is `FALSE_ALARMS`, N the values of the evaluation set. In a sample of n
-    values none can exceed sqrt(n) rms, whatever their distribution.
+    With `differences` the bound is of the error in the difference of any two values of a sample.
 
-    With `differences` the bound is of the error in the difference of any two values of a sample: sqrt 2 rms
-    if the two are independent, over all pairs; and never more than sqrt(2 n) rms.
-
-    The file's own error is not used, because a bad file would excuse itself. Nor is it needed: an error
-    greater than the budget fails another claim.
+    The file's own error is not used, because a bad file would excuse itself.
     """
-    if isinstance(tolerance, FloatTolerance):
-        allowed = tolerance.of(name) * reference.floors[name]
-        whose = f"the {tolerance.of(name):g} floors of rms error that float_parity allows"
-    else:
-        allowed = reference.spread(name) * 10 ** (-tolerance.worst_sqnr_db[name] / 20)
-        whose = f"the rms error that worst_sqnr allows at {tolerance.worst_sqnr_db[name]:g} dB"
-    sizes = [value.size for value in reference.outputs[name]]
-    count = sum(n * (n - 1) // 2 for n in sizes) if differences else sum(sizes)
-    scale = math.sqrt(2) if differences else 1.0
-    tail = -float(ndtri(FALSE_ALARMS / (2 * max(count, 1))))
-    factor = scale * min(tail, math.sqrt(max(sizes)))
-    what = f"difference of {count} pairs" if differences else f"error of {count}"
-    if max(sizes) == 1:
-        why = f"{whose}, the only value of a sample being its rms"
-    elif math.sqrt(max(sizes)) <= tail:
-        why = f"{factor:.3g} x {whose}, the most that a value in a sample of {max(sizes)} can be off"
-    else:
-        why = f"{factor:.3g} x {whose}, which the greatest normal {what} exceeds in one right file of 1,000"
-    return Bound(factor * allowed, f"a flip inside the error bound is a tie; the bound is {why}")
+    what = "error in the difference of two values of an image" if differences else "error of a single value"
+    allowed = reference.allowed(name)
+    why = f"{allowed:.3g} x the greatest {what} in {reference.noise_words}"
+    return Bound(
+        reference.greatest(name, differences), f"a flip inside the error bound is a tie; the bound is {why}"
+    )
 
 
 @dataclass(frozen=True)
@@ -86,26 +60,43 @@ class Decided:
     words: Callable[[int], str]
 
 
-def claim_of(
-    name: str,
-    output: str,
-    reference: Reference,
-    decided: Sequence[Decided],
-    *,
-    kind: str,
-    bound: Bound,
-    shown: str = "",
-    alike: str = "",
-) -> Claim:
+@dataclass(frozen=True)
+class Decisions:
+    """All decisions of one kind: what they are, in the plural, and which were taken on each image.
+
+    Attributes:
+        claim: The name of the claim on them.
+        differences: Whether a margin is between two values of an image.
+        shown: Further facts, for the claim's detail.
+        alike: Says that the reference decides all alike; "" if it does not.
+    """
+
+    claim: str
+    output: str
+    plural: str
+    decided: tuple[Decided, ...]
+    differences: bool = False
+    shown: str = ""
+    alike: str = ""
+
+    @property
+    def changed(self) -> int:
+        """How many are not as in the reference."""
+        return sum(int((sample.flipped > 0).sum()) for sample in self.decided)
+
+    @property
+    def count(self) -> int:
+        return sum(sample.margin.size for sample in self.decided)
+
+
+def claim_of(kind: Decisions, reference: Reference, bound: Bound, right: Decisions | None = None) -> Claim:
     """No decision flips with a margin beyond the bound; observed is the widest flip, in bounds.
 
-    Args:
-        kind: What is decided, in the plural.
-        shown: Further facts for the detail.
-        alike: Says that the reference decides all alike; "" if it does not. Then, or if no margin is beyond
-            the bound, the claim holds for lack of evidence, and says so instead of giving a number.
+    If no margin is beyond the bound, flips are counted, where another `right` run shows how many there may be
+    (`_counted`). If that tells nothing either, or if the reference decides all alike, no wrong file could be
+    told from a right one: the claim is not decided.
     """
-    count = sum(sample.margin.size for sample in decided)
+    decided = kind.decided
     sure = sum(int((sample.margin > bound.value).sum()) for sample in decided)
     flips = [sample.flipped[sample.flipped > 0] for sample in decided]
     beyond = sum(int((flip > bound.value).sum()) for flip in flips)
@@ -113,7 +104,7 @@ def claim_of(
     widest = max((float(flip.max()) for flip in flips if flip.size), default=0.0)
     nearest = min((float(s.margin.min()) for s in decided if s.margin.size), default=math.inf)
     detail = [
-        f"{count} {kind}, {sure} with a margin beyond the bound of {bound.value:.3g}; "
+        f"{kind.count} {kind.plural}, {sure} with a margin beyond the bound of {bound.value:.3g}; "
         f"{beyond} flipped beyond it, {ties} inside it"
     ]
     if nearest:
@@ -127,36 +118,72 @@ def claim_of(
             f"{'worst' if beyond else 'widest'} flip: {reference.names[index]}, {words}, "
             f"margin {widest:.3g}, {in_bounds(widest, bound):.3g} bounds of {bound.value:.3g}",
         )
-    if shown:
-        detail.append(shown)
+    if kind.shown:
+        detail.append(kind.shown)
     ratio = in_bounds(widest, bound)
     observed: Number | str = float(f"{ratio:.4g}") if math.isfinite(ratio) else str(ratio)
     claim = Claim(
-        name,
+        kind.claim,
         "failed" if beyond else "passed",
         observed,
         1,
         bound.because,
-        output,
+        kind.output,
         "bounds",
         "; ".join(detail),
         "<=",
     )
-    return candid(claim, alike or ("" if sure else NOTHING_SURE), ties)
+    if (
+        claim.passed
+        and not sure
+        and not kind.alike
+        and right is not None
+        and (counted := _counted(kind, right, claim, reference))
+    ):
+        return counted
+    return candid(claim, kind.alike or ("" if sure else NOTHING_SURE), ties)
+
+
+def _counted(kind: Decisions, right: Decisions, claim: Claim, reference: Reference) -> Claim | None:
+    """No more decisions flip than twice as many as in another right run; None if that could not fail.
+
+    Of n flips in the other run, twice as many in a right file is the same allowance as for its error, and as
+    many more as chance explains (`ties_like`).
+    """
+    allowed = ties_like(2 * right.changed, right.count, kind.count)
+    if too_many(allowed, kind.count):
+        return None
+    return replace(
+        claim,
+        status="passed" if kind.changed <= allowed else "failed",
+        observed=kind.changed,
+        bound=allowed,
+        because=f"{right.changed} of {right.count} flip in {reference.noise_words}, which is as right",
+        unit=kind.plural,
+    )
+
+
+def too_many(allowed: int, of: int) -> str:
+    """Why a count proves nothing if half or more may differ; "" if fewer may."""
+    return f"ties alone may change {allowed} of {of}" if of and 2 * allowed >= of else ""
 
 
 def candid(claim: Claim, blind: str, ties: int) -> Claim:
-    """The claim; if it holds without evidence, for the reason `blind`, it says so instead of a number."""
+    """The claim; if it holds only because it could not have failed, for the reason `blind`, not decided."""
     if not claim.passed or not blind:
         return claim
     observed = f"{blind}; {ties} flipped inside the bound" if ties else blind
     return replace(
         claim,
+        status="inconclusive",
         observed=observed,
         bound="no flip beyond the bound",
         unit="",
         sense="=",
-        detail=f"this proves little: {blind}; {claim.detail}",
+        detail=(
+            f"{claim.name} of {claim.output or 'detections'} is not decided: {blind}, so a wrong file would "
+            f"pass; other images or trained weights would decide it; {claim.detail}"
+        ),
     )
 
 

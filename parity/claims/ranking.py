@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from modelparity.fixtures.arrays import Array
-from modelparity.parity.claims.margins import Bound, Decided, claim_of
+from modelparity.parity.claims.margins import Decided, Decisions
 from modelparity.parity.reference import Reference
-from modelparity.parity.results import Claim
 
 
 def pooled_count(patches: int) -> int:
@@ -25,28 +24,17 @@ def pooled_count(patches: int) -> int:
     return max(5, math.ceil(0.1 * patches))
 
 
-def top_patches(reference: Reference, name: str, observed: Sequence[Array], bound: Bound) -> Claim:
-    """The K greatest patches of the reference are also the file's; margins are distances to the boundary.
-
-    `bound` is of differences (`error_bound`).
-    """
-    decided = [
+def top_patches(reference: Reference, name: str, observed: Sequence[Array]) -> Decisions:
+    """Which patches are the K greatest; margins are distances to the boundary."""
+    decided = tuple(
         chosen(name, expected, got) for expected, got in zip(reference.outputs[name], observed, strict=True)
-    ]
+    )
     shares = [
         1 - int((sample.flipped > 0).sum()) / 2 / pooled_count(sample.margin.size) for sample in decided
     ]
     worst = int(np.argmin(shares))
     shown = f"{shares[worst]:.4g} of the top patches are the same at worst, in {reference.names[worst]}"
-    return claim_of(
-        "top_patches",
-        name,
-        reference,
-        decided,
-        kind="patches",
-        bound=bound,
-        shown=shown,
-    )
+    return Decisions("top_patches", name, "patches", decided, differences=True, shown=shown)
 
 
 def chosen(name: str, expected: Array, got: Array) -> Decided:
@@ -70,28 +58,20 @@ def chosen(name: str, expected: Array, got: Array) -> Decided:
     return Decided(margin, flipped, _words(name, expected.shape, truth, seen))
 
 
-def ranking(reference: Reference, name: str, observed: Sequence[Array], bound: Bound) -> Claim:
-    """No two patches change their order across a gap beyond the bound; Kendall's tau is shown.
+def ranking(reference: Reference, name: str, observed: Sequence[Array]) -> Decisions:
+    """The order of patches; Kendall's tau is shown.
 
-    `bound` is of differences (`error_bound`). The order among patches that are pooled in both runs is not
-    judged (`exchanged`).
+    The order among patches that are pooled in both runs is not judged (`exchanged`).
     """
     from scipy.stats import kendalltau
 
     pairs = list(zip(reference.outputs[name], observed, strict=True))
-    decided = [exchanged(name, expected, got) for expected, got in pairs]
+    decided = tuple(exchanged(name, expected, got) for expected, got in pairs)
     tau = [float(kendalltau(expected.ravel(), got.ravel()).statistic) for expected, got in pairs]
     worst = int(np.argmin(tau))  # the first NaN, if there is one
     shown = f"Kendall's tau at worst {tau[worst]:.4g} in {reference.names[worst]}, mean {np.mean(tau):.4g}"
-    return claim_of(
-        "ranking",
-        name,
-        reference,
-        decided,
-        kind="patches by the greatest gap above each",
-        bound=bound,
-        shown=shown,
-    )
+    plural = "patches by the greatest gap above each"
+    return Decisions("ranking", name, plural, decided, differences=True, shown=shown)
 
 
 def exchanged(name: str, expected: Array, got: Array) -> Decided:

@@ -1,13 +1,14 @@
-"""Selects the fewest layers to keep in float so that a quantized cell meets its budget.
+"""Selects the fewest layers to keep in float so that a quantized cell loses half as much.
 
 Layers are ranked by the error that each, quantized alone, adds to the outputs
 (`modelparity.converters.onnx.sensitivity`), relative to each output's spread. The first k of them stay float;
-the least k whose file meets the cell's budget over the whole evaluation set is found by bisection. Every file
-tried is a real one, made as `convert` makes it.
+the least k whose file gains `GAIN_DB` in each output over the whole evaluation set is found by bisection.
+Every file tried is a real one, made as `convert` makes it.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,8 @@ from modelparity.converters.engine.workbench import Calibration, Workbench
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S
 from modelparity.converters.recipes import FLOAT, QUANTIZATIONS
 from modelparity.fixtures.keep_float import KeepFloat
-from modelparity.fixtures.tolerances import QuantizedTolerance
 from modelparity.modelfiles.activations import Sensitivity
 from modelparity.parity.cells import RUN_THREADS, Cell
-from modelparity.parity.claims.basic import quantized_parity
 from modelparity.parity.reference import ReferenceData
 
 
@@ -32,14 +31,19 @@ class Mixed:
         entries: The recipe that keeps the selected layers float.
         layers: How many layers stay float.
         tried: How many files were made.
-        meets: False if the budget is missed even with all layers in float.
+        least_db: By output, the SQNR that the file must reach.
+        meets: False if it is missed even with all layers in float.
     """
 
     ranked: tuple[tuple[Sensitivity, float], ...]
     entries: tuple[KeepFloat, ...]
     layers: int
     tried: int
+    least_db: dict[str, float]
     meets: bool
+
+
+GAIN_DB = 6.0  # half the error
 
 
 def smallest(
@@ -47,7 +51,6 @@ def smallest(
     truth: ReferenceData,
     cell: Cell,
     *,
-    tolerance: QuantizedTolerance,
     calibration: Calibration,
     on_stage: Callable[[str], None] = lambda _: None,
 ) -> Mixed:
@@ -72,21 +75,28 @@ def smallest(
         because = f"one of the {count} layers with the greatest error in {cell.id}, each quantized alone"
         return keep_float_entries(selected, because)
 
+    def reached(count: int | None) -> dict[str, float]:
+        used = calibration if calibrated else None
+        mixed = None if count is None else recipe(count)
+        path = bench.artifact(subject, cell.format, cell.quantization, used, mixed=mixed)[0].path
+        outputs = bench.run(cell.format, path, reference.feeds, threads=RUN_THREADS)
+        return {error.output: error.sqnr_db for error in reference.errors(reference.paired(outputs))}
+
+    on_stage("measuring the file as it is")
+    least = {name: db + GAIN_DB for name, db in reached(None).items()}
+
     def meets(count: int) -> bool:
         nonlocal tried
         tried += 1
         on_stage(f"trying {count} of {len(ranked)} layers in float")
-        used = calibration if calibrated else None
-        path = bench.artifact(subject, cell.format, cell.quantization, used, mixed=recipe(count))[0].path
-        outputs = bench.run(cell.format, path, reference.feeds, threads=RUN_THREADS)
-        errors = reference.errors(reference.paired(outputs))
-        return all(claim.passed for e in errors for claim in quantized_parity(reference, e, tolerance))
+        found = reached(count)
+        return all(found.get(name, -math.inf) >= db for name, db in least.items())
 
     low, high = 0, len(ranked)
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if meets(middle) else (middle + 1, high)
-    return Mixed(tuple(ranked), recipe(low), low, tried, low < len(ranked))
+    return Mixed(tuple(ranked), recipe(low), low, tried, least, low < len(ranked) or meets(low))
 
 
 def keep_float_entries(layers: Sequence[tuple[str, str]], because: str) -> tuple[KeepFloat, ...]:

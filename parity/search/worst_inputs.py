@@ -1,9 +1,8 @@
 """Replays the worst inputs that searches have found, and measures how bad an input is for a cell.
 
-A float cell has a bound on any input: `generated_floors`. A quantized cell has none: its error grows with the
-distance of the layers' values from those that ranges were calibrated on, and a chosen image can make that
-distance large. So its outputs must stay finite and in range, and its error is shown beside the worst of the
-evaluation set.
+A float cell has a bound on any input: `GENERATED` noise floors. A quantized cell has none, because what a
+right file gives is not simulated for these images, and its distance from float64 depends on the image. So its
+outputs must stay finite and in range, and its error is shown beside the worst of the evaluation set.
 """
 
 from __future__ import annotations
@@ -28,16 +27,15 @@ from modelparity.converters.engine.workbench import (
 from modelparity.converters.engine.workers import WorkerFailedError
 from modelparity.fixtures.arrays import Feeds, Outputs
 from modelparity.fixtures.inputs.worst_inputs import WorstInput
-from modelparity.fixtures.tolerances import FloatTolerance, QuantizedTolerance
 from modelparity.parity.claims import basic
+from modelparity.parity.claims.detections import GENERATED_MATCHED
 from modelparity.parity.claims.kind_claims import KIND_CLAIMS
-from modelparity.parity.metrics.errors import decibels, rms
-from modelparity.parity.reference import Reference, ReferenceData
+from modelparity.parity.metrics.errors import OutputError, decibels, rms
+from modelparity.parity.noise_floor import Noise
+from modelparity.parity.reference import GENERATED, Reference, ReferenceData
 from modelparity.parity.results import Claim, Number, WorstRecord
 
 MATCHED = "detections"
-# Claims that tell the error on the worst image of the evaluation set.
-SET_CLAIMS = ("float_parity", "worst_sqnr", "detections")
 _FILE = "truth.npz"
 
 
@@ -46,8 +44,8 @@ class Score:
     """How bad an input is for a cell.
 
     Attributes:
-        share: Error as a multiple of what the cell may have: of `generated_floors` for a float cell; for a
-            quantized one, of what its budget allows the worst image of the evaluation set, no bound here.
+        share: Error as a multiple of what a float cell may have; for a quantized one, of the output's spread,
+            which is no bound.
         errors: By output, in the unit of the claims.
         problem: What is wrong whatever the error, such as an output that is not finite; "" if nothing is.
     """
@@ -59,13 +57,13 @@ class Score:
 
 def score_of(
     reference: Reference,
-    tolerance: FloatTolerance | QuantizedTolerance,
     *,
+    is_float: bool,
     outputs: Outputs,
     truth: Outputs,
-    floors: Mapping[str, float],
+    noise: Mapping[str, Noise],
 ) -> Score:
-    """`outputs` of one image against float64; `floors` are float32's on this image, for a float cell."""
+    """`outputs` of one image against float64; `noise` is float32's on this image, for a float cell."""
     pair = reference.kind.paired(outputs, truth)
     errors: dict[str, float] = {}
     shares = [0.0]
@@ -73,18 +71,20 @@ def score_of(
         error = rms(pair.observed[name].astype(np.float64) - pair.expected[name])
         if math.isnan(error) and not pair.observed[name].size:
             continue  # no detection has a partner: the share matched says so
-        if isinstance(tolerance, FloatTolerance):
-            errors[name] = error / max(usual, floors.get(name, 0.0))
-            shares.append(errors[name] / tolerance.generated_floors)
+        if is_float:
+            errors[name] = error / max(usual, noise[name].rms if name in noise else 0.0)
+            shares.append(errors[name] / GENERATED)
         else:
             signal = reference.spread(name)
             errors[name] = decibels(signal**2, error**2)
-            shares.append(error / (signal * 10 ** (-tolerance.worst_sqnr_db[name] / 20)))
-    if matched := KIND_CLAIMS[reference.task].share_matched(reference, pair, floors, tolerance):
+            shares.append(error / signal if signal else 0.0)
+    if not is_float and pair.rows != (0, 0):
+        errors[MATCHED] = pair.share
+        shares.append(1 - pair.share)
+    elif is_float and (matched := KIND_CLAIMS[reference.task].share_matched(reference, pair, noise)):
         share, least = matched
         errors[MATCHED] = share
-        if least < 1:
-            shares.append((1 - share) / (1 - least))
+        shares.append((1 - share) / (1 - least))
     share = math.inf if any(map(math.isnan, shares)) else max(shares)
     return Score(share, errors)
 
@@ -126,50 +126,61 @@ def truth_of(bench: Workbench, subject: Any, feed: Feeds) -> Outputs:
 def replayed(
     bench: Workbench,
     truth: ReferenceData,
-    tolerance: FloatTolerance | QuantizedTolerance,
     *,
+    is_float: bool,
     run: Callable[[Sequence[Feeds]], Sequence[Outputs]],
     inputs: Sequence[WorstInput],
-    claims: Sequence[Claim],
+    errors: Sequence[OutputError],
 ) -> tuple[list[Claim], list[WorstRecord]]:
     """One claim for each input, and the errors on it beside the worst of the evaluation set.
 
-    `run` runs the file. `claims` are those made before, with the errors over the evaluation set.
+    `run` runs the file. `errors` are those over the evaluation set.
     """
+    floors = truth.reference.floors
+    usual = {
+        error.output: basic.number(error.worst_rms.rms / floors[error.output])
+        if is_float
+        else basic.number(error.worst_rms.sqnr_db)
+        for error in errors
+    }
     subject, new, records = truth.subject, [], []
     for entry in inputs:
         words, feed = entry.recipe.words, {"image": entry.recipe.feed(subject.spec, subject.input_size)}
         try:
             (outputs,) = run([feed])
         except WorkerFailedError as error:
-            new.append(claim_of(tolerance, Score(math.inf, {}, f"does not run: {error}"), words))
+            new.append(claim_of(Score(math.inf, {}, f"does not run: {error}"), words, is_float=is_float))
             continue
         if problem := problem_in(words, outputs, subject.signature):
-            new.append(claim_of(tolerance, Score(math.inf, {}, problem), words))
+            new.append(claim_of(Score(math.inf, {}, problem), words, is_float=is_float))
             continue
         expected: Outputs
-        floors: Mapping[str, float]
-        if isinstance(tolerance, FloatTolerance):
-            expected, floors = truth.generated.of(feed)
+        noise: Mapping[str, Noise]
+        if is_float:
+            expected, noise = truth.generated.of(feed)
         else:
-            expected, floors = truth_of(bench, subject, feed), {}
-        score = score_of(truth.reference, tolerance, outputs=outputs, truth=expected, floors=floors)
-        new.append(claim_of(tolerance, score, words))
-        records += beside_evaluation_set(tolerance, score, words, claims)
+            expected, noise = truth_of(bench, subject, feed), {}
+        score = score_of(truth.reference, is_float=is_float, outputs=outputs, truth=expected, noise=noise)
+        new.append(claim_of(score, words, is_float=is_float))
+        records += [
+            WorstRecord(name, unit_of(name, is_float=is_float), usual.get(name), shown(error), words)
+            for name, error in score.errors.items()
+        ]
     return new, records
 
 
-def claim_of(tolerance: FloatTolerance | QuantizedTolerance, score: Score, words: str) -> Claim:
+def claim_of(score: Score, words: str, *, is_float: bool) -> Claim:
     """The claim on one input, which `words` describe."""
-    shown = score.problem or "; ".join(
-        f"{name} {error_words(tolerance, name, error)}" for name, error in score.errors.items()
+    observed = score.problem or "; ".join(
+        f"{name} {error_words(name, error, is_float=is_float)}" for name, error in score.errors.items()
     )
-    if isinstance(tolerance, FloatTolerance):
-        bound = f"within {tolerance.generated_floors:g} floors"
-        if tolerance.generated_matched < 1 and MATCHED in score.errors:
-            bound += f", {tolerance.generated_matched:g} of the detections matched"
+    if is_float:
+        bound = f"within {GENERATED:g} floors"
+        if MATCHED in score.errors:
+            bound += f", {GENERATED_MATCHED:g} of the detections matched"
         because = (
-            f"the bound on generated inputs also holds for the worst that a search found: {tolerance.because}"
+            "the bound on generated inputs also holds for the worst that a search found: a right file "
+            "reaches 27 floors on a flat image, where errors add up"
         )
         holds = not score.problem and score.share <= 1
     else:
@@ -182,33 +193,22 @@ def claim_of(tolerance: FloatTolerance | QuantizedTolerance, score: Score, words
     return Claim(
         "worst_input",
         basic.verdict(holds),
-        shown,
+        observed,
         bound,
         because,
         detail=words + ("" if holds or score.problem else f"; would pass at {score.share:.3g} x the bound"),
     )
 
 
-def beside_evaluation_set(
-    tolerance: FloatTolerance | QuantizedTolerance, score: Score, words: str, claims: Sequence[Claim]
-) -> list[WorstRecord]:
-    """The errors on one input, each beside that of the evaluation set's worst image."""
-    usual = {claim.output or MATCHED: claim.observed for claim in claims if claim.name in SET_CLAIMS}
-    return [
-        WorstRecord(name, unit_of(tolerance, name), usual.get(name), shown(error), words)
-        for name, error in score.errors.items()
-    ]
-
-
 def shown(error: float) -> Number | str:
     return basic.number(error)
 
 
-def unit_of(tolerance: FloatTolerance | QuantizedTolerance, name: str) -> str:
+def unit_of(name: str, *, is_float: bool) -> str:
     if name == MATCHED:
         return "matched"
-    return "floors" if isinstance(tolerance, FloatTolerance) else "dB"
+    return "floors" if is_float else "dB"
 
 
-def error_words(tolerance: FloatTolerance | QuantizedTolerance, name: str, error: float) -> str:
-    return f"{error:.3g} {unit_of(tolerance, name)}"
+def error_words(name: str, error: float, *, is_float: bool) -> str:
+    return f"{error:.3g} {unit_of(name, is_float=is_float)}"

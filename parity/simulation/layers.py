@@ -7,7 +7,7 @@ layout, the roundings of its inputs and results, and the activation that the fil
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,25 +32,33 @@ class Layer:
 
     Attributes:
         weight: [out, in, ...], the real values of the file's integers.
-        bias: [out], likewise; None where the file keeps it in float.
+        step: The distance of two neighbouring values, in the shape of `weight`; None for float16.
+        bias: [out], the real values of the file's integers; None without one, or where it is float32.
+        bias_step: The distance of two neighbouring values of the bias, [out]; None for float16.
         reads: Roundings of the layer's input, in order.
         gives: Roundings of its result, in order, after `activation`.
         activation: "", "relu" or "relu6".
         dynamic: It rounds its input at run time, because it reads no rounded activation.
+        negative: Roundings of the result of a second copy of the layer with the other sign; None without one.
+            A converter may write a PReLU behind a matrix as relu(x) - slope relu(-x), and fold the sign into
+            the copy.
     """
 
     name: str
     kind: str
     weight: Array
+    step: Array | None
     bias: Array | None
+    bias_step: Array | None
     reads: tuple[QuantizationParams, ...]
     gives: tuple[QuantizationParams, ...]
     activation: str
     dynamic: bool
+    negative: tuple[QuantizationParams, ...] | None = None
 
     @property
     def rows(self) -> bool:
-        """Whether a dynamic range covers one row of the input, instead of all of it."""
+        """In TFLite: whether a range at run time covers one row of a matrix, instead of one image."""
         return self.kind == "FULLY_CONNECTED" or (self.kind == "CONV_2D" and self.weight.shape[2:] == (1, 1))
 
 
@@ -59,9 +67,13 @@ class Simulated:
     """Outputs of the simulation by name, one dictionary for each feed.
 
     Attributes:
-        perturbed: The same of a run in which 64 times as many ties fall to the other side.
+        perturbed: The same of a run over some of the feeds, in which 64 times as many ties fall to the other
+            side; none of a file that rounds no activation.
         layers: How many layers of the file have rounded weights.
-        unmatched: Names of those that match no layer of the network.
+        wrong: For each of them whose weights are not the network's own, rounded: its name, how many are off
+            by more than half a step, and the greatest distance in steps.
+        unmatched: Names of those that match no layer of the network, and of float16 constants that match none
+            of its tensors.
         elsewhere: Names of activations that are rounded outside such layers.
     """
 
@@ -69,6 +81,7 @@ class Simulated:
     perturbed: tuple[dict[str, Array], ...]
     layers: int
     unmatched: tuple[str, ...] = ()
+    wrong: tuple[tuple[str, int, float], ...] = ()
     elsewhere: tuple[str, ...] = ()
 
 
@@ -78,7 +91,29 @@ Readers = Mapping[Operator, Sequence[tuple[Operator | None, Edge]]]
 def layers_of(graph: Graph) -> list[Layer]:
     """The layers, in computing order."""
     readers = _readers(graph)
-    return [_layer(operator, readers) for operator in _ordered(graph) if _is_rounded(operator)]
+    found: list[tuple[Operator, Layer]] = []
+    for operator in filter(_is_rounded, _ordered(graph)):
+        layer = _layer(operator, readers)
+        for place, (other, known) in enumerate(found):
+            if sign := _copied(operator, layer, other, known):
+                if sign < 0:
+                    found[place] = (other, replace(known, negative=layer.gives))
+                break
+        else:
+            found.append((operator, layer))
+    return [layer for _, layer in found]
+
+
+def _copied(operator: Operator, layer: Layer, other: Operator, known: Layer) -> int:
+    """1 if a layer computes again what another one does from the same input, -1 if its negative, else 0."""
+    one, two = operator.inputs[0], other.inputs[0]
+    if one is None or two is None or (one.source, one.place) != (two.source, two.place):
+        return 0
+    if layer.weight.shape != known.weight.shape:
+        return 0
+    if np.array_equal(layer.weight, known.weight):
+        return 1
+    return -1 if np.array_equal(layer.weight, -known.weight) else 0
 
 
 def rounded_elsewhere(graph: Graph) -> list[str]:
@@ -115,7 +150,27 @@ def _is_rounded(operator: Operator) -> bool:
         return False
     if operator.kind == "MatMul" and len(wire.source.shape) != 2:
         return False
-    return wire.source.scale is not None or wire.source.dtype == "float16"
+    return _is_narrow(wire.source)
+
+
+def _is_narrow(constant: Constant) -> bool:
+    """Whether it is stored in fewer bits than float32."""
+    return constant.scale is not None or constant.dtype == "float16"
+
+
+def cast_elsewhere(graph: Graph) -> list[Constant]:
+    """Float16 constants that are not the weight or bias of a layer with rounded weights."""
+    readers = _readers(graph)
+    found: dict[str, Constant] = {}
+    known = set()
+    for operator in _ordered(graph):
+        if _is_rounded(operator):
+            end = _end(operator, readers)
+            known |= {wire.name for wire in (operator.inputs[1], end.bias) if wire is not None}
+        for wire in operator.inputs:
+            if wire is not None and isinstance(wire.source, Constant) and wire.source.dtype == "float16":
+                found[wire.name] = wire.source
+    return [constant for name, constant in found.items() if name not in known]
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,13 +208,24 @@ def _layer(operator: Operator, readers: Readers) -> Layer:
     assert isinstance(stored.source, Constant)
     weight, order = _real(stored.source), _TO_TORCH[operator.kind]
     weight = weight.transpose(order) if order else weight
+    step = stored.source.scale
+    if step is not None:
+        step = np.broadcast_to(step, stored.source.shape)
+        step = step.transpose(order) if order else step
     end = _end(operator, readers)
     constant = end.bias.source if end.bias is not None and isinstance(end.bias.source, Constant) else None
+    if constant is not None and not _is_narrow(constant):
+        constant = None
+    bias_step = None if constant is None else constant.scale
     return Layer(
         operator.names[0],
         operator.kind,
         weight,
-        None if constant is None or constant.scale is None else _real(constant).reshape(-1),
+        step,
+        None if constant is None else _real(constant).reshape(-1),
+        None
+        if bias_step is None or constant is None
+        else np.broadcast_to(bias_step, constant.shape).reshape(-1),
         read.roundings,
         _common([wire for _, wire in readers.get(end.operator, ())]),
         end.activation,

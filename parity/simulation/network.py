@@ -22,32 +22,41 @@ Everything here runs in the `torch` worker.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx
+from torch.utils._pytree import tree_map
 
 from modelparity.converters.engine.exported_program import Exported
 from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.specs import ModelSpec
 from modelparity.modelfiles.graph import QuantizationParams
 from modelparity.modelfiles.lineage import graph_of
-from modelparity.parity.simulation.layers import Layer, Simulated, layers_of, rounded_elsewhere
+from modelparity.parity.simulation.layers import (
+    Layer,
+    Simulated,
+    cast_elsewhere,
+    layers_of,
+    rounded_elsewhere,
+)
+from modelparity.parity.simulation.places import (
+    HARDSIGMOID,
+    LINEAR,
+    PRELU,
+    Place,
+    casts,
+    folded,
+    folded_bias,
+    misrounded,
+    parameter,
+    planned,
+)
 
-_ATEN = torch.ops.aten
-_LINEAR = _ATEN.linear.default
-_LAYERS = (_LINEAR, _ATEN.conv1d.default, _ATEN.conv2d.default)
-_HARDSIGMOID = _ATEN.hardsigmoid.default
-_ACTIVATIONS = {
-    "relu": (_ATEN.relu.default, _ATEN.relu_.default),
-    "relu6": (_HARDSIGMOID, _ATEN.hardtanh.default, _ATEN.hardtanh_.default, _ATEN.relu6.default),
-}
-_SAMPLES = 1024
-_ALIKE = 0.1  # rms of what differs, relative: int8 takes about 0.02, another layer's weights are above 1
 _PERTURBATION = 64 * 2.0**-24  # 64 half ULPs of float32, relative
 
 
@@ -58,10 +67,13 @@ def simulate(
     path: Path,
     *,
     feeds: Sequence[Mapping[str, Array]],
+    perturbed: Sequence[int],
 ) -> Simulated:
-    """Runs the simulation twice: as it is, and perturbed.
+    """Runs the simulation over all feeds, and perturbed over those at the positions `perturbed`.
 
-    Nothing runs if a layer matches none of the network's, or if the file rounds activations elsewhere.
+    A file that rounds no activation is simulated in float64, and not perturbed: nothing is on an edge.
+    Nothing runs if a layer or a float16 constant matches none of the network's, or if the file rounds
+    activations elsewhere.
 
     Raises:
         NotAModelError, BrokenModelError: By the file.
@@ -72,14 +84,19 @@ def simulate(
         return Simulated((), (), len(layers), elsewhere=tuple(elsewhere))
     module = Exported(program, spec, checkpoint).load().module()
     places, unmatched = planned(module, layers)
-    if unmatched:
-        return Simulated((), (), len(layers), tuple(unmatched))
+    cast, unknown = casts(module, cast_elsewhere(graph))
+    if unmatched or unknown:
+        return Simulated((), (), len(layers), (*unmatched, *unknown))
     names = spec.signature().output_names
-    runs = []
-    for perturbed in (False, True):
-        outputs = _run(Simulation(module, places, perturbed), feeds)
-        runs.append(tuple({n: v.numpy().copy() for n, v in zip(names, o, strict=True)} for o in outputs))
-    return Simulated(runs[0], runs[1], len(layers))
+
+    def run(feeds: Sequence[Mapping[str, Array]], **options: Any) -> tuple[dict[str, Array], ...]:
+        outputs = _run(Simulation(module, places, cast=cast, **options), feeds)
+        return tuple({n: v.numpy().copy() for n, v in zip(names, o, strict=True)} for o in outputs)
+
+    wrong = tuple(found for place in places if (found := misrounded(module, place))[1])
+    if not any(layer.dynamic or layer.reads or layer.gives for layer in layers):
+        return Simulated(run(feeds, exact=True), (), len(layers), wrong=wrong)
+    return Simulated(run(feeds), run([feeds[i] for i in perturbed], perturbed=True), len(layers), wrong=wrong)
 
 
 def _run(simulation: Simulation, feeds: Sequence[Mapping[str, Array]]) -> list[Any]:
@@ -88,7 +105,12 @@ def _run(simulation: Simulation, feeds: Sequence[Mapping[str, Array]]) -> list[A
     torch.set_num_threads(1)
     try:
         with torch.no_grad():
-            return [simulation.run(torch.from_numpy(np.ascontiguousarray(feed["image"]))) for feed in feeds]
+            runs = []
+            for feed in feeds:
+                image = torch.from_numpy(np.ascontiguousarray(feed["image"]))
+                simulation.flat = bool((image == image[..., :1, :1]).all())
+                runs.append(simulation.run(image))
+            return runs
     finally:
         torch.set_num_threads(before)
 
@@ -106,167 +128,102 @@ def coarsest(
     return f"at {name} ({simulation.own[name]:.1f} dB of its own output, worst of {len(places)} layers)"
 
 
-@dataclass(frozen=True, eq=False)
-class Fold:
-    """A layer of the program as a file may have it, identified by a sample of its weight.
-
-    The weight is its own, or has the batch norm `behind` it or the scale of the layer norm `before` it
-    multiplied in.
-    """
-
-    node: fx.Node
-    weight: Array
-    behind: fx.Node | None = None
-    before: fx.Node | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Place:
-    """A file's layer and its place in the program; `end` is the node that gives the layer's result."""
-
-    layer: Layer
-    fold: Fold
-    end: fx.Node
-
-
-def planned(module: torch.nn.Module, layers: Sequence[Layer]) -> tuple[list[Place], list[str]]:
-    """The places of layers, matched by weights, and the names of layers without one.
-
-    Layers that share weights are in the same order in both.
-    """
-    free = [fold for node in module.graph.nodes for fold in _folds(module, node)]  # type: ignore[union-attr]
-    places, unmatched = [], []
-    for layer in layers:
-        weight = _sample(layer.weight)
-        apart = [(_apart(weight, fold.weight), order) for order, fold in enumerate(free)]
-        distance, order = min(apart, default=(math.inf, 0))
-        if not distance <= _ALIKE:
-            unmatched.append(layer.name)
-            continue
-        fold = free[order]
-        free = [other for other in free if other.node is not fold.node]
-        places.append(Place(layer, fold, _end(fold, layer)))
-    return places, unmatched
-
-
-def _sample(weight: Array) -> Array:
-    """[out, size, values...]: identifies a weight."""
-    flat = np.ascontiguousarray(weight).reshape(-1)
-    return np.concatenate([[len(weight), flat.size], flat[:: max(1, flat.size // _SAMPLES)]])
-
-
-def _apart(one: Array, other: Array) -> float:
-    """Relative rms of the difference; infinite for weights of another shape."""
-    if not np.array_equal(one[:2], other[:2]):
-        return math.inf
-    scale = float(np.sqrt(np.mean(other[2:] ** 2)))
-    return float(np.sqrt(np.mean((one[2:] - other[2:]) ** 2))) / scale if scale else math.inf
-
-
-def _parameter(module: torch.nn.Module, node: Any) -> Tensor | None:
-    """The parameter or buffer that a node reads, in float64."""
-    if not isinstance(node, fx.Node) or node.op != "get_attr":
-        return None
-    value: Any = module
-    for name in str(node.target).split("."):
-        value = getattr(value, name)
-    return value.detach().double() if isinstance(value, Tensor) else None
-
-
-def _folds(module: torch.nn.Module, node: fx.Node) -> Iterator[Fold]:
-    """Forms with a norm come first, because a norm that multiplies by 1 is folded, too."""
-    weight = _parameter(module, node.args[1]) if node.target in _LAYERS else None
-    if weight is None:
-        return
-    users = list(node.users)
-    if len(users) == 1 and users[0].target == _ATEN.batch_norm.default:
-        factor = _norm(module, users[0])[0]
-        folded = weight * factor.reshape(-1, *[1] * (weight.dim() - 1))
-        yield Fold(node, _sample(folded.numpy()), behind=users[0])
-    read = node.args[0]
-    if isinstance(read, fx.Node) and read.target == _ATEN.layer_norm.default and node.target == _LINEAR:
-        gamma = _parameter(module, read.args[2])
-        if gamma is not None:
-            yield Fold(node, _sample((weight * gamma).numpy()), before=read)
-    yield Fold(node, _sample(weight.numpy()))
-
-
-def _end(fold: Fold, layer: Layer) -> fx.Node:
-    end = fold.behind or fold.node
-    users = list(end.users)
-    fused = layer.activation and len(users) == 1 and users[0].target in _ACTIVATIONS[layer.activation]
-    return users[0] if fused else end
-
-
 class Simulation(fx.Interpreter):
-    """Runs the program with each place's layer rounded; `perturbed` moves its sums at random."""
+    """Runs the program with each place's layer rounded, and the nodes `cast` in float16.
 
-    def __init__(self, module: torch.nn.Module, places: Sequence[Place], perturbed: bool = False) -> None:
+    `perturbed` moves the layers' inputs and sums at random; `exact` computes in float64.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        places: Sequence[Place],
+        *,
+        cast: AbstractSet[fx.Node] = frozenset(),
+        perturbed: bool = False,
+        exact: bool = False,
+    ) -> None:
         super().__init__(module)
+        self._cast = cast
+        self._dtype = torch.float64 if exact else torch.float32
         self._layers = {place.fold.node: place for place in places}
         self._behind = {place.fold.behind for place in places}
         self._ends = {place.end: place.layer for place in places if place.layer.gives}
         self._numbers = {place.fold.node: self._weight_and_bias(place) for place in places}
         self._generator = torch.Generator().manual_seed(0) if perturbed else None
+        self.flat = False  # the image has one colour, so that all places of a layer compute the same
         self.own: dict[str, float] | None = None  # SQNR in dB by layer, where asked for
 
     def _weight_and_bias(self, place: Place) -> tuple[Tensor, Tensor | None]:
-        fold, layer = place.fold, place.layer
-        own, bias = (_parameter(self.module, node) for node in [*fold.node.args, None][1:3])
+        layer = place.layer
+        own = parameter(self.module, place.fold.node.args[1])
         assert own is not None
         weight = torch.from_numpy(np.ascontiguousarray(layer.weight)).reshape(own.shape)
+        bias = folded_bias(self.module, place.fold)
         if layer.bias is not None:
             bias = torch.from_numpy(layer.bias)
-        elif fold.behind is not None:
-            factor, offset, mean = _norm(self.module, fold.behind)
-            bias = offset + ((0 if bias is None else bias) - mean) * factor
-        elif (
-            fold.before is not None
-            and (offset_before := _parameter(self.module, fold.before.args[3])) is not None
-        ):
-            bias = own @ offset_before + (0 if bias is None else bias)
-        return weight.float(), None if bias is None else bias.float()
+        return weight.to(self._dtype), None if bias is None else bias.to(self._dtype)
 
     def run_node(self, n: fx.Node) -> Any:
         if n.op == "call_module":
             return None  # the exported program's guards
+        value = self._computed(n)
+        if n in self._cast:
+            value = value.to(torch.float16).to(value.dtype)
+        return value
+
+    def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:
+        return self._widened(super().placeholder(target, args, kwargs))
+
+    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
+        return self._widened(super().get_attr(target, args, kwargs))
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """In the simulation's precision, also where the network names float32."""
+        args, kwargs = tree_map(self._precision, (args, dict(kwargs)))
+        return self._widened(super().call_function(target, args, kwargs))
+
+    def _precision(self, value: Any) -> Any:
+        return self._dtype if value is torch.float32 else value
+
+    def _widened(self, value: Any) -> Any:
+        return value.to(self._dtype) if isinstance(value, Tensor) and value.dtype == torch.float32 else value
+
+    def _computed(self, n: fx.Node) -> Any:
         if n in self._layers:
             value = self._layer(self._layers[n], n)
         elif n in self._behind:
             value = self.fetch_args_kwargs_from_env(n)[0][0]
-        elif n in self._ends and n.target == _HARDSIGMOID:
+        elif n in self._ends and n.target == HARDSIGMOID:
             # TFLite: relu6(x + 3) / 6, of which the file fused all but the quotient into the layer.
             value, layer = self.fetch_args_kwargs_from_env(n)[0][0], self._ends[n]
             value = torch.clamp(value + (0 if layer.bias is not None else 3), 0, 6)
             return rounded(value, layer.gives) / 6
+        elif n in self._ends and n.target == PRELU:
+            return self._prelu(self._ends[n], *self.fetch_args_kwargs_from_env(n)[0])
         else:
             value = super().run_node(n)
         return rounded(value, self._ends[n].gives) if n in self._ends else value
 
+    def _prelu(self, layer: Layer, value: Tensor, slope: Tensor) -> Tensor:
+        """relu(x) - slope relu(-x), each of which the file rounds by itself."""
+        assert layer.negative is not None
+        above, below = rounded(value.relu(), layer.gives), rounded((-value).relu(), layer.negative)
+        return above - slope * below
+
     def _layer(self, place: Place, n: fx.Node) -> Tensor:
         (value, _, *rest), kwargs = self.fetch_args_kwargs_from_env(n)
         if (norm := place.fold.before) is not None:
-            gamma, offset = (_parameter(self.module, argument) for argument in norm.args[2:4])
+            gamma, offset = (parameter(self.module, argument) for argument in norm.args[2:4])
             assert gamma is not None
-            value = ((value - (0 if offset is None else offset)) / gamma).float()
-        read = _as_read(self._perturbed(value, 1), place.layer, channels=-1 if n.target == _LINEAR else 1)
+            value = ((value - (0 if offset is None else offset)) / gamma).to(self._dtype)
+        read = _as_read(self._perturbed(value, 1), place.layer, channels=-1 if n.target == LINEAR else 1)
         weight, bias = self._numbers[n]
         result: Tensor = n.target(read, weight, bias, *rest[1:], **kwargs)  # type: ignore[operator]
         if self.own is not None:
-            unrounded = n.target(value, self._unrounded(place), bias, *rest[1:], **kwargs)  # type: ignore[operator]
+            unrounded = n.target(value, folded(self.module, place.fold).float(), bias, *rest[1:], **kwargs)  # type: ignore[operator]
             self._note(place, result - unrounded, result)
         return self._perturbed(result, weight[0].numel())
-
-    def _unrounded(self, place: Place) -> Tensor:
-        """The layer's weight in float, with the norm that the file multiplied in."""
-        fold = place.fold
-        weight = _parameter(self.module, fold.node.args[1])
-        assert weight is not None
-        if fold.behind is not None:
-            weight = weight * _norm(self.module, fold.behind)[0].reshape(-1, *[1] * (weight.dim() - 1))
-        if fold.before is not None and (gamma := _parameter(self.module, fold.before.args[2])) is not None:
-            weight = weight * gamma
-        return weight.float()
 
     def _note(self, place: Place, noise: Tensor, result: Tensor) -> None:
         assert self.own is not None
@@ -277,7 +234,10 @@ class Simulation(fx.Interpreter):
     def _perturbed(self, value: Tensor, terms: int) -> Tensor:
         if self._generator is None:
             return value
-        moves = torch.rand(value.shape, generator=self._generator) * 2 - 1
+        shape = tuple(value.shape)
+        if self.flat:  # all places of [B, C, H, W], or all tokens of [B, tokens, C], move alike
+            shape = (*shape[:2], 1, 1) if len(shape) == 4 else (*shape[:-2], 1, *shape[-1:])
+        moves = torch.rand(shape, generator=self._generator) * 2 - 1
         return value + value * moves * (math.sqrt(terms) * _PERTURBATION)
 
 
@@ -316,13 +276,3 @@ def by_range_int8(value: Tensor, axes: tuple[int, ...]) -> Tensor:
     zero = torch.where((low + high) * inverse > 1, -128 - low * inverse, 127 - high * inverse)
     zero = torch.round(torch.clamp(zero, -128, 127))
     return (torch.clamp(torch.round(value * inverse) + zero, -128, 127) - zero) / inverse
-
-
-def _norm(module: torch.nn.Module, norm: fx.Node) -> tuple[Tensor, Tensor, Tensor]:
-    """Factor, offset and mean a channel of a batch norm: factor * (x - mean) + offset."""
-    gamma, offset, mean, variance = (_parameter(module, argument) for argument in norm.args[1:5])
-    assert gamma is not None
-    assert offset is not None
-    assert mean is not None
-    assert variance is not None
-    return gamma / torch.sqrt(variance + float(norm.args[7])), offset, mean  # type: ignore[arg-type]

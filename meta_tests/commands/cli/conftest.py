@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from meta_tests.commands.cli.samples import FP32
 from meta_tests.commands.command_line import passes
-from modelparity.fixtures.tolerances import FloatTolerance
-from modelparity.parity.expectations import EXPECTATIONS
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +25,6 @@ def _own_world(store, monkeypatch):
     monkeypatch.setattr(
         "modelparity.parity.session.CheckBudget", lambda: CheckBudget(images=6, draws=2, convert_again=False)
     )
-    monkeypatch.setitem(EXPECTATIONS, FP32, FloatTolerance(floors=8, generated_floors=60, because="a test"))
 
 
 @pytest.fixture(scope="session")

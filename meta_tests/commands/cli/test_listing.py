@@ -12,7 +12,9 @@ import pytest
 
 from meta_tests.commands.cli.samples import FP32
 from meta_tests.commands.command_line import passes
+from modelparity.fixtures.limitations import Limitation
 from modelparity.parity.cells import columns
+from modelparity.parity.limitations import LIMITATIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -47,7 +49,7 @@ def test_list():
         assert word in text
     assert "224, 288 (default), 380" in text
     assert "\x1b" not in text
-    assert "error <= 8 × floor" in text
+    assert "int8_static    made" in text
 
 
 def test_list_as_json():
@@ -60,19 +62,14 @@ def test_list_as_json():
         "id": FP32.id,
         "format": "onnx",
         "quantization": "fp32",
-        "expectation": "error <= 8 × floor",
+        "limitation": "",
     } in tiny["cells"]
 
 
-def test_every_expectation_has_words():
-    from modelparity.commands.list import expectation_words
-    from modelparity.fixtures.tolerances import FloatTolerance, Limitation, QuantizedTolerance
-
-    coarse = QuantizedTolerance({"score": 30.0, "mask": 25}, {}, "a test")
-    assert expectation_words(coarse) == "score >= 30 dB, mask >= 25 dB"
-    assert (
-        expectation_words(Limitation("load", "no kernel", "seen", coarse)) == "limitation in load: no kernel"
-    )
-    assert expectation_words(None) == "nothing declared"
-    own = FloatTolerance(8, 60, "a test", output_floors={"score": 18})
-    assert expectation_words(own) == "error <= 8 × floor (score 18)"
+def test_a_declared_limitation_is_listed(monkeypatch):
+    monkeypatch.setitem(LIMITATIONS, FP32, Limitation("load", "no kernel", "seen"))
+    words = "limitation in load: no kernel"
+    assert words in passes("list")
+    models = {model["model"]: model for model in json.loads(passes("list", "--json"))["models"]}
+    told = {cell["id"]: cell["limitation"] for cell in models["tiny_ladeda"]["cells"]}
+    assert told == {id: words if id == FP32.id else "" for id in told}

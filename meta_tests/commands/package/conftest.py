@@ -8,12 +8,7 @@ import pytest
 
 from meta_tests.commands.command_line import modelparity
 from meta_tests.commands.package.release import of_checkpoint
-from modelparity.fixtures.tolerances import FloatTolerance
-from modelparity.parity.cells import Cell
-from modelparity.parity.expectations import EXPECTATIONS
 from modelparity.parity.results import Cost
-
-CELLS = [Cell("tiny_ladeda", format, "fp32") for format in ("onnx", "tflite")]
 
 
 def costs(_session, cells) -> dict:
@@ -57,10 +52,6 @@ def world(tmp_path_factory):
             lambda: CheckBudget(images=6, draws=1, convert_again=False),
         )
         patch.setattr("modelparity.gate.measure", costs)
-        for cell in CELLS:
-            patch.setitem(
-                EXPECTATIONS, cell, FloatTolerance(floors=30, generated_floors=200, because="a test")
-            )
         yield folder
 
 
