@@ -139,7 +139,6 @@ class Judge:
     def _declared(self) -> None:
         """The ports, precision and weights that the file declares."""
         self.description = description = self._bench.describe(self._path)
-        recipe = QUANTIZATIONS[self._cell.quantization]
         counts = self._truth.elements
         self.claims += [
             basic.interface(
@@ -148,7 +147,7 @@ class Judge:
             basic.precision(description, self._cell.quantization),
             basic.weight_count(description, counts["weights"], counts["elements"]),
         ]
-        if (share := basic.weight_share(description, recipe)) is not None:
+        if (share := basic.weight_share(description, self._recipe)) is not None:
             self.claims.append(share)
 
     def _preparation(self) -> None:

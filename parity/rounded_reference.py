@@ -144,15 +144,13 @@ def with_opposite(right: RoundedReference, others: Reference) -> Reference | Non
             return None
         simulated = [right.others[name] for name in opposite_names(others)]
         outputs = {name: tuple(one[name] for one in simulated) for name in outputs}
-    noise = reference.noise
-    if not reference.rounded:
-        noise = {name: Noise.greater(own, others.noise[name]) for name, own in noise.items()}
     return replace(
         reference,
         names=(*reference.names, *others.names),
         feeds=(*reference.feeds, *others.feeds),
         outputs={name: (*own, *outputs[name]) for name, own in reference.outputs.items()},
-        noise=noise,
+        # `others` has the greater of its own noise and the evaluation set's.
+        noise=reference.noise if reference.rounded else others.noise,
         unrounded={name: (*own, *others.outputs[name]) for name, own in reference.unrounded.items()},
     )
 

@@ -139,7 +139,7 @@ def rows_of(model: str, checkpoint: Path, *, faults: bool) -> list[Row]:
         visible = [fault for fault in planted.get(row.cell, []) if fault.visible]
         lost = ", ".join(dict.fromkeys(fault.name for fault in visible if not fault.killed))
         killed = sum(fault.killed for fault in visible)
-        counted.append(Row(**{**vars(row), "visible": len(visible), "killed": killed, "survived": lost}))
+        counted.append(replace(row, visible=len(visible), killed=killed, survived=lost))
         print(f"{row.cell}: {killed} of {len(visible)} visible faults {lost}", flush=True)
     return counted
 

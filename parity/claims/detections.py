@@ -22,7 +22,8 @@ GENERATED_MATCHED = 0.9
 def detections(reference: Reference, pairs: Sequence[Pair]) -> list[Claim]:
     """How many detections differ from the reference's by more than an error."""
     different, allowed = unlike(reference, pairs)
-    most = max(range(len(pairs)), key=lambda i: unlike(reference, [pairs[i]])[0])
+    bounds = bounds_of(reference)
+    most = max(range(len(pairs)), key=lambda i: pairs[i].unlike(bounds))
     rows = sum(max(pair.rows) for pair in pairs)
     claim = Claim(
         "detections",
