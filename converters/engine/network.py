@@ -23,7 +23,7 @@ _TRACE_BATCH = 2
 
 
 _LATEST: dict[tuple[ModelSpec, Path | None], dict[str, nn.Module]] = {}
-_LARGE = 200_000_000  # weights, of which float32 and float64 together are 2.4 GB
+LARGE = 200_000_000  # weights, of which float32 and float64 together are 2.4 GB
 
 
 def _deployed(spec: ModelSpec, checkpoint: Path | None, precision: str) -> nn.Module:
@@ -33,7 +33,7 @@ def _deployed(spec: ModelSpec, checkpoint: Path | None, precision: str) -> nn.Mo
         _LATEST.clear()
     kept = _LATEST.setdefault(key, {})
     if precision not in kept:
-        if any(sum(p.numel() for p in module.parameters()) > _LARGE for module in kept.values()):
+        if any(sum(p.numel() for p in module.parameters()) > LARGE for module in kept.values()):
             kept.clear()
         kept[precision] = weighted(spec, checkpoint).to(getattr(torch, precision))
     return kept[precision]

@@ -33,6 +33,7 @@ from torch import Tensor, fx
 from torch.utils._pytree import tree_map
 
 from modelparity.converters.engine.exported_program import Exported
+from modelparity.converters.engine.network import LARGE
 from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.specs import ModelSpec
 from modelparity.modelfiles.graph import QuantizationParams
@@ -82,7 +83,7 @@ def simulate(
     layers = layers_of(graph)
     if elsewhere := rounded_elsewhere(graph):
         return Simulated((), (), len(layers), elsewhere=tuple(elsewhere))
-    module = Exported(program, spec, checkpoint).load().module()
+    module = _module(Exported(program, spec, checkpoint))
     places, unmatched = planned(module, layers)
     cast, unknown = casts(module, cast_elsewhere(graph))
     if unmatched or unknown:
@@ -97,6 +98,20 @@ def simulate(
     if not any(layer.dynamic or layer.reads or layer.gives for layer in layers):
         return Simulated(run(feeds, exact=True), (), len(layers), wrong=wrong)
     return Simulated(run(feeds), run([feeds[i] for i in perturbed], perturbed=True), len(layers), wrong=wrong)
+
+
+_LATEST: dict[Exported, torch.nn.Module] = {}
+
+
+def _module(exported: Exported) -> torch.nn.Module:
+    """The program as a module, kept in memory until another one is asked for, unless it is large."""
+    if exported not in _LATEST:
+        _LATEST.clear()
+        module = exported.load().module()
+        if sum(parameter.numel() for parameter in module.parameters()) > LARGE:
+            return module
+        _LATEST[exported] = module
+    return _LATEST[exported]
 
 
 def _run(simulation: Simulation, feeds: Sequence[Mapping[str, Array]]) -> list[Any]:
@@ -119,7 +134,7 @@ def coarsest(
     program: Path, spec: ModelSpec, checkpoint: Path | None, path: Path, *, feed: Mapping[str, Array]
 ) -> str:
     """Names the layer whose own rounding, of weights and input, has the lowest SQNR at its output."""
-    module = Exported(program, spec, checkpoint).load().module()
+    module = _module(Exported(program, spec, checkpoint))
     places, _ = planned(module, layers_of(graph_of(path)))
     simulation = Simulation(module, places)
     simulation.own = {}
@@ -150,7 +165,7 @@ class Simulation(fx.Interpreter):
         self._behind = {place.fold.behind for place in places}
         self._ends = {place.end: place.layer for place in places if place.layer.gives}
         self._numbers = {place.fold.node: self._weight_and_bias(place) for place in places}
-        self._generator = torch.Generator().manual_seed(0) if perturbed else None
+        self._moves = _Moves() if perturbed else None
         self.flat = False  # the image has one colour, so that all places of a layer compute the same
         self.own: dict[str, float] | None = None  # SQNR in dB by layer, where asked for
 
@@ -232,13 +247,31 @@ class Simulation(fx.Interpreter):
         self.own[name] = 10 * math.log10(float(result.double().var()) / power) if power else math.inf
 
     def _perturbed(self, value: Tensor, terms: int) -> Tensor:
-        if self._generator is None:
+        if self._moves is None:
             return value
         shape = tuple(value.shape)
         if self.flat:  # all places of [B, C, H, W], or all tokens of [B, tokens, C], move alike
             shape = (*shape[:2], 1, 1) if len(shape) == 4 else (*shape[:-2], 1, *shape[-1:])
-        moves = torch.rand(shape, generator=self._generator) * 2 - 1
-        return value + value * moves * (math.sqrt(terms) * _PERTURBATION)
+        return torch.addcmul(value, value, self._moves(shape), value=math.sqrt(terms) * _PERTURBATION)
+
+
+class _Moves:
+    """Random numbers from -1 to 1, of any shape.
+
+    Each array is a slice at a random place of one pool, because drawing all of them anew takes as long as the
+    network itself.
+    """
+
+    def __init__(self) -> None:
+        self._generator = torch.Generator().manual_seed(0)
+        self._pool = torch.empty(0)
+
+    def __call__(self, shape: Sequence[int]) -> Tensor:
+        size = math.prod(shape)
+        if 2 * size > self._pool.numel():
+            self._pool = torch.rand(max(4 * size, 1 << 16), generator=self._generator) * 2 - 1
+        start = int(torch.randint(self._pool.numel() - size, (), generator=self._generator))
+        return self._pool[start : start + size].view(*shape)
 
 
 def _as_read(value: Tensor, layer: Layer, channels: int) -> Tensor:
@@ -252,8 +285,9 @@ def _as_read(value: Tensor, layer: Layer, channels: int) -> Tensor:
 def rounded(value: Tensor, roundings: Sequence[QuantizationParams]) -> Tensor:
     """Rounded to the nearest step, ties to even, within the integers' limits; one rounding after another."""
     for r in roundings:
-        steps = torch.clamp(torch.round(value / r.scale) + r.zero_point, r.low, r.high)
-        value = (steps - r.zero_point) * r.scale
+        # In place, for a new array costs more time than the arithmetic.
+        steps = (value / r.scale).round_()
+        value = steps.clamp_(r.low - r.zero_point, r.high - r.zero_point).mul_(r.scale)
     return value
 
 
@@ -263,7 +297,7 @@ def by_range_uint8(value: Tensor) -> Tensor:
     scale = (value.amax().clamp(min=0) - low) / 255
     scale = torch.where(scale > 0, scale, 1)
     zero = torch.clamp(torch.round(-low / scale), 0, 255)
-    return (torch.clamp(torch.round(value / scale) + zero, 0, 255) - zero) * scale
+    return (value / scale).round_().clamp_(-zero, 255 - zero).mul_(scale)
 
 
 def by_range_int8(value: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -275,4 +309,4 @@ def by_range_int8(value: Tensor, axes: tuple[int, ...]) -> Tensor:
     inverse = torch.where(high > low, 255 / (high - low), 1)
     zero = torch.where((low + high) * inverse > 1, -128 - low * inverse, 127 - high * inverse)
     zero = torch.round(torch.clamp(zero, -128, 127))
-    return (torch.clamp(torch.round(value * inverse) + zero, -128, 127) - zero) / inverse
+    return (value * inverse).round_().clamp_(-128 - zero, 127 - zero).div_(inverse)
