@@ -14,14 +14,12 @@ class PlainKernels:
     """A runtime's second, plain implementation of the operators, against which its fast one is checked.
 
     `sequential`: they add one number after the other, so that rounding errors line up. `slow`: large networks
-    are too slow on them. `not_asked` says why files are not run on them, by how a quantization treats
-    activations (`Quantization.activations`).
+    are too slow on them.
     """
 
     title: str
     sequential: bool
     slow: bool
-    not_asked: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

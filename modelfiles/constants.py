@@ -18,6 +18,7 @@ from modelparity.fixtures.arrays import Array
 
 _BLOCK = 1 << 22  # elements that are compared at a time
 _LEAST = 1e-9  # ai-edge-quantizer's least range of a channel
+_STEPS = 127  # integers to either side of 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,7 @@ class Constant:
 
     `scale` and `zero_point` broadcast to the shape, and so does `product`, which an int32 bias has:
     the scale of its layer's input times that of the weights. `symmetric`: kernels take the zero point
-    for 0, whatever it says.
+    for 0, whatever it says. `paired`: kernels may add two products in 16 bits (`pair_peak`).
     """
 
     name: str
@@ -37,6 +38,7 @@ class Constant:
     zero_point: Array | None = None
     product: Array | None = None
     symmetric: bool = False
+    paired: bool = False
 
     def turned(self, axes: Sequence[int]) -> Constant:
         """With its axes in another order."""
@@ -58,6 +60,24 @@ class Constant:
             zero_point=part(self.zero_point),
             product=part(self.product),
         )
+
+
+def pair_peak(weight: Array, axis: int) -> Array:
+    """The peak [channels] to which the scales of an int8 weight are due along `axis`: a step is peak / 127.
+
+    It is max |w| of the channel or, if that is more, the greatest sum of two neighbours. x86 CPUs without
+    VNNI add two products of uint8 and int8 in 16 bits, which hold 255 x 128 and saturate beyond
+    (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html, "When and why do I need to
+    try U8U8?"). A sum of two weights then is 127 steps at most, and 128 after both were rounded. Neighbours
+    are those in the order in which kernels read them, channels first or channels last.
+    """
+    channels = np.moveaxis(weight, axis, 0)
+    peak: Array = np.abs(channels).reshape(len(channels), -1).max(axis=1)
+    for order in (channels, np.moveaxis(channels, 1, -1)):
+        flat = order.reshape(len(channels), -1)
+        sums = np.abs(flat[:, 1:] + flat[:, :-1])  # of other signs, less than max |w|
+        np.maximum(peak, sums.max(axis=1, initial=0), out=peak)
+    return peak
 
 
 @dataclass(frozen=True)
@@ -142,7 +162,7 @@ def _farther(found: Compared, off: Array, block: Any) -> Compared:
 
 
 def _steps(same: Compared, constant: Constant, origin: Constant, axis: int | None) -> Compared:
-    """Distances in steps, and scales beside max |w| / 127 of their channel (a bias: its `product`).
+    """Distances in steps, and scales beside the due ones: their channel's peak / 127 (a bias: its `product`).
 
     A distance counts beyond |q| * 2^-23 steps: a float32 quotient w / scale of a float32 scale is off
     by up to 2^-24 of itself for either rounding. (That is 2^-16 of a step at most for 8 bits.)
@@ -162,6 +182,7 @@ def _steps(same: Compared, constant: Constant, origin: Constant, axis: int | Non
     if constant.product is None and constant.dtype not in ("int8", "uint8"):
         return replace(found, off=inf, note=f"is {constant.dtype}, but its layer has no scales for that")
     peak = np.zeros([n if place == axis else 1 for place, n in enumerate(constant.shape)])
+    paired = constant.paired and axis is not None and rank > 1
     others = tuple(place for place in range(rank) if place != axis)
     values, due = constant.read(), origin.read()
     for block in _blocks(constant.shape):
@@ -170,10 +191,16 @@ def _steps(same: Compared, constant: Constant, origin: Constant, axis: int | Non
         integers = values[block].astype(np.float64) - zero
         found = _farther(found, np.abs(weights / step - integers) - np.abs(integers) * 2.0**-23, block)
         part = peak[block] if len(peak) > 1 else peak  # a view
-        np.maximum(part, np.abs(weights).max(axis=others, keepdims=True, initial=0), out=part)
+        if paired:
+            # Where a block has only some of each channel, its first row has a neighbour before it.
+            before = slice(block.start - (axis > 0 < block.start), block.stop)
+            due_to = pair_peak(due[before].astype(np.float64), axis).reshape(part.shape)
+        else:
+            due_to = np.abs(weights).max(axis=others, keepdims=True, initial=0)
+        np.maximum(part, due_to, out=part)
     if constant.product is not None:
         ratio = np.maximum(scale / constant.product, constant.product / scale)
     else:  # a channel of zeros asks for no scale
-        ratio = np.where(peak > 0, scale * 127 / np.maximum(peak, _LEAST), 1.0)
+        ratio = np.where(peak > 0, scale * _STEPS / np.maximum(peak, _LEAST), 1.0)
     channel = int(ratio.argmax())
     return replace(found, scale_ratio=float(ratio.flat[channel]), channel=channel)

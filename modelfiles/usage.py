@@ -12,11 +12,9 @@ class Usage:
     `open_file` defines the function `_<format>(path, names, threads)`, which returns a function from feeds to
     outputs by name. `run_part` is the body of a function that runs the file at `MODEL`, which
     `extract_subgraph` wrote, on `feeds` and returns its one output. `load_detector` runs the file `{model}`
-    on `image` and unpacks location, score and category; `load_integer_detector` is the same for int8 files,
-    where that differs.
+    on `image` and unpacks location, score and category.
     """
 
     open_file: str
     run_part: str
     load_detector: str
-    load_integer_detector: str = ""

@@ -119,6 +119,8 @@ class Worker:
                 env={
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join(paths),
+                    # Nothing else: the current folder may hold a stranger's module of a known name.
+                    "PYTHONSAFEPATH": "1",
                     "TF_CPP_MIN_LOG_LEVEL": "3",
                     "PYTHONFAULTHANDLER": "1",
                     **self._environment,

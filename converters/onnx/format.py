@@ -17,10 +17,6 @@ CONVERTER = Converter(
         "not optimised",
         sequential=False,  # the same kernels, not fused
         slow=False,
-        not_asked={
-            "dynamic": "an unoptimised graph multiplies uint8 by int8 as the CPU does, "
-            "which saturates where VNNI is missing"
-        },
     ),
     runner="modelparity.converters.onnx.runner:OnnxRunner",
     opsets=range(

@@ -9,10 +9,10 @@ onnxruntime's quantizers, measured with onnxruntime 1.31, give other numbers:
   before and after its Relu (on LaDeDa 33 roundings more).
 
 Layers are the operators that own weights: `MatMul` and `Gemm` by a constant matrix, `Conv` with a
-constant kernel. int8 weights are symmetric per output channel, scale = max |w| / 127; activations
-are uint8 per tensor with a zero point (Jacob et al., arXiv:1712.05877, section 2). That pair of
-types is the one onnxruntime's CPU kernels are fastest with. A quantized weight `w` is stored as
-`w_quantized`, in w's own layout, beside `w_scale`.
+constant kernel. int8 weights are symmetric per output channel, in steps of which no CPU's sum of two
+products saturates (`pair_peak`); activations are uint8 per tensor with a zero point (Jacob et al.,
+arXiv:1712.05877, section 2). That pair of types is the one onnxruntime's CPU kernels are fastest with. A
+quantized weight `w` is stored as `w_quantized`, in w's own layout, beside `w_scale`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.keep_float import KeepFloat
+from modelparity.modelfiles.constants import pair_peak
 from modelparity.modelfiles.onnx import external_data
 from modelparity.modelfiles.onnx.nodes import set_nodes, shapes_of
 
@@ -40,12 +41,12 @@ def stays_float(
 
 
 def quantized_weight(weight: Array, axis: int) -> tuple[Array, Array]:
-    """int8 values in -127..127, and their float32 scales [channels] along `axis`.
+    """int8 values in -127..127, and their float32 scales [channels] along `axis`, due to `pair_peak`.
 
     A channel of zeros takes the coarsest scale of the others: its bias is rounded in steps of it.
     """
-    others = tuple(i for i in range(weight.ndim) if i != axis)
-    scale = np.abs(weight).max(axis=others, keepdims=True).astype(np.float32) / np.float32(127)
+    scale = (pair_peak(weight.astype(np.float64), axis) / 127).astype(np.float32)
+    scale = scale.reshape([-1 if place == axis else 1 for place in range(weight.ndim)])
     scale = np.where(scale > 0, scale, scale.max() or np.float32(1))
     return np.rint(weight / scale).astype(np.int8), scale.reshape(-1)
 
@@ -203,10 +204,6 @@ class Static(_Rewriter):
                 self.keep(node)
                 return
         if weight not in self.done:
-            if sum(weight in layer.input for layer in self.layers) > 1:
-                # The same integers, moved by 128: where onnxruntime does so itself, to keep products from
-                # saturating, it fails on a weight that several layers share ("replace the existing tensor").
-                values = about_128(values)
             self.done[weight] = self._dequantized(weight, values, scale, axis)
         node.input[0], node.input[1] = self.done[activation], self.done[weight]
         if bias is not None and step is not None:
@@ -230,15 +227,10 @@ class Static(_Rewriter):
         constants = [
             self.constant(f"{name}_quantized", values),
             self.constant(f"{name}_scale", scale),
-            self.constant(f"{name}_zero_point", np.full(scale.shape, _middle(values), values.dtype)),
+            self.constant(f"{name}_zero_point", np.zeros(scale.shape, values.dtype)),
         ]
         self.add("DequantizeLinear", constants, [f"{name}_dequantized"], axis=axis)
         return f"{name}_dequantized"
-
-
-def _middle(values: Array) -> int:
-    """The zero point of symmetric integers."""
-    return 128 if values.dtype == np.uint8 else 0
 
 
 def _channel_axis(node: NodeProto) -> int:

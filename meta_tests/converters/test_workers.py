@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 import pytest
@@ -73,3 +74,11 @@ def test_no_child_outlives_its_worker(worker):
     worker.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 imports from the current folder")
+def test_a_child_imports_nothing_from_the_current_folder(worker, tmp_path, monkeypatch):
+    (tmp_path / "colorsys.py").write_text("rgb_to_hsv = lambda *_: 'a stranger'")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    assert worker.call("colorsys:rgb_to_hsv", 0, 0, 0).value == (0, 0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from pathlib import Path
 
@@ -275,6 +276,24 @@ def test_large_constants_are_compared_in_blocks(monkeypatch):
         assert found.at == (7, 2)
         assert 1.5 <= found.off <= 2.5
         assert found.scale_ratio <= claims.WEIGHT_SCALE
+
+
+def test_paired_weights_may_have_the_steps_of_the_greatest_sum(monkeypatch):
+    """Where kernels add two products in 16 bits; steps that are coarser still are a fault."""
+    from modelparity.modelfiles import constants
+
+    monkeypatch.setattr(constants, "_BLOCK", 8)
+    due = np.random.default_rng(0).normal(size=(10, 6)).astype(np.float32)
+    for axis in (0, 1):
+        channels = np.moveaxis(due, axis, 0)
+        sums = [max(abs(a + b) for a, b in itertools.pairwise(channel)) for channel in channels]
+        peak = np.maximum(sums, np.abs(channels).max(axis=1))
+        assert (peak > np.abs(channels).max(axis=1)).any()
+        scale = np.expand_dims(peak, 1 - axis) / np.float32(127)
+        for factor, paired, right in ((1, True, True), (1, False, False), (1.01, True, False)):
+            step = (scale * np.float32(factor)).astype(np.float32)
+            stored = constant(np.rint(due / step).astype(np.int8), scale=step, paired=paired)
+            assert (measured(stored, constant(due), axis).scale_ratio <= claims.WEIGHT_SCALE) is right
 
 
 @pytest.mark.parametrize(

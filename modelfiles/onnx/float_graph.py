@@ -251,7 +251,7 @@ def _with_scale(constant: Constant, scale: Array, zero_point: Array, axis: int) 
             shape[axis] = part.size
         return part.reshape(shape)
 
-    return replace(constant, scale=along(scale), zero_point=along(zero_point))
+    return replace(constant, scale=along(scale), zero_point=along(zero_point), paired=True)
 
 
 def _of_layer(bias: Constant, edge: Edge | None, weight: Constant) -> Constant:

@@ -11,8 +11,6 @@ def _onnx(path, names, threads):
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Without it, products of int8 files saturate on processors without VNNI.
-    options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return lambda feed: dict(zip(names, session.run(names, feed)))
 """,
@@ -28,15 +26,6 @@ def _onnx(path, names, threads):
 import onnxruntime
 
 session = onnxruntime.InferenceSession("{model}")
-location, score, category = session.run(None, {{"image": image}})
-""",
-    # Without the option, products of int8 saturate on CPUs that have no VNNI.
-    load_integer_detector="""\
-import onnxruntime
-
-options = onnxruntime.SessionOptions()
-options.add_session_config_entry("session.x64quantprecision", "1")
-session = onnxruntime.InferenceSession("{model}", options)
 location, score, category = session.run(None, {{"image": image}})
 """,
 )

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelparity.converters.recipes import QUANTIZATIONS
 from modelparity.fixtures.lookup import named
 from modelparity.modelfiles.formats import FILE_FORMATS
 from modelparity.modelfiles.usage import Usage
@@ -73,7 +72,6 @@ def summary(facts: Mapping[str, Any], check: Sequence[str], evaluation: Sequence
     }
     snippet = usage(
         facts["format"],
-        facts["quantization"],
         model=facts["file"],
         image=Path(facts["image"]),
         size=size,
@@ -82,13 +80,10 @@ def summary(facts: Mapping[str, Any], check: Sequence[str], evaluation: Sequence
     return _SUMMARY.format(**values) + "".join(f"    {line}".rstrip() + "\n" for line in snippet)
 
 
-def usage(
-    format: str, quantization: str, *, model: str, image: Path, size: tuple[int, int], confidence: float
-) -> list[str]:
+def usage(format: str, *, model: str, image: Path, size: tuple[int, int], confidence: float) -> list[str]:
     """Lines of Python that load the model from their own folder and print what it finds in `image`."""
     code: Usage = named(FILE_FORMATS[format].usage)
-    integers = QUANTIZATIONS[quantization].rounds_activations
-    load = ((integers and code.load_integer_detector) or code.load_detector).format(model=model)
+    load = code.load_detector.format(model=model)
     height, width = size
     return _SNIPPET.format(
         image=str(image), load=load, height=height, width=width, confidence=confidence

@@ -55,8 +55,6 @@ def skipped(cell: Cell, plain: PlainKernels) -> str:
     recipe = QUANTIZATIONS[cell.quantization]
     if not recipe.is_float and not recipe.rounds_activations:
         return _WIDENED.format(recipe.weights)
-    if reason := plain.not_asked.get(recipe.activations, ""):
-        return reason
     float_alone, reason = _SKIPPED.get(cell.model, (False, ""))
     return reason if plain.slow and (recipe.is_float or not float_alone) else ""
 
