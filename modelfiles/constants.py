@@ -16,6 +16,7 @@ import numpy as np
 
 from modelparity.fixtures.arrays import Array
 
+HALF_STEP = 0.5  # how far rounding to the nearest moves a number, at most
 _BLOCK = 1 << 22  # elements that are compared at a time
 _LEAST = 1e-9  # ai-edge-quantizer's least range of a channel
 _STEPS = 127  # integers to either side of 0

@@ -18,9 +18,10 @@ from modelparity.exit_codes import StoppedError
 from modelparity.fixtures.inputs import worst_inputs
 from modelparity.fixtures.inputs.worst_inputs import WorstInput
 from modelparity.parity.cells import Cell
+from modelparity.parity.claims.basic import number
 from modelparity.parity.results import Claim
 from modelparity.parity.search.search import Search, SearchResult
-from modelparity.parity.search.worst_inputs import claim_of, error_words, shown, unit_of
+from modelparity.parity.search.worst_inputs import claim_of, error_words, unit_of
 from modelparity.parity.session import Session
 from modelparity.reports.words import GLYPHS
 
@@ -163,9 +164,9 @@ def as_data(result: Searched) -> dict[str, Any]:
 
     def data(score: Any) -> dict[str, Any]:
         return {
-            "share": shown(score.share),
+            "share": number(score.share),
             "errors": {
-                name: {"value": shown(error), "unit": unit_of(name, is_float=result.is_float)}
+                name: {"value": number(error), "unit": unit_of(name, is_float=result.is_float)}
                 for name, error in score.errors.items()
             },
             "trouble": score.problem,

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from modelparity.fixtures.arrays import Array
-from modelparity.modelfiles.constants import Compared, Constant
+from modelparity.modelfiles.constants import HALF_STEP, Compared, Constant
 from modelparity.modelfiles.graph import Ranges
 from modelparity.modelfiles.lineage import Lineage, Rounded, constants_of, graph_of
 from modelparity.parity.claims.basic import verdict
@@ -26,7 +26,6 @@ from modelparity.parity.results import Claim
 
 _NAMED = 4  # findings that a claim's detail lists
 
-HALF_STEP = 0.5
 # A scale is a float32 quotient, max |w| / 127: within 2^-24 of itself.
 WEIGHT_SCALE = 1 + 2.0**-23
 # A bias scale is a float32 product of two float32 scales, each rounded once: within 3 x 2^-24.

@@ -33,7 +33,7 @@ from modelparity.parity.claims.kind_claims import KIND_CLAIMS
 from modelparity.parity.metrics.errors import OutputError, decibels, rms
 from modelparity.parity.noise_floor import Noise
 from modelparity.parity.reference import GENERATED, Reference, ReferenceData
-from modelparity.parity.results import Claim, Number, WorstRecord
+from modelparity.parity.results import Claim, WorstRecord
 
 MATCHED = "detections"
 _FILE = "truth.npz"
@@ -163,7 +163,7 @@ def replayed(
         score = score_of(truth.reference, is_float=is_float, outputs=outputs, truth=expected, noise=noise)
         new.append(claim_of(score, words, is_float=is_float))
         records += [
-            WorstRecord(name, unit_of(name, is_float=is_float), usual.get(name), shown(error), words)
+            WorstRecord(name, unit_of(name, is_float=is_float), usual.get(name), basic.number(error), words)
             for name, error in score.errors.items()
         ]
     return new, records
@@ -198,10 +198,6 @@ def claim_of(score: Score, words: str, *, is_float: bool) -> Claim:
         because,
         detail=words + ("" if holds or score.problem else f"; would pass at {score.share:.3g} x the bound"),
     )
-
-
-def shown(error: float) -> Number | str:
-    return basic.number(error)
 
 
 def unit_of(name: str, *, is_float: bool) -> str:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx
 
 from modelparity.fixtures.arrays import Array
-from modelparity.modelfiles.constants import Constant
+from modelparity.modelfiles.constants import HALF_STEP, Constant
 from modelparity.parity.simulation.layers import Layer
 
 _ATEN = torch.ops.aten
@@ -30,7 +30,6 @@ _ACTIVATIONS = {
 }
 _SAMPLES = 1024
 _ALIKE = 0.1  # rms of what differs, relative: int8 takes about 0.02, another layer's weights are above 1
-HALF_STEP = 0.5
 
 
 @dataclass(frozen=True, eq=False)
