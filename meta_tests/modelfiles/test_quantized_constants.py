@@ -47,3 +47,29 @@ def test_a_kernel_that_is_a_constant_node_is_a_layer_with_rounded_weights(tmp_pa
     ).run(None, {})
     assert (layer.kind, layer.dynamic) == ("Conv", True)
     assert np.array_equal(layer.weight, (integers.astype(np.float64) - zero_point) * scale)
+
+
+def test_a_layer_whose_weight_is_dequantized_rounds_nothing_at_run_time(tmp_path):
+    """It multiplies floats, so that a file of int8 weights alone is not simulated as a dynamic one."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    from modelparity.modelfiles.onnx.float_graph import graph_of
+    from modelparity.parity.simulation.layers import layers_of
+
+    stored = [("q", np.arange(12, dtype=np.int8).reshape(4, 3)), ("s", np.float32(0.1)), ("z", np.int8(0))]
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"]),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size])
+        for name, size in (("x", 4), ("y", 3))
+    ]
+    constants = [numpy_helper.from_array(np.asarray(values), name) for name, values in stored]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    onnx.save(model, path := tmp_path / "weights.onnx")
+    (layer,) = layers_of(graph_of(path))
+    assert (layer.kind, layer.dynamic, layer.reads) == ("MatMul", False, ())
+    assert layer.weight.max() == pytest.approx(1.1)

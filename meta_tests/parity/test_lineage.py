@@ -75,6 +75,21 @@ def judged(path: Path, source: Path) -> dict[str, tuple[str, str]]:
     return {claim.name: (claim.status, claim.detail) for claim in made}
 
 
+def test_layers_of_a_file_of_int8_weights_alone_round_nothing_at_run_time(files, tmp_path):
+    from ai_edge_quantizer import quantizer
+    from ai_edge_quantizer import recipe as recipes
+
+    from modelparity.modelfiles.lineage import graph_of
+    from modelparity.parity.simulation.layers import layers_of
+
+    source, path = files["tflite", "fp32"], tmp_path / "weights.tflite"
+    quantizer.Quantizer(str(source), recipes.weight_only_wi8_afp32()).quantize().export_model(str(path))
+    alone, dynamic = (layers_of(graph_of(file)) for file in (path, files["tflite", "int8_dynamic"]))
+    assert {layer.dynamic for layer in alone} == {False}
+    assert {layer.dynamic for layer in dynamic} == {True}
+    assert len(alone) == len(dynamic) > 3
+
+
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_right_file_passes(files, format, recipe):

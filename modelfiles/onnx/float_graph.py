@@ -118,7 +118,8 @@ class _Reader:
         if constant is None or constant.scale is not None:
             return None
         axis = _attributes(node).get("axis", 1)
-        return Edge(_with_scale(constant, *step, axis=axis if step[0].size > 1 else 0))
+        scaled = _with_scale(constant, *step, axis=axis if step[0].size > 1 else 0)
+        return Edge(replace(scaled, dequantized=True))
 
     def _quantized_constant(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
         """The integers, scale and zero point of a constant.

@@ -72,6 +72,8 @@ class _Reader:
         first = inputs[0] if inputs else None
         if operator.name in ("QUANTIZE", "DEQUANTIZE") and first is not None and self._folds(operator, first):
             rounding = self._rounding(operator.outputs[0])
+            if isinstance(first.source, Constant):
+                first = replace(first, source=replace(first.source, dequantized=True))
             self.edges[operator.outputs[0]] = (
                 replace(first, roundings=(*first.roundings, rounding)) if rounding else first
             )

@@ -38,7 +38,7 @@ class Layer:
         reads: Roundings of the layer's input, in order.
         gives: Roundings of its result, in order, after `activation`.
         activation: "", "relu" or "relu6".
-        dynamic: It rounds its input at run time, because it reads no rounded activation.
+        dynamic: It rounds its input at run time: it multiplies integers, but reads no rounded activation.
         negative: Roundings of the result of a second copy of the layer with the other sign; None without one.
             A converter may write a PReLU behind a matrix as relu(x) - slope relu(-x), and fold the sign into
             the copy.
@@ -229,7 +229,7 @@ def _layer(operator: Operator, readers: Readers) -> Layer:
         read.roundings,
         _common([wire for _, wire in readers.get(end.operator, ())]),
         end.activation,
-        stored.source.scale is not None and not read.roundings,
+        stored.source.scale is not None and not stored.source.dequantized and not read.roundings,
     )
 
 
