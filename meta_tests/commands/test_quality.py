@@ -130,6 +130,7 @@ def test_a_run_is_worse_only_where_a_paired_test_says_so(sqnr, green):
     judged = accepted().judged(cell(sqnr=sqnr))
     (claim,) = judged.claims
     assert claim.name == "accepted"
+    assert f"with probability {claim.observed:.2g}, and below {claim.bound:.2g}" in claim.detail
     assert judged.green == green, claim
 
 

@@ -88,7 +88,11 @@ class Standard:
             "t-test",
             output=worst.output,
             unit="(p-value)",
-            detail=f"{worst.output}: {worst.mean_db:+.2f} dB lost against the accepted run, on average",
+            detail=(
+                f"{worst.output}: {worst.mean_db:+.2f} dB lost against the accepted run, on average; if the "
+                f"true mean loss were {self.lock.margin_db:g} dB, as much or more would be seen with "
+                f"probability {worst.p_value:.2g}, and below {least:.2g} the output counts as worse"
+            ),
             sense=">=",
         )
 
