@@ -19,10 +19,10 @@ from modelparity.modelfiles.model_card import card_of
 from modelparity.parity.cells import RUN_THREADS, Cell
 from modelparity.parity.claims import basic, kernels, lineage, metamorphic, preprocessing, quality, simulated
 from modelparity.parity.claims.constant_image import GREY
-from modelparity.parity.claims.generated_inputs import falsify, problem_on
-from modelparity.parity.claims.kind_claims import KIND_CLAIMS, images_needed
+from modelparity.parity.claims.generated_inputs import any_size, generated_inputs, problem_on
+from modelparity.parity.claims.kind_claims import KIND_CLAIMS, asked_of_outputs, images_needed
 from modelparity.parity.metrics.errors import OutputError
-from modelparity.parity.reference import Reference, ReferenceData
+from modelparity.parity.reference import ReferenceData
 from modelparity.parity.results import Claim, QualityRecord, SampleRecord, WorstRecord
 from modelparity.parity.rounded_reference import (
     RoundedReference,
@@ -111,22 +111,22 @@ class Judge:
         self.stage = "run"
         if not self._outputs_comparable():
             return
-        self._quality()
+        lost = self._quality()
         right = self._right()
         if right is not None:
             self._parity(right)
-            if self._recipe.rounds_activations:
-                self.claims = simulated.explained(self.claims, self._coarsest)
-            self._batches(right)
+        self.claims += lost  # a wrong conversion, which may lose an output, is named before its effect
+        if right is not None and self._recipe.rounds_activations:
+            self.claims = simulated.explained(self.claims, self._coarsest)
+        self._batches(right)
         self._repetition()
         self._another_size()
         self._generated_inputs()
         self._worst_inputs()
-        if right is not None:
-            self._constant_image(right)
-            self._padding(right)
-            self._threads(right.reference)
-            self._kernels(right.reference)
+        self._constant_image(right)
+        self._padding(right)
+        self._threads(right)
+        self._kernels(right)
 
     def _run(
         self, feeds: Sequence[Mapping[str, Any]], fresh: bool = False, threads: int | None = None
@@ -204,26 +204,25 @@ class Judge:
         self.claims += self._by_kind.structure(runs)
         return True
 
-    def _quality(self) -> None:
-        """What the precision costs, against float64: measured, apart from outputs that are lost."""
+    def _quality(self) -> list[Claim]:
+        """Measures what the precision costs against float64. Returns the claims on outputs that are lost."""
         exact = self._truth.reference
         pairs = exact.paired(self.outputs)
         errors = exact.errors(pairs)
         self.claims += basic.non_constant(exact, errors)
-        self.claims += quality.better_than_constant(pairs, exact.floors)
         for error in errors:
             self.samples += basic.sample_records(exact, error)
         changes = self._by_kind.changes(exact, self.outputs, self._truth.subject.spec, pairs)
         self.quality = quality.quality(errors, changes, is_price=not self._recipe.is_float)
-        self.headline = quality.words(self.quality) if errors else "nothing detected"
+        self.headline = quality.words(self.quality, errors) if errors else "nothing detected"
         self._errors = errors
+        return quality.better_than_constant(pairs, exact.floors)
 
     def _right(self) -> RoundedReference | None:
         """What a right file computes; None, with a claim that is not decided, where that is not known."""
         exact = self._truth.reference
         if self._recipe.is_float:
             return RoundedReference(exact, {})
-        batches = self._budget.batches if self._dynamic else ()
         cast = not self._recipe.rounds_activations
         try:
             right = rounded_reference(
@@ -231,8 +230,8 @@ class Judge:
                 self._truth,
                 self._path,
                 images=images_needed(self._truth, max(self._budget.batches, default=1)) if cast else None,
-                others=self._other_feeds(batches),
-                ranged=[GREY, *map(metamorphic.batch_name, batches)],
+                others=self._other_feeds(),
+                ranged=[GREY, *map(metamorphic.batch_name, self._batch_sizes)],
             )
         except WorkerFailedError as error:
             right = f"this file's graph cannot be followed: {error}"
@@ -242,15 +241,15 @@ class Judge:
             self.not_asked |= {"network_weights": reason} if reason else {}
             return right
         self.claims.append(simulated.not_decided(right))
-        for name in ("detections", "batch", "constant_image", "padding", "threads", "kernels"):
-            self.not_asked[name] = "what a right file computes is not known: see `simulated`"
+        self.not_asked |= dict.fromkeys(asked_of_outputs(self._truth), metamorphic.NOT_KNOWN)
         return None
 
-    def _other_feeds(self, batches: Sequence[int]) -> dict[str, Feeds]:
+    def _other_feeds(self) -> dict[str, Feeds]:
         """The feeds outside the evaluation set on which a quantized file is held to its simulation."""
         truth, feeds = self._truth, self._by_kind.in_other_settings(self._truth)
         if self._recipe.activations == "dynamic":  # ranges span the batch
-            feeds |= {metamorphic.batch_name(n): metamorphic.batch_of(truth.reference, n) for n in batches}
+            sizes = self._batch_sizes
+            feeds |= {metamorphic.batch_name(n): metamorphic.batch_of(truth.reference, n) for n in sizes}
         if truth.opposite is not None:
             feeds |= dict(zip(opposite_names(truth.opposite), truth.opposite.feeds, strict=True))
         return feeds
@@ -278,7 +277,7 @@ class Judge:
             self.claims += simulated.agree(reference, pairs)
         else:
             self.claims += [basic.float_parity(reference, error) for error in errors]
-        if errors and self._recipe.is_float:
+        if errors and self._recipe.is_float and not quality.not_finite(errors):
             worst = max(error.worst_rms.rms / reference.floors[error.output] for error in errors)
             self.headline = f"{worst:.1f} × floor"
         others = self._truth.opposite
@@ -288,40 +287,50 @@ class Judge:
 
     # --- the same input in another setting ----------------------------------------------------
 
-    def _batches(self, right: RoundedReference) -> None:
-        if self._dynamic:
-            sizes = [size for size in self._budget.batches if size <= len(right.reference.feeds)]
-            if not sizes:
-                self.not_asked["batch"] = "a network of this size is simulated on one image"
-                return
-            known = {size: right.others.get(metamorphic.batch_name(size)) for size in sizes}
-            self.claims += metamorphic.batches(
-                self._run,
-                right.reference,
-                self.outputs,
-                sizes=sizes,
-                simulated={size: outputs for size, outputs in known.items() if outputs is not None},
-                perturbed={size: right.perturbed.get(metamorphic.batch_name(size), {}) for size in sizes},
-            )
+    @property
+    def _batch_sizes(self) -> list[int]:
+        """Those that the check budget asks for, the format takes and the evaluation set has images for."""
+        images = len(self._truth.reference.feeds)
+        return [size for size in self._budget.batches if size <= images] if self._dynamic else []
+
+    def _batches(self, right: RoundedReference | None) -> None:
+        if not self._dynamic:
+            return
+        known = 0 if right is None else len(right.reference.feeds)
+        sizes = [size for size in self._batch_sizes if size <= known]
+        if right is not None and sizes:
+            self.claims += metamorphic.batches(self._run, right, self.outputs, sizes=sizes)
+        elif not self._batch_sizes:
+            images, asked = len(self._truth.reference.feeds), self._budget.batches
+            larger = f"the evaluation set has {images} images, and a batch {min(asked, default=0)} or more"
+            self.not_asked["batch"] = larger if asked else "the check budget has no batch"
+        else:
+            one = f"a network of this size is simulated on {known} image"
+            self.not_asked["batch"] = metamorphic.NOT_KNOWN if right is None else one
 
     def _repetition(self) -> None:
         self.claims += metamorphic.again(self._run, self._truth.reference, self.outputs)
 
-    def _padding(self, right: RoundedReference) -> None:
+    def _padding(self, right: RoundedReference | None) -> None:
         claims, not_asked = self._by_kind.padding(self._run, self._truth, right, self.outputs)
         self.claims += claims
         self.not_asked |= not_asked
 
-    def _threads(self, reference: Reference) -> None:
-        self.claims += metamorphic.threads(self._run, reference, self.outputs, ran=self._budget.threads)
+    def _threads(self, right: RoundedReference | None) -> None:
+        if right is None:
+            self.not_asked["threads"] = metamorphic.NOT_KNOWN
+            return
+        self.claims += metamorphic.threads(self._run, right.reference, self.outputs, ran=self._budget.threads)
 
-    def _kernels(self, reference: Reference) -> None:
+    def _kernels(self, right: RoundedReference | None) -> None:
         kind = self._bench.converters[self._cell.format].plain_kernels
         if kind is None:
             return
-        if reason := kernels.skipped(self._cell, kind):
+        if reason := kernels.skipped(self._cell, kind) or ("" if right else metamorphic.NOT_KNOWN):
             self.not_asked["kernels"] = reason
+        if reason or right is None:
             return
+        reference = right.reference
         feeds = reference.feeds[: kernels.IMAGES]
         plain = self._bench.run(
             self._cell.format, self._path, feeds, threads=RUN_THREADS, kernels=kernels.REFERENCE
@@ -346,35 +355,11 @@ class Judge:
     def _another_size(self) -> None:
         if not (self._dynamic and self._free_size):
             return
-        image = self._truth.reference.feeds[0]["image"]
-        height, width = image.shape[2] * 3 // 4, image.shape[3] * 7 // 8
-        problem = self._problem_on(
-            GeneratedImage(f"{height} x {width} pixels of a photograph", image[:, :, :height, :width].copy())
-        )
-        self.claims.append(
-            Claim(
-                "any_size",
-                basic.verdict(not problem),
-                problem or "holds",
-                f"holds at {height} x {width} pixels",
-                "the network takes images of any size; exporters silently freeze the traced one",
-            )
-        )
+        self.claims.append(any_size(self._truth.reference.feeds[0]["image"], self._problem_on))
 
     def _generated_inputs(self) -> None:
-        """Constant, extreme and synthetic images: finite and in range; float files within 60 floors."""
-        falsified = falsify(self._truth.subject, self._problem_on, self._budget.draws, self._budget.seed)
-        because = "a network meets more than photographs: black, white, noise, edges, values out of range"
-        self.claims.append(
-            Claim(
-                "generated_inputs",
-                basic.verdict(falsified is None),
-                "all hold" if falsified is None else falsified.image.description,
-                f"{self._budget.draws} drawn inputs hold",
-                because,
-                detail=falsified.message if falsified else "",
-            )
-        )
+        subject, draws, seed = self._truth.subject, self._budget.draws, self._budget.seed
+        self.claims.append(generated_inputs(subject, self._problem_on, draws, seed))
 
     def _worst_inputs(self) -> None:
         """The worst inputs that searches have found."""
@@ -393,7 +378,7 @@ class Judge:
         )
         self.claims += claims
 
-    def _constant_image(self, right: RoundedReference) -> None:
+    def _constant_image(self, right: RoundedReference | None) -> None:
         claims, not_asked = self._by_kind.constant_image(self._run, self._truth, right)
         self.claims += claims
         self.not_asked |= not_asked

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from meta_tests.miniatures.expected_claims import OF_LOST, SEEN_BY, SEEN_IN_INT8
+from meta_tests.miniatures.expected_claims import SEEN_BY, SEEN_IN_INT8
 from modelparity.cli import app
 from modelparity.commands.mutate import QUANTIZATIONS
 from modelparity.parity.mutation.score import CHECK_BUDGET
@@ -50,9 +50,7 @@ def test_tiny_ladeda_is_scored(format, tmp_path):
     assert len({fault["name"] for fault in faults}) >= 30
     floats = {fault["name"]: fault for fault in faults if fault["quantization"] == "fp32" and fault["killed"]}
     for name, fault in floats.items():
-        lost = {OF_LOST} if SEEN_BY[name] == "float_parity" else set()
-        assert fault["claim"] in {SEEN_BY[name], *lost}, fault
-    assert floats["constant_output"]["claim"] == OF_LOST
+        assert fault["claim"] == SEEN_BY[name], fault
     int8 = [
         fault
         for fault in faults

@@ -39,21 +39,3 @@ SEEN_IN_FLOAT16 = {
     "float_weights": "precision",
     "truncated": "loads",
 }
-# The claim that stands before `float_parity` and sees the faults after which an output is lost.
-OF_LOST = "better_than_constant"
-# Which of the faults leave an output of the miniature no better than a constant, over three images.
-LOST = {
-    "weight_row_zeroed",
-    "bias_dropped",
-    "channels_swapped",
-    "flipped_byte",
-    "padding_moved",
-    "activation_dropped",
-    "wrong_std",
-    "bgr_for_rgb",
-    "bytes_for_unit",
-    "image_transposed",
-    "outputs_swapped",  # the first two, which are of one shape
-    "constant_output",
-    "sigmoid_twice",
-}

@@ -8,7 +8,8 @@ import pytest
 
 from meta_tests.miniatures.miniature import DECIDED, FREE_SIZE, UNDECIDED, cell, session_of
 from meta_tests.miniatures.triangles import MINIATURE
-from modelparity.parity.judge import CheckBudget
+from modelparity.parity.claims import metamorphic
+from modelparity.parity.judge import CheckBudget, Judge
 from modelparity.parity.results import Cost, Crashed
 
 # liar -> the claims (or crash) that must see it.
@@ -63,6 +64,51 @@ def test_a_liar_is_red(session, liar):
     record = session.prove(cell(liar))
     assert record.status == "mismatched"
     assert failed(record) >= SEEN_BY[liar]
+
+
+def test_the_first_claim_that_a_wrong_file_fails_names_the_conversion(session):
+    """A lost output is an effect of it, and would read as if the precision were too coarse."""
+    record = session.prove(cell("constant_output"))
+    assert next(claim.name for claim in record.claims if claim.status == "failed") == "float_parity"
+
+
+def test_an_output_with_nan_is_not_called_equal(session):
+    record = session.prove(cell("returns_nan"))
+    assert record.headline.startswith("NaN in ")
+
+
+@pytest.mark.parametrize(
+    ("images", "batches", "why"),
+    [
+        (2, (), "the check budget has no batch"),
+        (2, (3,), "the evaluation set has 2 images, and a batch 3 or more"),
+    ],
+)
+def test_why_no_batch_is_asked(store, images, batches, why):
+    check_budget = CheckBudget(images=images, batches=batches, draws=1, convert_again=False)
+    with session_of(["honest"], store, check_budget=check_budget) as session:
+        record = session.prove(cell("honest"))
+    assert record.not_asked["batch"] == why
+    assert "batch" not in {claim.name for claim in record.claims}
+
+
+def test_only_claims_that_the_network_has_are_called_not_asked(int8_session, monkeypatch):
+    """Of a file whose right outputs are not known, too."""
+    monkeypatch.setattr("modelparity.parity.judge.rounded_reference", lambda *_, **__: "made up")
+    session, of = int8_session, cell("honest", "int8_static")
+    judge = Judge(
+        session.bench,
+        session.truth("miniature"),
+        of,
+        session.artifact("miniature", "honest", "int8_static").path,
+        check_budget=session.check_budget,
+        calibration=session.calibration("miniature"),
+    )
+    judge.judge()
+    (claim,) = [claim for claim in judge.claims if claim.status != "passed"]
+    assert (claim.name, claim.status) == ("simulated", "inconclusive")
+    unknown = {name for name, why in judge.not_asked.items() if why == metamorphic.NOT_KNOWN}
+    assert unknown == {"batch", "constant_image", "padding", "threads", "kernels"}  # and no detections
 
 
 def test_a_frozen_image_size_is_red_where_any_size_is_promised(tmp_path):

@@ -255,8 +255,21 @@ def test_quality_is_measured_and_put_in_words():
     assert measured.decisions == (labels,)
     assert measured.sqnr_db == {"score": pytest.approx(decibels(1, 0.05), abs=0.01), "mask": None}
     assert measured.worst_sqnr_db == {"score": pytest.approx(decibels(1, 0.09), abs=0.01), "mask": None}
-    assert quality.words(measured) == "1 of 12 labels change, 13.0 dB"
-    assert quality.words(quality.quality(errors[1:], [], is_price=True)) == "equal"
+    assert quality.words(measured, errors) == "1 of 12 labels change, 13.0 dB"
+    assert quality.words(quality.quality(errors[1:], [], is_price=True), errors[1:]) == "equal"
+
+
+@pytest.mark.parametrize(("value", "said"), [(math.nan, "NaN"), (math.inf, "infinite values")])
+def test_outputs_that_are_not_finite_are_never_called_equal(value, said):
+    """They have no SQNR, and neither have outputs without an error."""
+    expected = [np.array([[-1.0, 1.0]]), np.array([[1.0, -1.0]])]
+    errors = [
+        compare("score", [expected[0], np.array([[1.0, value]])], expected),
+        compare("mask", expected, expected),
+    ]
+    measured = quality.quality(errors, [], is_price=False)
+    assert set(measured.sqnr_db.values()) == {None}
+    assert quality.words(measured, errors) == f"{said} in score"
 
 
 def images_of(seed, count=6, shape=(1, 3, 8, 8)):

@@ -11,7 +11,7 @@ import numpy as np
 
 from modelparity.fixtures.arrays import Array, Feeds, Outputs
 from modelparity.parity.claims.basic import number, verdict
-from modelparity.parity.claims.metamorphic import NOT_SIMULATED, PADDED, Run, padded
+from modelparity.parity.claims.metamorphic import NOT_KNOWN, NOT_SIMULATED, PADDED, Run, padded
 from modelparity.parity.reference import GENERATED, Reference, ReferenceData
 from modelparity.parity.results import Claim
 from modelparity.parity.rounded_reference import RoundedReference
@@ -34,9 +34,14 @@ def in_other_settings(truth: ReferenceData) -> dict[str, Feeds]:
 
 
 def constant_image(
-    run: Run, truth: ReferenceData, right: RoundedReference
+    run: Run, truth: ReferenceData, right: RoundedReference | None
 ) -> tuple[list[Claim], dict[str, str]]:
-    """One claim for each output on a mid-grey image, or the reason why it is not asked."""
+    """One claim for each output on a mid-grey image, or the reason why it is not asked.
+
+    `right` is None where it is not known what a right file computes.
+    """
+    if right is None:
+        return [], {"constant_image": NOT_KNOWN}
     reference, feed = right.reference, grey(truth)
     if reference.unrounded and GREY not in right.others:
         return [], {"constant_image": NOT_SIMULATED}

@@ -1,4 +1,4 @@
-"""Generates images with hypothesis, and shrinks the one that fails a check."""
+"""Makes the claims on generated images and on one of another size; shrinks an image that fails a check."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from modelparity.parity.claims import basic
 from modelparity.parity.claims.kind_claims import KindClaims
 from modelparity.parity.claims.metamorphic import Run
 from modelparity.parity.reference import GENERATED, ReferenceData
+from modelparity.parity.results import Claim
 
 # Runs that may be spent on shrinking an example.
 SHRINK_RUNS = 25
@@ -71,6 +72,35 @@ def falsify(
         if not failures:
             raise
     return failures[-1] if failures else None
+
+
+def generated_inputs(
+    subject: ModelUnderTest, check: Callable[[GeneratedImage], str], draws: int, seeded: int = 0
+) -> Claim:
+    """Constant, extreme and synthetic images: finite and in range; float files within 60 floors."""
+    falsified = falsify(subject, check, draws, seeded)
+    return Claim(
+        "generated_inputs",
+        basic.verdict(falsified is None),
+        "all hold" if falsified is None else falsified.image.description,
+        f"{draws} drawn inputs hold",
+        "a network meets more than photographs: black, white, noise, edges, values out of range",
+        detail=falsified.message if falsified else "",
+    )
+
+
+def any_size(photograph: Array, check: Callable[[GeneratedImage], str]) -> Claim:
+    """A part of a photograph [1, 3, H, W], of another size and shape."""
+    height, width = photograph.shape[2] * 3 // 4, photograph.shape[3] * 7 // 8
+    part = photograph[:, :, :height, :width].copy()
+    problem = check(GeneratedImage(f"{height} x {width} pixels of a photograph", part))
+    return Claim(
+        "any_size",
+        basic.verdict(not problem),
+        problem or "holds",
+        f"holds at {height} x {width} pixels",
+        "the network takes images of any size; exporters silently freeze the traced one",
+    )
 
 
 def problem_on(

@@ -45,7 +45,8 @@ class KindClaims:
         share_matched: Share of a generated image's rows that match, 0..1, and the least that may; None for
             arrays.
         constant_image: Claims on a mid-grey image, and those that are not asked, with the reason.
-        padding: Claims on an image with a blank border, and those that are not asked, with the reason.
+        padding: Claims on an image with a blank border, and those that are not asked, with the reason. Both
+            take None for the reference where it is not known what a right file computes.
         in_other_settings: The feeds of these two claims, by name.
     """
 
@@ -57,11 +58,11 @@ class KindClaims:
     share_matched: Callable[[Reference, Pair, Mapping[str, Noise]], tuple[float, float] | None] = lambda *_: (
         None
     )
-    constant_image: Callable[[Run, ReferenceData, RoundedReference], tuple[list[Claim], NotAsked]] = (
+    constant_image: Callable[[Run, ReferenceData, RoundedReference | None], tuple[list[Claim], NotAsked]] = (
         constant_image
     )
     padding: Callable[
-        [Run, ReferenceData, RoundedReference, Sequence[Outputs]], tuple[list[Claim], NotAsked]
+        [Run, ReferenceData, RoundedReference | None, Sequence[Outputs]], tuple[list[Claim], NotAsked]
     ] = padding
     in_other_settings: Callable[[ReferenceData], dict[str, Feeds]] = in_other_settings
 
@@ -88,6 +89,15 @@ KIND_CLAIMS: dict[Task, KindClaims] = {
         functools.partial(one_sided, parts=message_parts),
     ),
 }
+
+
+def asked_of_outputs(truth: ReferenceData) -> list[str]:
+    """The names of the claims on matches and decisions that a file of this network gets."""
+    exact, spec = truth.reference, truth.subject.spec
+    kind = KIND_CLAIMS[spec.task]
+    outputs = [{name: of[i] for name, of in exact.outputs.items()} for i in range(len(exact.feeds))]
+    claims = [*kind.matches(exact, exact.paired(outputs)), *kind.decisions(exact, outputs, spec)]
+    return list(dict.fromkeys(claim.name for claim in claims))
 
 
 def images_needed(truth: ReferenceData, least: int) -> int:

@@ -7,7 +7,7 @@ Images are run in batches and alone, in another order, again, in a file loaded a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from modelparity.parity.results import Claim
 from modelparity.parity.rounded_reference import RoundedReference
 
 PADDED = "padded"  # how `rounded_reference` is asked for the padded image
+NOT_KNOWN = "what a right file computes is not known: see `simulated`"
 NOT_SIMULATED = "what a right file gives here is not simulated for a network of this size"
 THREADS = 2  # enough to split every loop, and every machine has two
 
@@ -33,19 +34,14 @@ class Run(Protocol):
 
 
 def batches(
-    run: Run,
-    reference: Reference,
-    singles: Sequence[Outputs],
-    *,
-    sizes: Sequence[int],
-    simulated: Mapping[int, Outputs] | None = None,
-    perturbed: Mapping[int, Outputs] | None = None,
+    run: Run, right: RoundedReference, singles: Sequence[Outputs], *, sizes: Sequence[int]
 ) -> list[Claim]:
     """Batches, in reversed order, against their images one at a time; one claim for each output.
 
-    `simulated` has what a right file gives for a batch of each size, where ranges span the batch, and
-    `perturbed` what a perturbed run gives: a wider range has coarser steps, so that ties move more.
+    Where ranges span the batch, `right` has what a right file gives for a batch of each size, and what a
+    perturbed run gives: a wider range has coarser steps, so that ties move more.
     """
+    reference = right.reference
     names = tuple(reference.outputs)
     wanted = ", ".join(map(str, sizes))
     because = (
@@ -59,8 +55,8 @@ def batches(
             return [Claim("batch", "failed", str(error), f"runs batch {size}", because)]
         apart = {name: np.concatenate([o[name] for o in singles[:size][::-1]]) for name in names}
         detail = f"worst at batch {size}, reversed, against {size} single runs"
-        if simulated:
-            apart = dict(simulated[size])
+        if (simulated := right.others.get(batch_name(size))) is not None:
+            apart = dict(simulated)
             detail = f"worst at batch {size}, reversed, against its simulated rounding, whose ranges span it"
         for name in names:
             got = together.get(name)
@@ -70,7 +66,7 @@ def batches(
         errors = _distances(reference, together, apart, claim="batch", because=because, detail=detail)
         if isinstance(errors, Claim):
             return [errors]
-        wider = _wider(reference, apart, (perturbed or {}).get(size))
+        wider = _wider(reference, apart, right.perturbed.get(batch_name(size)))
         for name, distance in errors.items():
             apart_by = distance / wider.get(name, 1.0)
             if name not in worst or not apart_by <= worst[name][0]:
@@ -133,16 +129,15 @@ def padded(reference: Reference) -> dict[str, Array]:
 
 
 def padding(
-    run: Run, truth: ReferenceData, right: RoundedReference, singles: Sequence[Outputs]
+    run: Run, truth: ReferenceData, right: RoundedReference | None, singles: Sequence[Outputs]
 ) -> tuple[list[Claim], dict[str, str]]:
     """An image with a blank border (`padded`): values far from there do not change.
 
     One claim for each output that is a map of the image, or the reason why it is not asked. A map is judged
     only if the network in float64 passes this test itself. A blank border changes ranges that are found at
     run time; so where the reference rounds, a file is compared with what a right one gives for the padded
-    image.
+    image. `right` is None where it is not known what a right file computes.
     """
-    reference = right.reference
     exact = truth.reference
     maps = [name for name in exact.floors if exact.outputs[name][0].ndim == 4]
     if not maps:
@@ -155,6 +150,9 @@ def padding(
         shares = ", ".join(f"{name} by {moved[name] / exact.spread(name):.2g} of its spread" for name in maps)
         reason = f"every value depends on the whole image: in float64, padding in a corner moves {shares}"
         return [], {"padding": reason}
+    if right is None:
+        return [], {"padding": NOT_KNOWN}
+    reference = right.reference
     if reference.rounded and PADDED not in right.others:
         return [], {"padding": NOT_SIMULATED}
     simulated = right.others[PADDED] if reference.rounded else None

@@ -41,9 +41,22 @@ def quality(
     )
 
 
-def words(measured: QualityRecord) -> str:
-    """The changed decisions first, then the lowest SQNR: such as "0 of 12 labels change, 32.9 dB"."""
+def not_finite(errors: Sequence[OutputError]) -> str:
+    """Names the outputs with an error that is NaN or infinite, such as "NaN in score"; "" if none has one."""
+    nan = [error.output for error in errors if math.isnan(error.worst_max.max_abs)]
+    infinite = [error.output for error in errors if math.isinf(error.worst_max.max_abs)]
+    found = [("NaN", nan), ("infinite values", infinite)]
+    return ", ".join(f"{kind} in {', '.join(outputs)}" for kind, outputs in found if outputs)
+
+
+def words(measured: QualityRecord, errors: Sequence[OutputError]) -> str:
+    """The changed decisions first, then the lowest SQNR: such as "0 of 12 labels change, 32.9 dB".
+
+    Outputs that are not finite have no SQNR, and are named instead of it.
+    """
     said = [f"{each.changed} of {each.of} {each.plural} change" for each in measured.decisions[:1]]
+    if words := not_finite(errors):
+        return ", ".join([*said, words])
     known = [db for db in measured.sqnr_db.values() if db is not None]
     if known:
         said.append(f"{min(known):.1f} dB")
