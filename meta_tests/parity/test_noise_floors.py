@@ -249,3 +249,28 @@ def test_the_farthest_layers_are_named():
     assert claim.status == "failed"
     claim, _ = simulated.weights(replace(right, wrong=()), third_party=False)
     assert claim.passed
+
+
+def test_both_ends_of_a_symmetric_range_leave_their_edge_in_a_perturbed_run():
+    """A difference of pixels gives x and -x at the ends of a flat image: 127.5 steps, on an edge."""
+    import torch
+
+    from modelparity.parity.simulation.network import Simulation, by_range_int8
+
+    class Same(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + 0
+
+    end = 3.01408314704895  # 127.49999 of its steps in float32
+    value = torch.tensor([end, 0.0, -end]).reshape(1, 1, 1, 3)
+    module = torch.export.export(Same(), (value,)).module()
+    simulation = Simulation(module, [], perturbed=True)
+    simulation.flat = True
+    moved = simulation._perturbed(value, 1)
+    step = 2 * end / 255
+    steps_of = [by_range_int8(each, (1, 2, 3)).flatten()[::2] / step for each in (value, moved)]
+    steps = [sorted(float(each.abs().round()) for each in of_one) for of_one in steps_of]
+    assert steps == [[127, 127], [127, 128]]
+    assert moved[0, 0, 0, 1] == 0
+    two = torch.full((1, 1, 1, 2), 3.0)
+    assert len(simulation._perturbed(two, 1).unique()) == 1  # places with the same value move alike

@@ -250,9 +250,15 @@ class Simulation(fx.Interpreter):
         if self._moves is None:
             return value
         shape = tuple(value.shape)
-        if self.flat:  # all places of [B, C, H, W], or all tokens of [B, tokens, C], move alike
+        if self.flat:
+            # All places of [B, C, H, W], or all tokens of [B, tokens, C], move alike. But a difference of
+            # pixels has x at one end of the image and -x at the other, whose steps are +-127.5 in their own
+            # range: both are on an edge, and moving x would leave them there.
             shape = (*shape[:2], 1, 1) if len(shape) == 4 else (*shape[:-2], 1, *shape[-1:])
-        return torch.addcmul(value, value, self._moves(shape), value=math.sqrt(terms) * _PERTURBATION)
+        moves = self._moves(shape)
+        if self.flat:
+            moves = torch.where(value < 0, self._moves(shape), moves)
+        return torch.addcmul(value, value, moves, value=math.sqrt(terms) * _PERTURBATION)
 
 
 class _Moves:
