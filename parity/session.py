@@ -56,6 +56,7 @@ class Session:
     Args:
         input_size: Side of the images in pixels; None for each model's default.
         on_miss: Called with a label and a key when the store has to make something.
+        workers: Those of another session, so that they need not start again; None for its own.
     """
 
     def __init__(
@@ -71,11 +72,12 @@ class Session:
         limitations: Mapping[Cell, Limitation] | None = None,
         on_miss: Callable[[str, str], None] | None = None,
         run_timeout_s: float = RUN_TIMEOUT_S,
+        workers: Workers | None = None,
     ) -> None:
         self.check_budget = check_budget or CheckBudget()
         self.models = MODELS if models is None else models
         self.limitations = LIMITATIONS if limitations is None else limitations
-        self.workers = Workers()
+        self.workers = workers or Workers()
         converters = CONVERTERS if converters is None else converters
         self.bench = Workbench(
             Store(store or default_store(), on_miss), self.workers, converters, run_timeout_s
