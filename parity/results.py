@@ -208,6 +208,7 @@ class FaultRecord:
         names: The constants that were changed; `named` says whether a failed claim's detail names one.
         of_own_error: For quantized files, how far it moves an output relative to the file's own error against
             float64 (rms over a few images, the greatest of any output). Below 1, rounding is larger.
+        refused_by: Whether each other rule refuses the file (`modelparity.parity.mutation.other_rules`).
     """
 
     name: str
@@ -225,6 +226,7 @@ class FaultRecord:
     names: tuple[str, ...] = ()
     named: bool = False
     of_own_error: Number | str | None = None
+    refused_by: Mapping[str, bool] | None = None
 
     @property
     def survived(self) -> bool:
@@ -236,7 +238,8 @@ class ScoredCell:
     """The faults that were planted in one cell's file.
 
     `sha256` identifies the file, `harness` the sources that judged it. `refused` is the claim that the
-    original file failed; then nothing was planted.
+    original file failed; then nothing was planted. `refused_by` says whether each other rule refuses the
+    original file.
     """
 
     id: str
@@ -245,6 +248,7 @@ class ScoredCell:
     versions: str
     refused: str = ""
     faults: tuple[FaultRecord, ...] = ()
+    refused_by: Mapping[str, bool] | None = None
 
 
 @dataclass(frozen=True)

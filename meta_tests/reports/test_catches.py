@@ -13,6 +13,7 @@ from modelparity.parity.results_json import read_scored, scored_line
 from modelparity.reports import render
 from modelparity.reports.catches import TABLE, catches, rows
 from modelparity.reports.kill_table import kill_table
+from modelparity.reports.other_rules import comparison
 
 PLACE = ("tiny_ladeda", "onnx", "int8_static")
 KILLED = FaultRecord(
@@ -98,6 +99,26 @@ def test_a_row_says_by_whom_how_weak_and_how_deep_in_the_rounding():
     assert row[2:] == ("2 of 2", "lineage_weights 2", "1.002", "0.03 to 0.5", "1 of 2", "–")
     (hidden,) = rows([HIDDEN])
     assert hidden[2:] == ("–", "–", "–", "–", "–", "1e-07")
+
+
+def test_other_rules_are_compared_on_the_same_files(tmp_path):
+    """On faults and on right files apart: a rule that refuses all files refuses every fault."""
+    accepts, refuses = {"a rule": False, "strict": True}, {"a rule": True, "strict": True}
+    run = green_run()
+    faults = [replace(KILLED, refused_by=accepts), replace(SURVIVED, refused_by=refuses), HIDDEN, MISSING]
+    integers = ScoredCell("net-onnx-int8_static", "1", "abc", "onnx 1", "", tuple(faults), refuses)
+    floats = ScoredCell("net-onnx-fp32", "2", "abc", "onnx 1", "", (), accepts)
+    text = comparison([integers, floats, scored(run, KILLED)])  # nothing was asked of the last
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    assert lines[1:] == [
+        ["modelparity", "–", "0 of 1", "–", "–", "1 of 2", "0 of 1"],
+        ["a rule", "–", "0 of 1", "–", "–", "1 of 2", "1 of 1"],
+        ["strict", "–", "1 of 1", "–", "–", "2 of 2", "1 of 1"],
+    ]
+    assert comparison([scored(run, KILLED)]) == ""
+    assert text in kill_table([integers, floats])
+    (tmp_path / TABLE).write_text(scored_line(integers))
+    assert read_scored(tmp_path / TABLE) == (integers,)
 
 
 def test_the_document_lists_survivors_first():

@@ -160,7 +160,14 @@ def _cell(session: Session, cell: Cell, faults: Sequence[Fault], on_stage: Calla
         foreseen=foreseen,
     )
     original = mutation.original()
-    scored_cell = ScoredCell(cell.id, artifact.sha256, harness_digest(), mutation.toolchain, original.claim)
+    scored_cell = ScoredCell(
+        cell.id,
+        artifact.sha256,
+        harness_digest(),
+        mutation.toolchain,
+        original.claim,
+        refused_by=original.refused_by,
+    )
     if original.killed:
         return Score((), (original,), (), (scored_cell,))
     records = tuple(record for fault in wanted for record in mutation.of(fault))

@@ -48,6 +48,7 @@ from modelparity.parity.mutation.first_failure import (
     first_failure,
     share_of_error,
 )
+from modelparity.parity.mutation.other_rules import refused_by
 from modelparity.parity.proof_cache import judge_digest
 from modelparity.parity.reference import ReferenceData, feeds_of
 from modelparity.parity.results import FaultRecord
@@ -111,7 +112,8 @@ class Mutation:
 
         def judged() -> FaultRecord:
             verdict = self._unmutated()
-            return self._record(ORIGINAL, "the original file", strength=None, verdict=verdict, where=None)
+            record = self._record(ORIGINAL, "the original file", strength=None, verdict=verdict, where=None)
+            return replace(record, refused_by=self._refused_by(verdict.outputs))
 
         return self._once(ORIGINAL, None, judged)
 
@@ -176,15 +178,17 @@ class Mutation:
             record = replace(record, visible=visible, observed=observed, detail=detail)
         names = reply.value.names
         named = any(_names(verdict.details, short(name)) for name in names)
-        return replace(record, names=names[:_NAMES], named=named, of_own_error=self._of_own_error(outputs))
+        return replace(
+            record,
+            names=names[:_NAMES],
+            named=named,
+            of_own_error=self._of_own_error(outputs),
+            refused_by=self._refused_by(outputs),
+        )
 
     def _outputs(self, path: Path, verdict: Verdict) -> Sequence[Outputs]:
-        """Outputs on the first images, also from a quantized file that failed a claim before it ran."""
-        if (
-            verdict.outputs
-            or QUANTIZATIONS[self._cell.quantization].is_float
-            or verdict.claim in (LOADS, RUNS)
-        ):
+        """Outputs on the first images, also from a file that failed a claim before it ran."""
+        if verdict.outputs or verdict.claim in (LOADS, RUNS):
             return verdict.outputs[: CHECK_BUDGET.images]
         try:
             return self._bench.run(self._cell.format, path, self.truth.reference.feeds[: CHECK_BUDGET.images])
@@ -197,6 +201,19 @@ class Mutation:
         reference = shortened(self.truth, len(outputs)).reference
         original = self._unmutated().outputs[: len(outputs)]
         return number(share_of_error(reference, outputs, original), 3)
+
+    def _refused_by(self, outputs: Sequence[Outputs]) -> dict[str, bool]:
+        """Which other rules refuse a file with these outputs; with none, it does not run."""
+        exact = self.truth.reference.outputs
+        count = len(self._float32)
+        double = [{name: values[index] for name, values in exact.items()} for index in range(count)]
+        return refused_by(outputs[:count], self._float32, double)
+
+    @functools.cached_property
+    def _float32(self) -> Sequence[Outputs]:
+        """The network's own outputs on the first images."""
+        feeds = self.truth.reference.feeds[: CHECK_BUDGET.images]
+        return self._bench.reference(self.truth.subject, feeds)
 
     def _exactly(self, feeds: Sequence[Feeds]) -> float:
         """How far the network's outputs move in float64 on other feeds, in floors."""
@@ -217,7 +234,7 @@ class Mutation:
         else:
             truth = _resampled(truth)
         verdict = self._judged(self._artifact.path, cell, truth)
-        return self._record(
+        record = self._record(
             fault.name,
             fault.because,
             strength=None,
@@ -225,6 +242,8 @@ class Mutation:
             where=fault.because,
             contract=fault.contract,
         )
+        outputs = verdict.outputs or self._unmutated().outputs  # of a name that was refused before it ran
+        return replace(record, refused_by=self._refused_by(outputs))
 
     def _unmutated(self) -> Verdict:
         if self._original is None:
