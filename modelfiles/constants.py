@@ -90,7 +90,9 @@ class Compared:
     `off` is the greatest distance over its elements, reached at `at`, in `unit`: steps of integers,
     beyond what float32 rounds away (see `_steps`); places of float16; for a constant that keeps its
     type, how many elements differ in a bit, `at` being the first. `scale_ratio` is the greatest ratio of a
-    scale to the scale that is due, in `channel`. `note` says why the two cannot be compared.
+    scale to the scale that is due, in `channel`. `neighbours` is the greatest sum of two neighbours (see
+    `pair_peak`), in steps, of an int8 weight whose products kernels may add in 16 bits. `note` says why the
+    two cannot be compared.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Compared:
     scale_ratio: float = 1.0
     channel: int = 0
     axis: int = 0  # of the channels
+    neighbours: float = 0.0
     note: str = ""
 
 
@@ -185,7 +188,7 @@ def _steps(same: Compared, constant: Constant, origin: Constant, axis: int | Non
     if constant.product is None and constant.dtype not in ("int8", "uint8"):
         return replace(found, off=inf, note=f"is {constant.dtype}, but its layer has no scales for that")
     peak = np.zeros([n if place == axis else 1 for place, n in enumerate(constant.shape)])
-    paired = constant.paired and axis is not None and rank > 1
+    paired = axis if constant.paired and rank > 1 else None
     others = tuple(place for place in range(rank) if place != axis)
     values, due = constant.read(), origin.read()
     for block in _blocks(constant.shape):
@@ -194,10 +197,13 @@ def _steps(same: Compared, constant: Constant, origin: Constant, axis: int | Non
         integers = values[block].astype(np.float64) - zero
         found = _farther(found, np.abs(weights / step - integers) - np.abs(integers) * 2.0**-23, block)
         part = peak[block] if len(peak) > 1 else peak  # a view
-        if paired:
+        if paired is not None:
             # Where a block has only some of each channel, its first row has a neighbour before it.
-            before = slice(block.start - (axis > 0 < block.start), block.stop)
-            due_to = pair_peak(due[before].astype(np.float64), axis).reshape(part.shape)
+            before = slice(block.start - (paired > 0 < block.start), block.stop)
+            if constant.dtype == "int8":
+                sums = pair_peak(values[before].astype(np.float64), paired)
+                found = replace(found, neighbours=max(found.neighbours, float(sums.max())))
+            due_to = pair_peak(due[before].astype(np.float64), paired).reshape(part.shape)
         else:
             due_to = np.abs(weights).max(axis=others, keepdims=True, initial=0)
         np.maximum(part, due_to, out=part)

@@ -14,7 +14,7 @@ from meta_tests.parity.lineage_faults import FAULTS, RECIPES
 from modelparity.converters.onnx import quantize as onnx_quantization
 from modelparity.converters.tflite import quantize as tflite_quantization
 from modelparity.modelfiles.constants import Constant, measured
-from modelparity.modelfiles.lineage import lineage, observed_ranges
+from modelparity.modelfiles.lineage import Lineage, lineage, observed_ranges
 from modelparity.parity.claims import lineage as claims
 
 FORMATS = ("onnx", "tflite")
@@ -96,6 +96,7 @@ def test_a_right_file_passes(files, format, recipe):
     found = judged(files[format, recipe], files[format, "fp32"])
     assert {status for status, _ in found.values()} == {"passed"}, found
     assert ("lineage_ranges" in found) == (recipe == "int8_static")
+    assert ("saturation" in found) == (format == "onnx" and recipe.startswith("int8"))
     dtype = "float16" if recipe == "fp16" else "int8"
     assert dtype in found["lineage_weights"][1]
 
@@ -309,6 +310,17 @@ def test_paired_weights_may_have_the_steps_of_the_greatest_sum(monkeypatch):
             step = (scale * np.float32(factor)).astype(np.float32)
             stored = constant(np.rint(due / step).astype(np.int8), scale=step, paired=paired)
             assert (measured(stored, constant(due), axis).scale_ratio <= claims.WEIGHT_SCALE) is right
+
+
+@pytest.mark.parametrize(("weights", "status"), [([127, 1, -90], "passed"), ([127, 2, -90], "failed")])
+def test_neighbours_whose_products_exceed_16_bits_are_told(weights, status):
+    due = np.array([weights, [3, 4, 5]], np.float32)
+    step = np.ones((2, 1), np.float32)
+    found = measured(constant(due.astype(np.int8), scale=step, paired=True), constant(due), 0)
+    (claim,) = claims.saturation(Lineage(constants=[found]))
+    assert (claim.status, claim.observed) == (status, sum(weights[:2]))
+    plain = measured(constant(due.astype(np.int8), scale=step), constant(due), 0)
+    assert claims.saturation(Lineage(constants=[plain])) == []
 
 
 @pytest.mark.parametrize(

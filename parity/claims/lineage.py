@@ -24,9 +24,10 @@ from modelparity.modelfiles.lineage import Lineage, Rounded, constants_of, graph
 from modelparity.parity.claims.basic import verdict
 from modelparity.parity.results import Claim
 
+_PAIR = 128  # steps that two weights may sum to: 255 x 128 is the greatest such product of 16 bits
 _NAMED = 4  # findings that a claim's detail lists
 
-# A scale is a float32 quotient, max |w| / 127: within 2^-24 of itself.
+# A scale is a float32 quotient, peak / 127: within 2^-24 of itself.
 WEIGHT_SCALE = 1 + 2.0**-23
 # A bias scale is a float32 product of two float32 scales, each rounded once: within 3 x 2^-24.
 BIAS_SCALE = 1 + 2.0**-22
@@ -37,7 +38,7 @@ RUN_TO_RUN = 0.02
 
 def claims(file: Lineage, observe: Callable[[list[str]], Ranges]) -> list[Claim]:
     """All lineage claims. `observe` gives the observed ranges of the float file's activations, by name."""
-    lineage = [graph(file), weights(file)]
+    lineage = [graph(file), weights(file), *saturation(file)]
     if names := activations(file):
         lineage.append(ranges(file, observe(names)))
     return lineage
@@ -66,6 +67,8 @@ def of_third_party_file(
         of = sizes.get(claim.name, 0)
         if claim.name in words and isinstance(claim.observed, int) and claim.observed > of / 2:
             not_asked[claim.name] = f"{claim.observed} of {of} are off, so it was made by {words[claim.name]}"
+        elif claim.name == "saturation" and not claim.passed:
+            not_asked[claim.name] = f"its recipe does not rule it out: {claim.detail}"
         else:
             asked.append(claim)
     return asked, not_asked
@@ -87,11 +90,37 @@ def weights(file: Lineage) -> Claim:
     claim = _claim(
         "lineage_weights",
         off,
-        "integers are within half a step, scales no coarser than max |w| / 127 of their channel, float16 the "
+        "integers are within half a step, scales no coarser than their channel's peak / 127, float16 the "
         "nearest number, float32 the same bits",
         passed=f"{listed} constants" + (f"; integers are up to {worst:.4g} steps off" if worst else ""),
     )
     return _unless_cut_short(claim, file)
+
+
+def saturation(file: Lineage) -> list[Claim]:
+    """No sum of two products of an int8 weight saturates in 16 bits; no claim where kernels add in 32."""
+    paired = [constant for constant in file.constants if constant.neighbours]
+    if not paired:
+        return []
+    worst = max(paired, key=lambda constant: constant.neighbours)
+    beyond = sum(constant.neighbours > _PAIR for constant in paired)
+    detail = f"{short(worst.name)} has the greatest sum of two neighbours, of {len(paired)} weights"
+    if beyond:
+        detail += (
+            f"; {beyond} weights may saturate on x86 CPUs without VNNI"
+        )
+    return [
+        Claim(
+            "saturation",
+            verdict(not beyond),
+            int(worst.neighbours),
+            _PAIR,
+            "x86 CPUs without VNNI add two products of uint8 and int8 in 16 bits, which hold 255 x 128; such "
+            "a file is right on the machine where it is proven, and wrong on another",
+            unit="steps",
+            detail=detail,
+        )
+    ]
 
 
 def activations(file: Lineage) -> list[str]:
@@ -143,7 +172,7 @@ def _faults(constant: Compared) -> list[str]:
         channel = at[constant.axis] if at else 0
         faults.append(f"{name}, channel {channel}, is {off:.4g} steps off at {at}, but should be within 0.5")
     if constant.scale_ratio > (BIAS_SCALE if bias else WEIGHT_SCALE):
-        due = "input scale x weight scale" if bias else "max |w| / 127"
+        due = "input scale x weight scale" if bias else "the channel's peak / 127"
         factor, channel = constant.scale_ratio, constant.channel
         faults.append(f"{name}, channel {channel}, has a scale {factor:.7g} times off from {due}")
     return faults
