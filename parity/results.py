@@ -202,12 +202,11 @@ class FaultRecord:
         visible: Whether it moves an output by more than the noise floor, or breaks the contract.
         killed: Whether a claim failed; `claim` names it.
         strength: The strength that was tried; None for faults without one.
-        observed: How far it moves an output, in floors; "inf" if nothing can be compared, None if the file
-            failed before it ran.
+        observed: How far it moves an output, in floors; "inf" if it cannot be compared, None if it never ran.
         missing: Why the fault does not apply to the file; "" if it does.
         names: The constants that were changed; `named` says whether a failed claim's detail names one.
         of_own_error: For quantized files, how far it moves an output relative to the file's own error against
-            float64 (rms over a few images, the greatest of any output). Below 1, rounding is larger.
+            float64 (rms over a few images, the greatest of any output); below 1, rounding is larger.
         refused_by: Whether each other rule refuses the file (`modelparity.parity.mutation.other_rules`).
     """
 
@@ -238,8 +237,7 @@ class ScoredCell:
     """The faults that were planted in one cell's file.
 
     `sha256` identifies the file, `harness` the sources that judged it. `refused` is the claim that the
-    original file failed; then nothing was planted. `refused_by` says whether each other rule refuses the
-    original file.
+    original file failed; then nothing was planted. `refused_by`: as of a fault, for the original file.
     """
 
     id: str

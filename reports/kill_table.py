@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from modelparity.parity.results import FaultRecord, ScoredCell
 from modelparity.reports.catches import HEADER, NOTE, rows
 from modelparity.reports.markdown import inline, table
-from modelparity.reports.other_rules import comparison
+from modelparity.reports.other_rules import comparison, verdicts
 from modelparity.reports.words import NONE, value
 
 
@@ -28,7 +28,7 @@ def kill_table(cells: Sequence[ScoredCell]) -> str:
         NOTE,
         table(HEADER, [list(map(inline, row)) for row in rows(faults)]),
     ]
-    if section := comparison(cells):
+    if section := comparison({cell.id: verdicts(cell) for cell in cells}):
         parts.append(section)
     if survivors := [fault for fault in visible if not fault.killed]:
         parts += ["## Survived", "\n".join(f"- {inline(_survived(fault))}" for fault in survivors)]

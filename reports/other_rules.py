@@ -4,49 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from modelparity.parity.results import FaultRecord, ScoredCell
+from modelparity.parity.results import ScoredCell
 from modelparity.reports.markdown import inline, table
 from modelparity.reports.words import NONE
 
 _OWN = "modelparity"
-_KINDS = {"float32": ("fp32",), "float16": ("fp16",), "int8": ("int8_dynamic", "int8_static")}
 _NOTE = (
     "What other rules say of the same files. Each compares a file's outputs on four images of the evaluation "
     "set with the network's own in PyTorch. `absolute, 1e-5`: every value is within 1e-5 of float32's. "
     "`PyTorch Dynamo, float64`: the rule by which PyTorch checks its compiler (`torch._dynamo.utils.same` "
     "with `fp64_ref` and its default tolerance): the rms error is at most twice float32's own, or three "
-    "times for small outputs, and 1e-5 more. `Polygraphy's default`: no value is beyond 1e-5 absolute and 1e-5 "
+    "times for small outputs, plus 1e-5. `Polygraphy's default`: no value is beyond 1e-5 absolute and 1e-5 "
     "relative. `SQNR > 30 dB`: of every output, over all images. A file that does not run or lacks an output "
     "is refused by all. A rule that refuses the right file refuses its faulty ones, too, and tells nothing."
 )
 
 
-def comparison(cells: Sequence[ScoredCell], heading: str = "## Other rules on the same files") -> str:
-    """A section with a row for each rule: faults refused and right files refused; "" if none was asked."""
-    asked = [cell for cell in cells if cell.refused_by is not None]
-    rules = list(dict.fromkeys(rule for cell in asked for rule in cell.refused_by or ()))
-    if not rules:
+Verdicts = Mapping[str, Sequence[int]]  # rule -> faults refused, faults, right files refused: 0 or 1
+
+
+def verdicts(cell: ScoredCell) -> Verdicts:
+    """What each rule, the judge's own first, says of one cell's files; {} if the others were not asked.
+
+    Plain numbers, so that a measurement can keep them in its rows.
+    """
+    if cell.refused_by is None:
+        return {}
+    faults = [fault for fault in cell.faults if fault.visible]
+    own = [sum(fault.killed for fault in faults), len(faults), int(bool(cell.refused))]
+    others = {
+        rule: [sum((fault.refused_by or {}).get(rule, False) for fault in faults), len(faults), int(refused)]
+        for rule, refused in cell.refused_by.items()
+    }
+    return {_OWN: own, **others}
+
+
+def comparison(by_cell: Mapping[str, Verdicts], heading: str = "## Other rules on the same files") -> str:
+    """A section with a row for each rule: faults refused and right files refused; "" if none was asked.
+
+    `by_cell` has the verdicts of cells by their names, MODEL-FORMAT-QUANTIZATION.
+    """
+    asked = {cell: said for cell, said in by_cell.items() if said}
+    if not asked:
         return ""
+    quantizations = list(dict.fromkeys(cell.rpartition("-")[2] for cell in asked))
     header = ["rule"]
-    for kind in _KINDS:
-        header += [f"faults refused in {kind}", f"right {kind} files refused"]
+    for quantization in quantizations:
+        header += [f"{quantization}: faults refused", "right files refused"]
     body = []
-    for rule in (_OWN, *rules):
+    for rule in dict.fromkeys(rule for said in asked.values() for rule in said):
         row = [rule]
-        for quantizations in _KINDS.values():
-            of_kind = [cell for cell in asked if cell.id.rpartition("-")[2] in quantizations]
-            faults = [fault for cell in of_kind for fault in cell.faults if fault.visible]
-            row += [_share([_refuses(rule, each) for each in some]) for some in (faults, of_kind)]
+        for quantization in quantizations:
+            of_one = [said[rule] for cell, said in asked.items() if cell.rpartition("-")[2] == quantization]
+            refused, faults, right = map(sum, zip(*of_one, strict=True))
+            row += [_share(refused, faults), _share(right, len(of_one))]
         body.append(row)
     return "\n\n".join([heading, _NOTE, table(header, [list(map(inline, row)) for row in body])])
 
 
-def _refuses(rule: str, of: FaultRecord | ScoredCell) -> bool:
-    if rule == _OWN:
-        return of.killed if isinstance(of, FaultRecord) else bool(of.refused)
-    known: Mapping[str, bool] = of.refused_by or {}
-    return known.get(rule, False)
-
-
-def _share(refused: Sequence[bool]) -> str:
-    return f"{sum(refused)} of {len(refused)}" if refused else NONE
+def _share(refused: int, of: int) -> str:
+    return f"{refused} of {of}" if of else NONE

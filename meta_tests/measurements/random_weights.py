@@ -24,13 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from meta_tests.measurements import measured_rows
 from meta_tests.measurements.repeated_gates import cells_of, counted, ranges
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, Workers
 from modelparity.fixtures.arrays import Array, Feeds
-from modelparity.fixtures.checkpoints.match import published_entries
 from modelparity.fixtures.goldens.weights import arrays_for
 from modelparity.fixtures.inputs.evaluation_sets import evaluation_set
 from modelparity.fixtures.models import MODELS
@@ -79,6 +77,10 @@ def drawn(spec: ModelSpec, draw: int, feeds: Sequence[Feeds], workers: Workers, 
     Raises:
         ValueError: all decisions of the head are alike nevertheless.
     """
+    import torch
+
+    from modelparity.fixtures.checkpoints.match import published_entries
+
     shapes = {key: shape for key, (shape, _) in published_entries(spec).items()}
     arrays = arrays_for(shapes, seed=f"draw {draw}")
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-from torch._dynamo.utils import same
 
 from modelparity.parity.mutation.other_rules import RULES, refused_by
 
@@ -23,6 +21,9 @@ def outputs_of(seed: int, shape: tuple[int, ...], error: float, own: float = 1e-
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40, 40), (1, 4, 1, 1)])
 @pytest.mark.parametrize("own", [1e-7, 1e-3])
 def test_dynamo_says_the_same(shape, own):
+    import torch
+    from torch._dynamo.utils import same
+
     said = []
     for seed, error in enumerate(np.logspace(-7, -1, 25)):
         got, single, double = outputs_of(seed, shape, error, own)
@@ -35,6 +36,7 @@ def test_dynamo_says_the_same(shape, own):
 
 @pytest.mark.parametrize("error", [1e-7, 1e-6, 3e-6, 1e-5, 1e-4, 1e-2, 0.1])
 def test_the_others_say_what_pytorch_s_own_functions_say(error):
+    import torch
     from torch.ao.ns.fx.utils import compute_sqnr
 
     got, single, double = outputs_of(1, (1, 50, 50), error)

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from meta_tests.measurements import random_weights
 from meta_tests.measurements.random_weights import DATA, Row, added, drawn, heads, main, row_of
@@ -25,6 +24,8 @@ def record(*claims: Claim) -> CellRecord:
 
 
 def test_a_draw_has_its_own_weights_and_decides_either_way(tmp_path):
+    import torch
+
     spec = MODELS["tiny_ladeda"]
     feeds = feeds_of(evaluation_set(spec, spec.default_input_size, 4, 0))
     found = []

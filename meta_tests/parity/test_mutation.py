@@ -16,6 +16,7 @@ from modelparity.modelfiles.mutations.plant import editor, plant
 from modelparity.parity.judge import CheckBudget
 from modelparity.parity.mutation.catalogue import FAULTS
 from modelparity.parity.mutation.first_failure import FailedClaimError, UntilFailed
+from modelparity.parity.mutation.other_rules import RULES
 from modelparity.parity.mutation.score import CHECK_BUDGET, Mutation
 from modelparity.parity.reference import reference_key
 from modelparity.parity.results import Claim, FaultRecord
@@ -27,6 +28,7 @@ NOT_THERE = {
 }
 
 
+ALL = set(RULES)  # of other tools
 HONEST = "honest"  # the miniature's right converter
 
 
@@ -232,6 +234,29 @@ def test_a_frozen_image_size_is_killed_where_any_size_is_promised(tmp_path):
         assert not found.original().killed
         (record,) = found.of(FAULTS["size_frozen"])
     assert (record.killed, record.claim) == (True, "any_size")
+
+
+@pytest.mark.parametrize(
+    ("name", "by"),
+    [
+        ("sigmoid_twice", ALL),
+        ("truncated", ALL),  # it does not load
+        ("output_missing", ALL),
+        ("output_renamed", ALL),  # our claim refuses it before it runs, so that it runs for the others
+        ("float64", {"PyTorch Dynamo, float64"}),  # values are right; it alone minds the dtype
+        ("int8_label", set()),  # the right file
+    ],
+)
+def test_other_rules_are_asked_of_the_same_file(mutation, name, by):
+    (record,) = mutation.of(FAULTS[name])
+    assert {rule for rule, refused in record.refused_by.items() if refused} == by
+    assert mutation.original().refused_by == dict.fromkeys(ALL, False)
+
+
+def test_rules_for_float_files_refuse_a_right_file_of_integers(int8):
+    refused = int8.original().refused_by
+    assert refused["absolute, 1e-5"]
+    assert refused["Polygraphy's default"]
 
 
 def test_a_crash_is_a_kill(session, monkeypatch):

@@ -13,7 +13,7 @@ from modelparity.parity.results_json import read_scored, scored_line
 from modelparity.reports import render
 from modelparity.reports.catches import TABLE, catches, rows
 from modelparity.reports.kill_table import kill_table
-from modelparity.reports.other_rules import comparison
+from modelparity.reports.other_rules import comparison, verdicts
 
 PLACE = ("tiny_ladeda", "onnx", "int8_static")
 KILLED = FaultRecord(
@@ -108,15 +108,16 @@ def test_other_rules_are_compared_on_the_same_files(tmp_path):
     faults = [replace(KILLED, refused_by=accepts), replace(SURVIVED, refused_by=refuses), HIDDEN, MISSING]
     integers = ScoredCell("net-onnx-int8_static", "1", "abc", "onnx 1", "", tuple(faults), refuses)
     floats = ScoredCell("net-onnx-fp32", "2", "abc", "onnx 1", "", (), accepts)
-    text = comparison([integers, floats, scored(run, KILLED)])  # nothing was asked of the last
+    cells = [integers, floats, scored(run, KILLED)]  # nothing was asked of the last
+    text = comparison({cell.id: verdicts(cell) for cell in cells})
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     assert lines[1:] == [
-        ["modelparity", "–", "0 of 1", "–", "–", "1 of 2", "0 of 1"],
-        ["a rule", "–", "0 of 1", "–", "–", "1 of 2", "1 of 1"],
-        ["strict", "–", "1 of 1", "–", "–", "2 of 2", "1 of 1"],
+        ["modelparity", "1 of 2", "0 of 1", "–", "0 of 1"],
+        ["a rule", "1 of 2", "1 of 1", "–", "0 of 1"],
+        ["strict", "2 of 2", "1 of 1", "–", "1 of 1"],
     ]
-    assert comparison([scored(run, KILLED)]) == ""
-    assert text in kill_table([integers, floats])
+    assert text in kill_table(cells)
+    assert "Other rules" not in kill_table(cells[2:])
     (tmp_path / TABLE).write_text(scored_line(integers))
     assert read_scored(tmp_path / TABLE) == (integers,)
 
