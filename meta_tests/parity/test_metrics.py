@@ -286,7 +286,7 @@ def test_a_coarse_output_is_better_than_a_constant():
     expected, noise = images_of(0), images_of(1)
     (claim,) = better(expected, [e + 0.7 * (n - 2) for e, n in zip(expected, noise, strict=True)])
     assert (claim.name, claim.status, claim.output) == ("better_than_constant", "passed", "map")
-    assert 0.3 < claim.observed < 0.5
+    assert 0.5 < claim.observed < 0.7
 
 
 @pytest.mark.parametrize("channels", [1, 33])

@@ -106,9 +106,7 @@ def saturation(file: Lineage) -> list[Claim]:
     beyond = sum(constant.neighbours > _PAIR for constant in paired)
     detail = f"{short(worst.name)} has the greatest sum of two neighbours, of {len(paired)} weights"
     if beyond:
-        detail += (
-            f"; {beyond} weights may saturate on x86 CPUs without VNNI"
-        )
+        detail += f"; {beyond} weights may saturate on x86 CPUs without VNNI"
     return [
         Claim(
             "saturation",

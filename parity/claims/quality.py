@@ -79,7 +79,7 @@ def better_than_constant(pairs: Sequence[Pair], floors: Mapping[str, float]) -> 
         if len(compared) < _FEWEST:
             continue
         channels = (_above_constant(compared, name, channel, floor) for channel in _channels(compared, name))
-        worst = min(filter(None, channels), key=lambda found: found[0], default=None)
+        worst = max(filter(None, channels), key=lambda found: found[0], default=None)
         if worst is not None:
             claims.append(_claim(name, *worst))
     return claims
@@ -97,7 +97,7 @@ def _channels(pairs: Sequence[Pair], name: str) -> list[int | None]:
 def _above_constant(
     pairs: Sequence[Pair], name: str, channel: int | None, floor: float
 ) -> tuple[float, float, int | None] | None:
-    """The least share of the signal that is above the noise; SQNR in dB; the channel. None without signal."""
+    """The noise, at the end of its interval, in signals; SQNR in dB; the channel. None without signal."""
 
     def part(values: Array) -> Array:
         return np.asarray(values if channel is None else values[:, channel], np.float64).ravel()
@@ -112,26 +112,23 @@ def _above_constant(
     error = float(noise.std(ddof=1)) / math.sqrt(len(noise))
     most = float(noise.mean()) + float(stats.t.ppf((1 + CONFIDENCE) / 2, len(noise) - 1)) * error
     return (
-        -math.inf if math.isnan(most) else 1 - most / signal,
+        math.inf if math.isnan(most) else most / signal,
         decibels(signal, float(noise.mean())),
         channel,
     )
 
 
-def _claim(name: str, least: float, sqnr_db: float, channel: int | None) -> Claim:
+def _claim(name: str, noise: float, sqnr_db: float, channel: int | None) -> Claim:
     where = name if channel is None else f"{name}, channel {channel}"
+    lost = "" if noise < 1 else ", with an interval that reaches 0: a constant would tell as much"
     return Claim(
         "better_than_constant",
-        verdict(least > 0),
-        number(least),
-        0,
+        verdict(noise < 1),
+        number(noise),
+        1,
         _BECAUSE,
         output=name,
-        unit="of the signal",
-        detail=(
-            f"{where}: SQNR {sqnr_db:.1f} dB; at least {max(least, 0):.0%} of the signal is above the noise"
-            if least > 0
-            else f"{where}: SQNR {sqnr_db:.1f} dB, whose interval reaches 0: a constant would tell as much"
-        ),
-        sense=">=",
+        unit="signals of noise",
+        detail=f"{where}: SQNR {sqnr_db:.1f} dB{lost}",
+        sense="<=",
     )
