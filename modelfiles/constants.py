@@ -28,8 +28,7 @@ class Constant:
 
     `scale` and `zero_point` broadcast to the shape, and so does `product`, which an int32 bias has:
     the scale of its layer's input times that of the weights. `symmetric`: kernels take the zero point
-    for 0, whatever it says. `paired`: kernels may add two products in 16 bits (`pair_peak`). `dequantized`:
-    a step of the graph makes it float before an operator reads it.
+    for 0, whatever it says. `paired`: kernels may add two products in 16 bits (`pair_peak`).
     """
 
     name: str
@@ -41,7 +40,6 @@ class Constant:
     product: Array | None = None
     symmetric: bool = False
     paired: bool = False
-    dequantized: bool = False
 
     def turned(self, axes: Sequence[int]) -> Constant:
         """With its axes in another order."""

@@ -35,11 +35,15 @@ class Operator:
 
 @dataclass(frozen=True, eq=False)
 class Edge:
-    """What is read: a constant or one output of an operator, past roundings."""
+    """What is read: a constant or one output of an operator, past roundings.
+
+    `ranged`: who reads it rounds it by the range that it has at run time.
+    """
 
     source: Constant | Operator
     place: int = 0
     roundings: tuple[QuantizationParams, ...] = ()
+    ranged: bool = False
 
     @property
     def name(self) -> str:

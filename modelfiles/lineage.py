@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from math import prod
 from pathlib import Path
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -85,17 +86,44 @@ def _reading(path: Path) -> Iterator[None]:
 
 def constants_of(graph: Graph) -> list[Constant]:
     """Every constant that the outputs depend on, once."""
-    found: dict[Constant, None] = {}
-    seen: set[Operator] = set()
+    return [source for source in _sources(graph) if isinstance(source, Constant)]
+
+
+def operators_of(graph: Graph) -> list[Operator]:
+    """Every operator that the outputs depend on, once."""
+    return [source for source in _sources(graph) if isinstance(source, Operator)]
+
+
+def _sources(graph: Graph) -> Iterable[Constant | Operator]:
+    found: dict[Constant | Operator, None] = {}
     left = [edge for _, edge in graph.outputs]
     while left:
         made = left.pop().source
-        if isinstance(made, Constant):
+        if made not in found:
             found[made] = None
-        elif made not in seen:
-            seen.add(made)
-            left += [edge for edge in made.inputs if edge is not None]
-    return list(found)
+            left += [] if isinstance(made, Constant) else [edge for edge in made.inputs if edge is not None]
+    return found
+
+
+def layer_share(path: Path) -> float:
+    """The share of a float file's weight elements, 0..1, in layers that recipes quantize.
+
+    Not in them: recurrent layers, transposed convolutions, stacks of matrices and tables.
+
+    Raises NotAModelError and BrokenModelError.
+    """
+    operators = named(format_of(path).operators)
+    graph = graph_of(path)
+    total = sum(prod(constant.shape) for constant in constants_of(graph) if constant.dtype == "float32")
+    owned: dict[Constant, None] = {}
+    for operator in operators_of(graph):
+        kind = operators.get(operator.kind)
+        weight = operator.inputs[_WEIGHT] if kind and kind.layer and len(operator.inputs) > _WEIGHT else None
+        if weight is not None and isinstance(weight.source, Constant):
+            matrix = kind.channel_axis == -1  # else a kernel: a stack of matrices is no layer
+            if not matrix or len(weight.source.shape) == 2:
+                owned[weight.source] = None
+    return sum(prod(weight.shape) for weight in owned) / total if total else 0.0
 
 
 def observed_ranges(path: Path, feeds: Sequence[Feeds], names: Sequence[str]) -> Ranges:

@@ -147,8 +147,14 @@ class Judge:
             basic.precision(description, self._cell.quantization),
             basic.weight_count(description, counts["weights"], counts["elements"]),
         ]
-        if (share := basic.weight_share(description, self._recipe)) is not None:
+        if (share := basic.weight_share(description, self._recipe, self._reachable_share)) is not None:
             self.claims.append(share)
+
+    def _reachable_share(self) -> float:
+        """The share of the float file's weights in layers that recipes quantize."""
+        worker, path = self._bench.workers[self._cell.format], self._float_file().path
+        reply = worker.call("modelparity.modelfiles.lineage:layer_share", path, timeout=CONVERT_TIMEOUT_S)
+        return float(reply.value)
 
     def _preparation(self) -> None:
         """The file's model card, and the photographs that are prepared by it."""

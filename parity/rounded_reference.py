@@ -157,6 +157,9 @@ def with_opposite(right: RoundedReference, others: Reference) -> Reference | Non
 
 def _impossible(simulation: Simulated) -> str:
     """Why a file cannot be simulated; "" if it can."""
+    if simulation.not_simulated:
+        named = _some(simulation.not_simulated, at_most=200)
+        return f"these of its operators are not simulated: {named}"
     if not simulation.layers:
         return "no layer of rounded weights is recognised in the file"
     if simulation.unmatched:
@@ -168,6 +171,7 @@ def _impossible(simulation: Simulated) -> str:
     return ""
 
 
-def _some(names: tuple[str, ...]) -> str:
+def _some(names: tuple[str, ...], at_most: int = 60) -> str:
+    """The first three names, of each no more than its last `at_most` characters."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(name[-60:] for name in names[:3]) + more
+    return ", ".join(name[-at_most:] for name in names[:3]) + more

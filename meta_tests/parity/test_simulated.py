@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,13 +131,13 @@ def outputs_of(format: str, path: Path):
         return [runner.run(feed) for feed in FEEDS]
 
 
-def exact_reference(spec: SimpleNamespace) -> Reference:
+def exact_reference(spec: SimpleNamespace, make: Callable[[], Any] = network) -> Reference:
     """The network in float64, and its noise: that of one order of summation."""
     import torch
 
     runs = []
     for dtype in (torch.float64, torch.float32):
-        module = network().to(dtype)
+        module = make().to(dtype)
         with torch.no_grad():
             outputs = [module(torch.from_numpy(feed["image"]).to(dtype))[0].numpy() for feed in FEEDS]
         runs.append([{"head": output} for output in outputs])

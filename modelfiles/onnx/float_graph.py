@@ -6,7 +6,11 @@ Recognised, by structure:
 - `DequantizeLinear` of a constant, `Cast` to float32 of a float16 one, `Transpose` of one: that constant;
 - `DynamicQuantizeLinear` of a constant: its integers, computed here as a runtime does on loading;
 - `DynamicQuantizeLinear`, `MatMulInteger` or `ConvInteger`, `Cast`, and `Mul` by the product of both
-  scales: the `MatMul` or `Conv` of the floats.
+  scales: the `MatMul` or `Conv` of the floats;
+- `QLinearConv`, `QLinearMatMul` and `QGemm`: the layer of the floats, its result rounded; operators that
+  only move integers keep their scale and zero point;
+- `DynamicQuantizeMatMul` and `MatMulIntegerToFloat`, which onnxruntime's optimizer writes: the `MatMul`;
+- `Gather` of a table of integers, and `DequantizeLinear` or such a product behind it: the `Gather` of floats.
 
 The bias of a `Conv` or a `Gemm` counts as the `Add` behind it, in both files: integer forms have it
 there. Anything else that reads integers stands for nothing and shows as a difference.
@@ -27,6 +31,7 @@ from modelparity.modelfiles.constants import Constant
 from modelparity.modelfiles.graph import Edge, Graph, Operator, QuantizationParams
 from modelparity.modelfiles.onnx import lazy_model
 from modelparity.modelfiles.onnx.macs import dtype_word
+from modelparity.modelfiles.onnx.operators import traits
 from modelparity.modelfiles.onnx.ranges import observed_ranges
 
 __all__ = ["graph_of", "observed_ranges"]
@@ -56,6 +61,7 @@ class _Reader:
     def __init__(self) -> None:
         self.edges: dict[str, Edge] = {}
         self._integers: dict[str, tuple[Array, Array]] = {}  # made by QuantizeLinear: scale and zero point
+        self._tables: dict[tuple[Operator, float, int], Edge] = {}  # rows of tables of integers, in floats
         self._special: dict[str, Callable[[NodeProto, Sequence[Edge | None]], Edge | None]] = {
             "Constant": self._constant,
             "Cast": self._cast,
@@ -66,21 +72,36 @@ class _Reader:
             "Mul": self._integer_product,
             "Conv": self._convolution,
             "Gemm": self._gemm,
+            "ConvTranspose": self._transposed_convolution,
+        }
+        # Of integers, in the standard's domain or onnxruntime's.
+        self._of_integers: dict[str, Callable[[NodeProto, Sequence[Edge | None]], Edge | None]] = {
+            "QLinearConv": self._qlinear_convolution,
+            "QLinearMatMul": self._qlinear_matmul,
+            "QGemm": self._qgemm,
+            "DynamicQuantizeMatMul": self._dynamic_matmul,
+            "MatMulIntegerToFloat": self._matmul_to_float,
         }
 
     def read(self, node: NodeProto) -> None:
         inputs = [self.edges[name] if name else None for name in node.input]
         while inputs and inputs[-1] is None:
             inputs.pop()  # optional, left out
-        special = self._special.get(node.op_type) if not node.domain else None
+        special = self._of_integers.get(node.op_type)
+        if special is None and not node.domain:
+            special = self._special.get(node.op_type)
         if special is not None and (edge := special(node, inputs)) is not None:
             self.edges[node.output[0]] = edge
             return
         kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-        if not self._integers.keys().isdisjoint(node.input):
+        moved: tuple[QuantizationParams, ...] = ()
+        if node.input and node.input[0] in self._integers and not node.domain and traits(kind).moves:
+            self._integers[node.output[0]] = scale, zero_point = self._integers[node.input[0]]
+            moved = (_rounding(scale, zero_point),)
+        elif not self._integers.keys().isdisjoint(node.input):
             kind += " of integers"
         made = Operator(kind, _attributes(node), tuple(inputs), tuple(node.output))
-        self.edges.update((name, Edge(made, place)) for place, name in enumerate(node.output) if name)
+        self.edges.update((name, Edge(made, place, moved)) for place, name in enumerate(node.output) if name)
 
     def _constant(self, node: NodeProto, _: Sequence[Edge | None]) -> Edge | None:
         (value,) = (helper.get_attribute_value(attribute) for attribute in node.attribute)
@@ -100,26 +121,40 @@ class _Reader:
         edge, step = inputs[0], _scalars(inputs)
         if edge is None or isinstance(edge.source, Constant) or step is None:
             return None
-        scale, zero_point = step
-        limits = _LIMITS.get(str(zero_point.dtype))
-        if scale.size != 1 or limits is None:
+        if not _is_one(*step):
             return None
         self._integers[node.output[0]] = step
-        rounding = QuantizationParams(float(scale.item()), int(zero_point.item()), *limits)
-        return replace(edge, roundings=(*edge.roundings, rounding))
+        return replace(edge, roundings=(*edge.roundings, _rounding(*step)))
 
     def _dequantize(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
         step, constant = _scalars(inputs), _stored(inputs[0])
         if step is None:
             return None
+        if (gathered := self._gathered(inputs[0], *step)) is not None:
+            return gathered
         if node.input[0] in self._integers:
             known = zip(self._integers[node.input[0]], step, strict=True)
             return inputs[0] if all(np.array_equal(*pair) for pair in known) else None
         if constant is None or constant.scale is not None:
             return None
         axis = _attributes(node).get("axis", 1)
-        scaled = _with_scale(constant, *step, axis=axis if step[0].size > 1 else 0)
-        return Edge(replace(scaled, dequantized=True))
+        return Edge(_with_scale(constant, *step, axis=axis if step[0].size > 1 else 0))
+
+    def _gathered(self, edge: Edge | None, scale: Array, zero_point: Array) -> Edge | None:
+        """Rows of a table of integers that have this scale and zero point."""
+        made = _made_by(edge, "Gather")
+        table = _stored(made.inputs[0]) if made is not None else None
+        if made is None or table is None or table.dtype not in _LIMITS or table.scale is not None:
+            return None
+        if scale.size != 1:
+            return None
+        key = (made, float(scale.item()), int(zero_point.item()))
+        if key not in self._tables:
+            quantized = Edge(_with_scale(table, scale, zero_point, axis=0))
+            self._tables[key] = Edge(
+                Operator("Gather", made.attributes, (quantized, *made.inputs[1:]), made.names)
+            )
+        return self._tables[key]
 
     def _quantized_constant(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
         """The integers, scale and zero point of a constant.
@@ -158,16 +193,12 @@ class _Reader:
         self, node: NodeProto, integer: Operator, running: Edge | None, weights: Edge | None
     ) -> Edge | None:
         numbers, weight, zero, *rest = (*integer.inputs, None, None)
-        dynamic, constant, scale = (
-            _made_by(numbers, "DynamicQuantizeLinear"),
-            _stored(weight),
-            _stored(weights),
-        )
-        if dynamic is None or constant is None or scale is None or constant.scale is not None:
+        constant, scale = _stored(weight), _stored(weights)
+        if constant is None or scale is None or constant.scale is not None:
             return None
-        places = [(edge.source, edge.place) for edge in (numbers, running, zero) if edge]
-        if places != [(dynamic, place) for place in range(3)]:
-            return None  # scale and zero point are another activation's
+        read = self._read_integers(numbers, running, zero)
+        if read is None:
+            return None
         convolution = integer.kind == "ConvInteger"
         behind, rank = len(constant.shape) - 2 if convolution else 0, len(constant.shape)
         axis = 0 if convolution else rank - 1
@@ -177,7 +208,94 @@ class _Reader:
         zeros = np.zeros(1, np.int32) if shift is None else shift.read()
         quantized = _with_scale(constant, step.reshape(-1), zeros.reshape(-1), axis)
         kind = "Conv" if convolution else "MatMul"
-        made = Operator(kind, integer.attributes, (dynamic.inputs[0], Edge(quantized)), (node.output[0],))
+        return Edge(Operator(kind, integer.attributes, (read, Edge(quantized)), (node.output[0],)))
+
+    def _read_integers(self, numbers: Edge | None, scale: Edge | None, zero: Edge | None) -> Edge | None:
+        """The floats that integers stand for, which must be those of this scale and zero point."""
+        if (dynamic := _made_by(numbers, "DynamicQuantizeLinear")) is not None:
+            places = [(edge.source, edge.place) for edge in (numbers, scale, zero) if edge]
+            if places != [(dynamic, place) for place in range(3)] or dynamic.inputs[0] is None:
+                return None  # scale and zero point are another activation's
+            return replace(dynamic.inputs[0], ranged=True)
+        step, shift = _stored(scale), _stored(zero)
+        if step is None or shift is None:
+            return None
+        return self._gathered(numbers, step.read(), shift.read())
+
+    def _qlinear_convolution(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
+        return self._qlinear(node, inputs, "Conv", inputs[8] if len(inputs) > 8 else None, axis=0)
+
+    def _qlinear_matmul(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
+        return self._qlinear(node, inputs, "MatMul", None, axis=-1)
+
+    def _qgemm(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
+        """https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.QGemm"""
+        attributes = {"alpha": 1.0, "transA": 0, "transB": 0, **_attributes(node)}
+        matrix = _stored(inputs[3])
+        if matrix is None or attributes["alpha"] != 1.0 or attributes["transA"]:
+            return None
+        if attributes["transB"]:
+            inputs = [*inputs[:3], Edge(matrix.turned((1, 0))), *inputs[4:]]
+        rest = [*inputs[6:], None, None, None]
+        return self._qlinear(node, [*inputs[:6], *rest[1:3]], "MatMul", rest[0], axis=-1)
+
+    def _qlinear(
+        self, node: NodeProto, inputs: Sequence[Edge | None], kind: str, bias: Edge | None, *, axis: int
+    ) -> Edge | None:
+        """The layer of the floats that integers stand for: read, weight and result, of each three inputs."""
+        weight, step, given = _stored(inputs[3]), _scalars(inputs[3:6]), _scalars([None, *inputs[6:8]])
+        known, told = self._integers.get(node.input[0]), _scalars(inputs[:3])
+        if weight is None or step is None or weight.scale is not None or known is None or told is None:
+            return None
+        if not all(np.array_equal(*pair) for pair in zip(known, told, strict=True)):
+            return None
+        weight = _with_scale(weight, *step, axis=axis)
+        attributes = _attributes(node) if kind == "Conv" else {}
+        edge = _unbiased(node, kind, inputs[0], weight, attributes=attributes)
+        if bias is not None and isinstance(bias.source, Constant):
+            product = np.float32(told[0]) * step[0].astype(np.float32)
+            shape = (-1, *[1] * (len(weight.shape) - 2 if kind == "Conv" else 0))
+            added = _with_scale(bias.source, product.reshape(-1), np.zeros(product.size, np.int32), axis=0)
+            added = _of_layer(added, inputs[0], weight).spread(len(shape) - 1)
+            edge = self._add(node, edge, Edge(added))
+        if given is None:
+            return edge
+        if not _is_one(*given):
+            return None
+        self._integers[node.output[0]] = given
+        return replace(edge, roundings=(_rounding(*given),))
+
+    def _dynamic_matmul(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
+        """Reads floats, and quantizes them as it runs."""
+        read, weight, scale, zero_point, bias = (*inputs, *[None] * 5)[:5]
+        return self._matmul(node, read and replace(read, ranged=True), [weight, scale, zero_point], bias)
+
+    def _matmul_to_float(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
+        numbers, weight, scale, step, zero, zero_point, bias = (*inputs, *[None] * 7)[:7]
+        read = self._read_integers(numbers, scale, zero)
+        return self._matmul(node, read, [weight, step, zero_point], bias)
+
+    def _matmul(
+        self, node: NodeProto, read: Edge | None, weight: Sequence[Edge | None], bias: Edge | None
+    ) -> Edge | None:
+        matrix, step = _stored(weight[0]), _stored(weight[1])
+        if read is None or matrix is None or step is None or matrix.scale is not None:
+            return None
+        scale, shift = step.read(), _stored(weight[2])
+        zeros = np.zeros(1, np.int32) if shift is None else shift.read()
+        quantized = _with_scale(matrix, scale, zeros, axis=-1)
+        edge = _unbiased(node, "MatMul", read, quantized, attributes={})
+        return edge if bias is None else self._add(node, edge, bias)
+
+    def _transposed_convolution(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
+        """Tells its bias the scale that it should have."""
+        weight, bias = _stored(inputs[1]), _stored(inputs[2]) if len(inputs) > 2 else None
+        if weight is None or bias is None or bias.scale is None or weight.scale is None:
+            return None
+        if weight.scale.size not in (1, bias.shape[0]):
+            return None
+        told = Edge(_of_layer(bias, inputs[0], weight))
+        made = Operator(node.op_type, _attributes(node), (*inputs[:2], told), tuple(node.output))
         return Edge(made)
 
     def _convolution(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
@@ -204,6 +322,16 @@ class _Reader:
 
     def _add(self, node: NodeProto, edge: Edge, bias: Edge) -> Edge:
         return Edge(Operator("Add", {}, (edge, bias), (node.output[0],)))
+
+
+def _is_one(scale: Array, zero_point: Array) -> bool:
+    """Whether they are those of a whole activation, in a type whose limits are known."""
+    return scale.size == 1 and str(zero_point.dtype) in _LIMITS
+
+
+def _rounding(scale: Array, zero_point: Array) -> QuantizationParams:
+    limits = _LIMITS[str(zero_point.dtype)]
+    return QuantizationParams(float(scale.item()), int(zero_point.item()), *limits)
 
 
 def _unbiased(

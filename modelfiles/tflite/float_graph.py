@@ -72,13 +72,13 @@ class _Reader:
         first = inputs[0] if inputs else None
         if operator.name in ("QUANTIZE", "DEQUANTIZE") and first is not None and self._folds(operator, first):
             rounding = self._rounding(operator.outputs[0])
-            if isinstance(first.source, Constant):
-                first = replace(first, source=replace(first.source, dequantized=True))
             self.edges[operator.outputs[0]] = (
                 replace(first, roundings=(*first.roundings, rounding)) if rounding else first
             )
             return
         operands = traits(operator.name).operands
+        if operands is not None:
+            self._hybrid(operator, inputs, *operands[:2])
         if operands is not None and operands[2] is not None:
             self._layer(operator, inputs, operands)
         names = tuple(self._names[index] for index in operator.outputs)
@@ -112,6 +112,17 @@ class _Reader:
         if step is None or limits is None:
             return None
         return QuantizationParams(float(step[0][0]), int(step[1][0]), *limits)
+
+    def _hybrid(
+        self, operator: Stored, inputs: list[Edge | None], activation_at: int, weight_at: int
+    ) -> None:
+        """Kernels of integer weights that read floats quantize these as they run."""
+        activation, weight = inputs[activation_at], inputs[weight_at]
+        if activation is None or weight is None or not isinstance(weight.source, Constant):
+            return
+        dtypes = [self._tensors[operator.inputs[place]].dtype for place in (activation_at, weight_at)]
+        if dtypes[0] == "float32" and dtypes[1].startswith("int") and weight.source.scale is not None:
+            inputs[activation_at] = replace(activation, ranged=True)
 
     def _layer(
         self, operator: Stored, inputs: list[Edge | None], places: tuple[int, int, int | None]

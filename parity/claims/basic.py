@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -76,10 +76,14 @@ def precision(description: Description, quantization: str) -> Claim:
     )
 
 
-def weight_share(description: Description, recipe: Quantization) -> Claim | None:
+def weight_share(
+    description: Description, recipe: Quantization, reachable: Callable[[], float]
+) -> Claim | None:
     """The share of weights in the type that the recipe promises; None where it promises nothing.
 
-    An 8-bit weight is int8, or uint8 about a zero point of 128.
+    An 8-bit weight is int8, or uint8 about a zero point of 128. `reachable` returns the share of the float
+    file's weights in layers that recipes quantize. Where that is less than the promise, the promise is the
+    same share of those.
     """
     if not recipe.weight_share:
         return None
@@ -87,12 +91,17 @@ def weight_share(description: Description, recipe: Quantization) -> Claim | None
     bound = recipe.weight_share
     total = sum(description.weights.values())
     share = sum(description.weights.get(dtype, 0) for dtype in dtypes) / total if total else 0.0
+    detail = ""
+    if share < bound and 0 < (most := reachable()) < bound:
+        bound *= most
+        detail = f"{most:.2g} of the weights are in layers that the recipe quantizes"
     return Claim(
         "weight_share",
         verdict(share >= bound),
         number(share),
-        bound,
+        number(bound),
         because=f"{recipe.name} promises {recipe.weights} weights; a file without them has another precision",
+        detail=detail,
         sense=">=",
     )
 

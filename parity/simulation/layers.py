@@ -6,7 +6,7 @@ layout, the roundings of its inputs and results, and the activation that the fil
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,15 +14,18 @@ import numpy as np
 from modelparity.fixtures.arrays import Array
 from modelparity.modelfiles.constants import Constant
 from modelparity.modelfiles.graph import Edge, Graph, Operator, QuantizationParams
+from modelparity.parity.simulation.file_layers import (
+    DYNAMIC_LSTM,
+    SUM,
+    in_pytorchs_layout,
+    is_narrow,
+    is_rounded,
+    kind_of,
+    lstm_weights,
+    not_simulated,
+    real,
+)
 
-# From a format's layout to [out, in, height, width] or [out, in].
-_TO_TORCH = {
-    "Conv": None,
-    "MatMul": (1, 0),
-    "CONV_2D": (0, 3, 1, 2),
-    "DEPTHWISE_CONV_2D": (3, 0, 1, 2),
-    "FULLY_CONNECTED": None,
-}
 _FUSED = {0: "", 1: "relu", 3: "relu6"}  # of TFLite's ActivationFunctionType
 
 
@@ -31,14 +34,18 @@ class Layer:
     """One layer with rounded weights.
 
     Attributes:
-        weight: [out, in, ...], the real values of the file's integers.
+        family: SUM, TRANSPOSED or TABLE (`modelparity.parity.simulation.file_layers`).
+        weight: In that family's layout, the real values of the file's integers.
         step: The distance of two neighbouring values, in the shape of `weight`; None for float16.
         bias: [out], the real values of the file's integers; None without one, or where it is float32.
+        biased: It adds a bias, of whatever type.
         bias_step: The distance of two neighbouring values of the bias, [out]; None for float16.
         reads: Roundings of the layer's input, in order.
         gives: Roundings of its result, in order, after `activation`.
+        unbiased: Roundings of its result before the bias is added.
         activation: "", "relu" or "relu6".
-        dynamic: It rounds its input at run time: it multiplies integers, but reads no rounded activation.
+        dynamic: It rounds its input by the range that this has at run time.
+        repeated: It stands for every product of the network by this weight: the steps of a recurrent layer.
         negative: Roundings of the result of a second copy of the layer with the other sign; None without one.
             A converter may write a PReLU behind a matrix as relu(x) - slope relu(-x), and fold the sign into
             the copy.
@@ -46,6 +53,7 @@ class Layer:
 
     name: str
     kind: str
+    family: str
     weight: Array
     step: Array | None
     bias: Array | None
@@ -54,12 +62,17 @@ class Layer:
     gives: tuple[QuantizationParams, ...]
     activation: str
     dynamic: bool
+    biased: bool = False
+    repeated: bool = False
+    unbiased: tuple[QuantizationParams, ...] = ()
     negative: tuple[QuantizationParams, ...] | None = None
 
     @property
     def rows(self) -> bool:
         """In TFLite: whether a range at run time covers one row of a matrix, instead of one image."""
-        return self.kind == "FULLY_CONNECTED" or (self.kind == "CONV_2D" and self.weight.shape[2:] == (1, 1))
+        return self.kind in ("FULLY_CONNECTED", "BATCH_MATMUL") or (
+            self.kind == "CONV_2D" and self.weight.shape[2:] == (1, 1)
+        )
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,7 @@ class Simulated:
         unmatched: Names of those that match no layer of the network, and of float16 constants that match none
             of its tensors.
         elsewhere: Names of activations that are rounded outside such layers.
+        not_simulated: Operators of the file that read or make rounded numbers otherwise, with the reason.
     """
 
     outputs: tuple[dict[str, Array], ...]
@@ -83,6 +97,7 @@ class Simulated:
     unmatched: tuple[str, ...] = ()
     wrong: tuple[tuple[str, int, float], ...] = ()
     elsewhere: tuple[str, ...] = ()
+    not_simulated: tuple[str, ...] = ()
 
 
 Readers = Mapping[Operator, Sequence[tuple[Operator | None, Edge]]]
@@ -92,7 +107,11 @@ def layers_of(graph: Graph) -> list[Layer]:
     """The layers, in computing order."""
     readers = _readers(graph)
     found: list[tuple[Operator, Layer]] = []
-    for operator in filter(_is_rounded, _ordered(graph)):
+    for operator in _ordered(graph):
+        if operator.kind == DYNAMIC_LSTM:
+            found += [(operator, layer) for layer in _of_lstm(operator)]
+        if not is_rounded(operator):
+            continue
         layer = _layer(operator, readers)
         for place, (other, known) in enumerate(found):
             if sign := _copied(operator, layer, other, known):
@@ -106,8 +125,10 @@ def layers_of(graph: Graph) -> list[Layer]:
 
 def _copied(operator: Operator, layer: Layer, other: Operator, known: Layer) -> int:
     """1 if a layer computes again what another one does from the same input, -1 if its negative, else 0."""
-    one, two = operator.inputs[0], other.inputs[0]
-    if one is None or two is None or (one.source, one.place) != (two.source, two.place):
+    if known.repeated or layer.family != known.family:
+        return 0
+    one, two = _read(operator), _read(other)
+    if (one.source, one.place) != (two.source, two.place):
         return 0
     if layer.weight.shape != known.weight.shape:
         return 0
@@ -116,15 +137,45 @@ def _copied(operator: Operator, layer: Layer, other: Operator, known: Layer) -> 
     return -1 if np.array_equal(layer.weight, -known.weight) else 0
 
 
+def _of_lstm(operator: Operator) -> list[Layer]:
+    """The products of an LSTM that rounds all of its inputs at once, and the hidden state at each step."""
+    return [
+        Layer(name, "MatMul", SUM, weight, step, None, None, (), (), "", dynamic=True, repeated=True)
+        for name, weight, step in lstm_weights(operator) or ()
+    ]
+
+
+def unsupported(graph: Graph) -> list[str]:
+    """Operators that read or make rounded numbers as the simulation does not, with the reason."""
+    readers = _readers(graph)
+    layers = [operator for operator in _ordered(graph) if is_rounded(operator)]
+    added = {end.bias for end in (_end(layer, readers) for layer in layers) if end.bias is not None}
+    blocks = [
+        f"{layer.kind} {layer.names[0][-60:]}, whose input onnxruntime rounds by blocks (MatMulNBits)"
+        for layer in layers
+        if layer.kind == "MatMul" and _weight_alone(layer)
+    ]
+    return [*not_simulated(_ordered(graph), added), *blocks]
+
+
+def _weight_alone(operator: Operator) -> bool:
+    """Whether it multiplies what the file leaves in float by a weight of integers."""
+    read, stored = _read(operator), operator.inputs[kind_of(operator).weight]
+    is_float = not read.roundings and not read.ranged and isinstance(read.source, Operator)
+    gathered = is_float and isinstance(read.source, Operator) and is_rounded(read.source)
+    constant = stored.source if stored is not None else None
+    return is_float and not gathered and isinstance(constant, Constant) and constant.scale is not None
+
+
 def rounded_elsewhere(graph: Graph) -> list[str]:
     """Names of activations that are rounded outside the inputs and results of layers with rounded weights."""
     readers = _readers(graph)
     followed = set()
-    for operator in filter(_is_rounded, _ordered(graph)):
-        read, end = operator.inputs[0], _end(operator, readers).operator
-        assert read is not None
+    for operator in filter(is_rounded, _ordered(graph)):
+        read, end = _read(operator), _end(operator, readers)
         followed |= {(read.name, rounding) for rounding in read.roundings}
-        given = [wire for _, wire in readers.get(end, ())]
+        followed |= {(operator.names[0], rounding) for rounding in end.unbiased}
+        given = [wire for _, wire in readers.get(end.operator, ())]
         followed |= {(given[0].name, rounding) for rounding in _common(given)}
     wires = [wire for of_one in readers.values() for _, wire in of_one]
     elsewhere = [w.name for w in wires if any((w.name, r) not in followed for r in w.roundings)]
@@ -144,29 +195,23 @@ def _readers(graph: Graph) -> Readers:
     return readers
 
 
-def _is_rounded(operator: Operator) -> bool:
-    wire = operator.inputs[1] if operator.kind in _TO_TORCH and len(operator.inputs) > 1 else None
-    if wire is None or not isinstance(wire.source, Constant):
-        return False
-    if operator.kind == "MatMul" and len(wire.source.shape) != 2:
-        return False
-    return _is_narrow(wire.source)
+def _read(operator: Operator) -> Edge:
+    """What a layer multiplies by its weight."""
+    read = operator.inputs[kind_of(operator).read]
+    assert read is not None
+    return read
 
 
-def _is_narrow(constant: Constant) -> bool:
-    """Whether it is stored in fewer bits than float32."""
-    return constant.scale is not None or constant.dtype == "float16"
-
-
-def cast_elsewhere(graph: Graph) -> list[Constant]:
-    """Float16 constants that are not the weight or bias of a layer with rounded weights."""
+def cast_elsewhere(graph: Graph, but: Collection[str] = ()) -> list[Constant]:
+    """Float16 constants other than weights and biases of layers with rounded weights, apart from `but`."""
     readers = _readers(graph)
     found: dict[str, Constant] = {}
     known = set()
     for operator in _ordered(graph):
-        if _is_rounded(operator):
+        if is_rounded(operator) and operator.names[0] not in but:
             end = _end(operator, readers)
-            known |= {wire.name for wire in (operator.inputs[1], end.bias) if wire is not None}
+            weight = operator.inputs[kind_of(operator).weight]
+            known |= {wire.name for wire in (weight, end.bias) if wire is not None}
         for wire in operator.inputs:
             if wire is not None and isinstance(wire.source, Constant) and wire.source.dtype == "float16":
                 found[wire.name] = wire.source
@@ -180,15 +225,18 @@ class _End:
     operator: Operator
     bias: Edge | None
     activation: str
+    unbiased: tuple[QuantizationParams, ...]
 
 
 def _end(operator: Operator, readers: Readers) -> _End:
-    bias = operator.inputs[2] if len(operator.inputs) > 2 else None
-    end = operator
+    kind, end = kind_of(operator), operator
+    bias = operator.inputs[kind.bias] if kind.bias is not None and len(operator.inputs) > kind.bias else None
     after = readers.get(end, ())
+    unbiased: tuple[QuantizationParams, ...] = ()
     if bias is None and len(after) == 1 and (add := after[0][0]) is not None and add.kind == "Add":
         bias, end = next((w for w in add.inputs if w and isinstance(w.source, Constant)), None), add
         end = operator if bias is None else end
+        unbiased = () if bias is None else after[0][1].roundings
     fused = _FUSED[operator.attributes.get("fusedActivationFunction", 0)]
     after = readers.get(end, ())
     if (
@@ -198,38 +246,38 @@ def _end(operator: Operator, readers: Readers) -> _End:
         and not after[0][1].roundings
     ):
         end, fused = relu, "relu"
-    return _End(end, bias, fused)
+    return _End(end, bias, fused, unbiased)
 
 
 def _layer(operator: Operator, readers: Readers) -> Layer:
-    read, stored = operator.inputs[0], operator.inputs[1]
-    assert read is not None
+    kind, read = kind_of(operator), _read(operator)
+    stored = operator.inputs[kind.weight]
     assert stored is not None
     assert isinstance(stored.source, Constant)
-    weight, order = _real(stored.source), _TO_TORCH[operator.kind]
-    weight = weight.transpose(order) if order else weight
     step = stored.source.scale
     if step is not None:
-        step = np.broadcast_to(step, stored.source.shape)
-        step = step.transpose(order) if order else step
+        step = in_pytorchs_layout(operator, np.broadcast_to(step, stored.source.shape))
     end = _end(operator, readers)
     constant = end.bias.source if end.bias is not None and isinstance(end.bias.source, Constant) else None
-    if constant is not None and not _is_narrow(constant):
+    if constant is not None and not is_narrow(constant):
         constant = None
     bias_step = None if constant is None else constant.scale
     return Layer(
         operator.names[0],
         operator.kind,
-        weight,
+        kind.family,
+        in_pytorchs_layout(operator, real(stored.source)),
         step,
-        None if constant is None else _real(constant).reshape(-1),
+        None if constant is None else real(constant).reshape(-1),
         None
         if bias_step is None or constant is None
         else np.broadcast_to(bias_step, constant.shape).reshape(-1),
         read.roundings,
         _common([wire for _, wire in readers.get(end.operator, ())]),
         end.activation,
-        stored.source.scale is not None and not stored.source.dequantized and not read.roundings,
+        dynamic=read.ranged,
+        biased=end.bias is not None,
+        unbiased=end.unbiased,
     )
 
 
@@ -237,14 +285,6 @@ def _common(wires: Sequence[Edge]) -> tuple[QuantizationParams, ...]:
     """The rounding that all readers share: it belongs to the value that they read."""
     first = {wire.roundings[:1] for wire in wires}
     return first.pop() if len(first) == 1 else ()
-
-
-def _real(constant: Constant) -> Array:
-    """(q - zero point) x scale."""
-    values = constant.read().astype(np.float64)
-    if constant.zero_point is not None and not constant.symmetric:
-        values = values - constant.zero_point
-    return values if constant.scale is None else values * constant.scale
 
 
 def _ordered(graph: Graph) -> Iterator[Operator]:

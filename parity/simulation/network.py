@@ -38,25 +38,27 @@ from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.specs import ModelSpec
 from modelparity.modelfiles.graph import QuantizationParams
 from modelparity.modelfiles.lineage import graph_of
+from modelparity.parity.simulation.file_layers import TABLE
 from modelparity.parity.simulation.layers import (
     Layer,
     Simulated,
     cast_elsewhere,
     layers_of,
     rounded_elsewhere,
+    unsupported,
 )
 from modelparity.parity.simulation.places import (
     HARDSIGMOID,
-    LINEAR,
     PRELU,
     Place,
     casts,
     folded,
     folded_bias,
     misrounded,
-    parameter,
     planned,
 )
+from modelparity.parity.simulation.products import Product, parameter
+from modelparity.parity.simulation.recurrent import write_out
 
 _PERTURBATION = 64 * 2.0**-24  # 64 half ULPs of float32, relative
 
@@ -73,8 +75,8 @@ def simulate(
     """Runs the simulation over all feeds, and perturbed over those at the positions `perturbed`.
 
     A file that rounds no activation is simulated in float64, and not perturbed: nothing is on an edge.
-    Nothing runs if a layer or a float16 constant matches none of the network's, or if the file rounds
-    activations elsewhere.
+    Nothing runs if a layer or a float16 constant matches none of the network's, if the file rounds
+    activations elsewhere, or if an operator reads rounded numbers in a way that is not known here.
 
     Raises:
         NotAModelError, BrokenModelError: By the file.
@@ -83,11 +85,17 @@ def simulate(
     layers = layers_of(graph)
     if elsewhere := rounded_elsewhere(graph):
         return Simulated((), (), len(layers), elsewhere=tuple(elsewhere))
-    module = _module(Exported(program, spec, checkpoint))
+    if others := unsupported(graph):
+        return Simulated((), (), len(layers), not_simulated=tuple(others))
+    module = program_of(Exported(program, spec, checkpoint))
     places, unmatched = planned(module, layers)
-    cast, unknown = casts(module, cast_elsewhere(graph))
+    of_float16 = {layer.name for layer in layers if layer.step is None}.intersection(unmatched)
+    constants = cast_elsewhere(graph, of_float16)
+    cast, unknown = casts(module, constants)
+    unmatched = [name for name in unmatched if name not in of_float16]
+    rounded_weights = len(layers) or len(constants)
     if unmatched or unknown:
-        return Simulated((), (), len(layers), (*unmatched, *unknown))
+        return Simulated((), (), rounded_weights, (*unmatched, *unknown))
     names = spec.signature().output_names
 
     def run(feeds: Sequence[Mapping[str, Array]], **options: Any) -> tuple[dict[str, Array], ...]:
@@ -96,18 +104,23 @@ def simulate(
 
     wrong = tuple(found for place in places if (found := misrounded(module, place))[1])
     if not any(layer.dynamic or layer.reads or layer.gives for layer in layers):
-        return Simulated(run(feeds, exact=True), (), len(layers), wrong=wrong)
-    return Simulated(run(feeds), run([feeds[i] for i in perturbed], perturbed=True), len(layers), wrong=wrong)
+        return Simulated(run(feeds, exact=True), (), rounded_weights, wrong=wrong)
+    moved = run([feeds[i] for i in perturbed], perturbed=True)
+    return Simulated(run(feeds), moved, rounded_weights, wrong=wrong)
 
 
 _LATEST: dict[Exported, torch.nn.Module] = {}
 
 
-def _module(exported: Exported) -> torch.nn.Module:
-    """The program as a module, kept in memory until another one is asked for, unless it is large."""
+def program_of(exported: Exported) -> torch.nn.Module:
+    """The program as it is simulated, its recurrent layers written out.
+
+    It stays in memory until another one is asked for, unless it is large.
+    """
     if exported not in _LATEST:
         _LATEST.clear()
         module = exported.load().module()
+        write_out(module)
         if sum(parameter.numel() for parameter in module.parameters()) > LARGE:
             return module
         _LATEST[exported] = module
@@ -134,7 +147,7 @@ def coarsest(
     program: Path, spec: ModelSpec, checkpoint: Path | None, path: Path, *, feed: Mapping[str, Array]
 ) -> str:
     """Names the layer whose own rounding, of weights and input, has the lowest SQNR at its output."""
-    module = _module(Exported(program, spec, checkpoint))
+    module = program_of(Exported(program, spec, checkpoint))
     places, _ = planned(module, layers_of(graph_of(path)))
     simulation = Simulation(module, places)
     simulation.own = {}
@@ -161,19 +174,22 @@ class Simulation(fx.Interpreter):
         super().__init__(module)
         self._cast = cast
         self._dtype = torch.float64 if exact else torch.float32
-        self._layers = {place.fold.node: place for place in places}
-        self._behind = {place.fold.behind for place in places}
-        self._ends = {place.end: place.layer for place in places if place.layer.gives}
-        self._numbers = {place.fold.node: self._weight_and_bias(place) for place in places}
+        self._layers: dict[fx.Node, list[Place]] = {}  # several where a file computes groups one by one
+        for place in sorted(places, key=lambda place: place.fold.part or (0, 1)):
+            self._layers.setdefault(place.fold.node, []).append(place)
+        self._behind = {place.fold.last for place in places if place.fold.last is not place.fold.node}
+        self._ends = {p.end: p.layer for p in places if p.layer.gives and p.fold.part is None}
+        self._numbers = {place: self._weight_and_bias(place) for place in places}
         self._moves = _Moves() if perturbed else None
         self.flat = False  # the image has one colour, so that all places of a layer compute the same
         self.own: dict[str, float] | None = None  # SQNR in dB by layer, where asked for
 
     def _weight_and_bias(self, place: Place) -> tuple[Tensor, Tensor | None]:
+        """As the program's node takes them."""
         layer = place.layer
-        own = parameter(self.module, place.fold.node.args[1])
-        assert own is not None
-        weight = torch.from_numpy(np.ascontiguousarray(layer.weight)).reshape(own.shape)
+        weight = torch.from_numpy(np.ascontiguousarray(layer.weight))
+        if place.fold.part is None:
+            weight = place.fold.product.as_argument(weight)
         bias = folded_bias(self.module, place.fold)
         if layer.bias is not None:
             bias = torch.from_numpy(layer.bias)
@@ -226,23 +242,42 @@ class Simulation(fx.Interpreter):
         above, below = rounded(value.relu(), layer.gives), rounded((-value).relu(), layer.negative)
         return above - slope * below
 
-    def _layer(self, place: Place, n: fx.Node) -> Tensor:
-        (value, _, *rest), kwargs = self.fetch_args_kwargs_from_env(n)
+    def _layer(self, places: Sequence[Place], n: fx.Node) -> Tensor:
+        arguments, keywords = self.fetch_args_kwargs_from_env(n)
+        if places[0].fold.part is None:
+            return self._rounded(places[0], arguments, keywords)
+        results = []
+        for place, own in zip(places, places[0].fold.product.by_group(arguments), strict=True):
+            results.append(rounded(self._rounded(place, own, keywords), place.layer.gives))
+        return torch.cat(results, dim=1)
+
+    def _rounded(self, place: Place, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Tensor:
+        """The layer's result on rounded inputs, with its bias, and with the norm that the file folded."""
+        product, (weight, bias) = place.fold.product, self._numbers[place]
+        value = _at(arguments, product.read)
         if (norm := place.fold.before) is not None:
             gamma, offset = (parameter(self.module, argument) for argument in norm.args[2:4])
             assert gamma is not None
             value = ((value - (0 if offset is None else offset)) / gamma).to(self._dtype)
-        read = _as_read(self._perturbed(value, 1), place.layer, channels=-1 if n.target == LINEAR else 1)
-        weight, bias = self._numbers[n]
-        result: Tensor = n.target(read, weight, bias, *rest[1:], **kwargs)  # type: ignore[operator]
-        if self.own is not None:
-            unrounded = n.target(value, folded(self.module, place.fold).float(), bias, *rest[1:], **kwargs)  # type: ignore[operator]
-            self._note(place, result - unrounded, result)
-        return self._perturbed(result, weight[0].numel())
+        arguments, added = _with_bias(product, arguments, bias, apart=bool(place.layer.unbiased))
+        if product.family == TABLE:
+            return product.compute(arguments, keywords, value, weight)
+        read = _as_read(self._perturbed(value, 1), place.layer, product.channels)
+        result = product.compute(arguments, keywords, read, weight)
+        if self.own is not None and place.fold.part is None:
+            own = product.as_argument(folded(self.module, place.fold)).float()
+            self._note(place, result - product.compute(arguments, keywords, value, own), result)
+        result = rounded(result, place.layer.unbiased)
+        if added is not None:
+            behind = result.dim() - 2 if product.channels == (1,) else 0  # axes behind the channels
+            result = result + added.reshape(-1, *[1] * behind)
+        return self._perturbed(result, product.terms)
 
     def _note(self, place: Place, noise: Tensor, result: Tensor) -> None:
         assert self.own is not None
-        name = str(place.fold.node.args[1].target).removeprefix("network.").removesuffix(".weight")  # type: ignore[union-attr]
+        weight = place.fold.product.node_of(place.fold.product.weight)
+        name = str(weight.target if weight.op == "get_attr" else weight.name)
+        name = name.removeprefix("network.").removesuffix(".weight")
         power = float(noise.double().square().mean())
         self.own[name] = 10 * math.log10(float(result.double().var()) / power) if power else math.inf
 
@@ -280,12 +315,30 @@ class _Moves:
         return self._pool[start : start + size].view(*shape)
 
 
-def _as_read(value: Tensor, layer: Layer, channels: int) -> Tensor:
+def _at(arguments: Any, path: Sequence[int]) -> Any:
+    for position in path:
+        arguments = arguments[position]
+    return arguments
+
+
+def _with_bias(
+    product: Product, arguments: Sequence[Any], bias: Tensor | None, apart: bool
+) -> tuple[list[Any], Tensor | None]:
+    """The arguments with another bias; and the bias, where the product takes none or it is added `apart`."""
+    if product.bias is None:
+        return list(arguments), bias
+    changed = [*arguments, *[None] * (product.bias + 1 - len(arguments))]
+    changed[product.bias] = product.no_bias if apart else bias
+    return changed, bias if apart else None
+
+
+def _as_read(value: Tensor, layer: Layer, channels: tuple[int, ...]) -> Tensor:
+    value = rounded(value, layer.reads)
     if not layer.dynamic:
-        return rounded(value, layer.reads)
+        return value
     if layer.kind in ("Conv", "MatMul"):
         return by_range_uint8(value)
-    return by_range_int8(value, (channels,) if layer.rows else tuple(range(1, value.dim())))
+    return by_range_int8(value, channels if layer.rows else tuple(range(1, value.dim())))
 
 
 def rounded(value: Tensor, roundings: Sequence[QuantizationParams]) -> Tensor:

@@ -1,15 +1,15 @@
 """Finds the places of a file's rounded layers, and of its float16 constants, in the exported program.
 
 Converters rename and fold, so that a layer is known by its weights: its own, or with the batch norm behind it
-or the scale of the layer norm before it multiplied in. Everything here runs in the `torch` worker.
+or the scale of the layer norm before it multiplied in. A file may compute the groups of a convolution one by
+one, and add a bias to a product that the program adds behind it. Everything here runs in the `torch` worker.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,13 +17,22 @@ from torch import Tensor, fx
 
 from modelparity.fixtures.arrays import Array
 from modelparity.modelfiles.constants import HALF_STEP, Constant
+from modelparity.parity.simulation.file_layers import SUM, TRANSPOSED
 from modelparity.parity.simulation.layers import Layer
+from modelparity.parity.simulation.products import (
+    LINEAR,
+    Product,
+    constant_nodes,
+    parameter,
+    parts,
+    product,
+    rows_alike,
+)
 
 _ATEN = torch.ops.aten
-LINEAR = _ATEN.linear.default
-_LAYERS = (LINEAR, _ATEN.conv1d.default, _ATEN.conv2d.default)
 HARDSIGMOID = _ATEN.hardsigmoid.default
 PRELU = _ATEN.prelu.default
+_ADD = (_ATEN.add.Tensor, _ATEN.add_.Tensor)
 _ACTIVATIONS = {
     "relu": (_ATEN.relu.default, _ATEN.relu_.default),
     "relu6": (HARDSIGMOID, _ATEN.hardtanh.default, _ATEN.hardtanh_.default, _ATEN.relu6.default),
@@ -37,13 +46,24 @@ class Fold:
     """A layer of the program as a file may have it, identified by a sample of its weight.
 
     The weight is its own, or has the batch norm `behind` it or the scale of the layer norm `before` it
-    multiplied in.
+    multiplied in, or is that of one `part` of its groups. The node `added` adds a bias to the product.
     """
 
-    node: fx.Node
+    product: Product
     weight: Array
     behind: fx.Node | None = None
     before: fx.Node | None = None
+    part: tuple[int, int] | None = None
+    added: fx.Node | None = None
+
+    @property
+    def node(self) -> fx.Node:
+        return self.product.node
+
+    @property
+    def last(self) -> fx.Node:
+        """The node that gives what the file's layer gives, before an activation."""
+        return self.added or self.behind or self.node
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,18 +81,81 @@ def planned(module: torch.nn.Module, layers: Sequence[Layer]) -> tuple[list[Plac
     Layers that share weights are in the same order in both.
     """
     free = [fold for node in module.graph.nodes for fold in _folds(module, node)]  # type: ignore[union-attr]
-    places, unmatched = [], []
-    for layer in layers:
-        weight = _sample(layer.weight)
-        apart = [(_apart(weight, fold.weight), order) for order, fold in enumerate(free)]
-        distance, order = min(apart, default=(math.inf, 0))
-        if not distance <= _ALIKE:
-            unmatched.append(layer.name)
+    places: list[Place] = []
+    unmatched: list[str] = []
+    for alike in _of_one_weight(layers):
+        found = _nearest(module, alike[0], free)
+        if found is None:
+            unmatched += [layer.name for layer in alike]
             continue
-        fold = free[order]
-        free = [other for other in free if other.node is not fold.node]
-        places.append(Place(layer, fold, _end(fold, layer)))
-    return places, unmatched
+        folds = [fold for fold in free if np.array_equal(fold.weight, found.weight)]
+        folds = [
+            fold for fold in folds if (fold.part, fold.product.family) == (found.part, found.product.family)
+        ]
+        if len(folds) > len(alike):  # exporters compute what depends on no input: the first step of an LSTM
+            folds = [fold for fold in folds if not _reads_no_input(fold)] or folds
+        users = [alike[0]] * len(folds) if alike[0].repeated else alike
+        unmatched += [layer.name for layer in users[len(folds) :]]
+        for layer, fold in zip(users, folds, strict=False):
+            free = [other for other in free if other.node is not fold.node or _another_part(other, fold)]
+            places.append(_place(module, fold, layer))
+    incomplete = _incomplete(places)
+    complete = [place for place in places if place.layer.name not in incomplete]
+    return complete, [*unmatched, *incomplete]
+
+
+def _of_one_weight(layers: Sequence[Layer]) -> list[list[Layer]]:
+    groups: dict[tuple[str, bytes], list[Layer]] = {}
+    for layer in layers:
+        groups.setdefault((layer.family, _sample(layer.weight).tobytes()), []).append(layer)
+    return list(groups.values())
+
+
+def _nearest(module: torch.nn.Module, layer: Layer, free: Sequence[Fold]) -> Fold | None:
+    """The fold with the layer's weight; else one that has half of its rows, in whatever order."""
+    weight = _sample(layer.weight)
+    own = [fold for fold in free if fold.product.family == layer.family]
+    apart = [(_apart(weight, fold.weight), order) for order, fold in enumerate(own)]
+    distance, order = min(apart, default=(math.inf, 0))
+    if distance <= _ALIKE:
+        return own[order]
+    same = [fold for fold in own if np.array_equal(fold.weight[:2], weight[:2])]
+    return next((fold for fold in same if _rows_alike(layer, folded(module, fold).numpy())), None)
+
+
+def _rows_alike(layer: Layer, own: Array) -> bool:
+    """Of a transposed convolution, also the weights of each output."""
+    if rows_alike(layer.weight, own, _ALIKE):
+        return True
+    if layer.family != TRANSPOSED or layer.weight.shape != own.shape:
+        return False
+    return rows_alike(layer.weight.swapaxes(0, 1), own.swapaxes(0, 1), _ALIKE)
+
+
+def _another_part(other: Fold, fold: Fold) -> bool:
+    return other.part is not None and fold.part is not None and other.part != fold.part
+
+
+def _incomplete(places: Sequence[Place]) -> list[str]:
+    """Names of layers that compute some groups of a convolution, where others have no layer of their own."""
+    count: dict[fx.Node, int] = {}
+    for place in places:
+        count[place.fold.node] = count.get(place.fold.node, 0) + 1
+    parted = [place for place in places if place.fold.part is not None]
+    return [p.layer.name for p in parted if p.fold.part and count[p.fold.node] != p.fold.part[1]]
+
+
+def _reads_no_input(fold: Fold) -> bool:
+    """Whether the values that it reads are the same for every input, apart from how many they are."""
+    pending, seen = [fold.product.node_of(fold.product.read)], set()
+    while pending:
+        node = pending.pop()
+        if node.op == "placeholder":
+            return False
+        if node not in seen and node.target != _ATEN.sym_size.int:
+            seen.add(node)
+            pending += node.all_input_nodes
+    return True
 
 
 def _sample(weight: Array) -> Array:
@@ -89,36 +172,49 @@ def _apart(one: Array, other: Array) -> float:
     return float(np.sqrt(np.mean((one[2:] - other[2:]) ** 2))) / scale if scale else math.inf
 
 
-def parameter(module: torch.nn.Module, node: Any) -> Tensor | None:
-    """The parameter or buffer that a node reads, in float64."""
-    if not isinstance(node, fx.Node) or node.op != "get_attr":
-        return None
-    value: Any = module
-    for name in str(node.target).split("."):
-        value = getattr(value, name)
-    return value.detach().double() if isinstance(value, Tensor) else None
-
-
 def _folds(module: torch.nn.Module, node: fx.Node) -> Iterator[Fold]:
     """Forms with a norm come first, because a norm that multiplies by 1 is folded, too."""
-    weight = parameter(module, node.args[1]) if node.target in _LAYERS else None
-    if weight is None:
+    found = product(module, node)
+    if found is None:
         return
     users = list(node.users)
+    forms = [Fold(found, np.zeros(0))]
     if len(users) == 1 and users[0].target == _ATEN.batch_norm.default:
-        factor = norm_of(module, users[0])[0]
-        folded = weight * factor.reshape(-1, *[1] * (weight.dim() - 1))
-        yield Fold(node, _sample(folded.numpy()), behind=users[0])
-    read = node.args[0]
-    if isinstance(read, fx.Node) and read.target == _ATEN.layer_norm.default and node.target == LINEAR:
-        gamma = parameter(module, read.args[2])
-        if gamma is not None:
-            yield Fold(node, _sample((weight * gamma).numpy()), before=read)
-    yield Fold(node, _sample(weight.numpy()))
+        forms.insert(0, replace(forms[0], behind=users[0]))
+    read = found.node_of(found.read)
+    is_scaled = read.target == _ATEN.layer_norm.default and parameter(module, read.args[2]) is not None
+    if is_scaled and node.target == LINEAR:
+        forms.insert(0, replace(forms[0], before=read))
+    for form in forms:
+        weight = folded(module, form)
+        yield replace(form, weight=_sample(weight.numpy()))
+        for part in parts(found):
+            yield replace(form, weight=_sample(_part(weight, part).numpy()), part=part)
 
 
-def _end(fold: Fold, layer: Layer) -> fx.Node:
-    end = fold.behind or fold.node
+def _place(module: torch.nn.Module, fold: Fold, layer: Layer) -> Place:
+    """With the node behind a product that adds a bias, where the product takes none."""
+    users = list(fold.node.users)
+    takes_none = fold.behind is None and fold.product.bias_node() is None
+    adds = layer.biased and takes_none and len(users) == 1 and users[0].target in _ADD
+    bias = _other_operand(module, users[0]) if adds else None
+    if bias is None:
+        return Place(layer, fold, _end(fold.last, layer))
+    if fold.product.family == SUM and bias.numel() == fold.product.outputs:
+        fold = replace(fold, added=users[0])
+    return Place(layer, fold, _end(users[0], layer))
+
+
+def _other_operand(module: torch.nn.Module, add: fx.Node) -> Tensor | None:
+    """What an addition adds that depends on no input."""
+    if add.kwargs.get("alpha", 1) != 1:
+        return None
+    found = [parameter(module, operand) for operand in add.args[:2]]
+    return found[0] if found[0] is not None else found[1]
+
+
+def _end(end: fx.Node, layer: Layer) -> fx.Node:
+    """The activation behind a node that the file fused, or the node."""
     users = list(end.users)
     if layer.negative is not None and len(users) == 1 and users[0].target == PRELU:
         return users[0]
@@ -155,45 +251,83 @@ def _steps(stored: Array, own: Array, step: Array | None) -> Array:
 
 def folded_bias(module: torch.nn.Module, fold: Fold) -> Tensor | None:
     """The layer's bias in float64, with the norm that the file multiplied in; None without one."""
-    own, bias = (parameter(module, node) for node in [*fold.node.args, None][1:3])
-    assert own is not None
+    if fold.added is not None:
+        added = _other_operand(module, fold.added)
+        return None if added is None else added.reshape(-1)
+    bias = parameter(module, fold.product.bias_node())
+    if bias is not None:
+        bias = bias.reshape(-1)
     if fold.behind is not None:
         factor, offset, mean = norm_of(module, fold.behind)
-        return offset + ((0 if bias is None else bias) - mean) * factor
+        bias = offset + ((0 if bias is None else bias) - mean) * factor
     shift = None if fold.before is None else parameter(module, fold.before.args[3])
-    return bias if shift is None else own @ shift + (0 if bias is None else bias)
+    if shift is not None:
+        own = _common(module, fold)
+        bias = own @ shift + (0 if bias is None else bias)
+    return None if bias is None else _part(bias, fold.part)
+
+
+def _part(values: Tensor, part: tuple[int, int] | None) -> Tensor:
+    """Those of one group of a convolution."""
+    return values if part is None else values.chunk(part[1])[part[0]]
+
+
+def _common(module: torch.nn.Module, fold: Fold) -> Tensor:
+    """The network's own weight, in the common layout."""
+    own = parameter(module, fold.product.node_of(fold.product.weight))
+    assert own is not None
+    return fold.product.common(own)
 
 
 def folded(module: torch.nn.Module, fold: Fold) -> Tensor:
-    """The layer's weight in float64, with the norm that the file multiplied in."""
-    weight = parameter(module, fold.node.args[1])
-    assert weight is not None
+    """The layer's weight in float64, in the common layout, with the norm that the file multiplied in."""
+    weight = _common(module, fold)
     if fold.behind is not None:
-        weight = weight * norm_of(module, fold.behind)[0].reshape(-1, *[1] * (weight.dim() - 1))
+        factor = norm_of(module, fold.behind)[0]
+        if fold.product.family == TRANSPOSED:  # [in, out / groups, ...]
+            groups = fold.product.groups
+            factor = (
+                factor.reshape(groups, 1, -1).expand(-1, len(weight) // groups, -1).reshape(weight.shape[:2])
+            )
+            weight = weight * factor.reshape(*factor.shape, *[1] * (weight.dim() - 2))
+        else:
+            weight = weight * factor.reshape(-1, *[1] * (weight.dim() - 1))
     if fold.before is not None and (gamma := parameter(module, fold.before.args[2])) is not None:
         weight = weight * gamma
-    return weight
+    return _part(weight, fold.part)
 
 
 def casts(module: torch.nn.Module, constants: Sequence[Constant]) -> tuple[set[fx.Node], list[str]]:
     """The nodes whose values a file holds in float16, and the names of constants that are no node's value.
 
     A node is matched if it depends on no input and its elements, cast, are those of the constant in any
-    order: converters compute such nodes beforehand, and may transpose them.
+    order: converters compute such nodes beforehand, and may transpose them. A constant may also be several
+    of one size behind each other: the directions of a recurrent layer, and both of its biases.
     """
     if not constants:
         return set(), []
     found: set[fx.Node] = set()
-    sizes = {math.prod(constant.shape) for constant in constants}
+    sizes = {math.prod(constant.shape) // parts for constant in constants for parts in _JOINED}
     values = _ConstantValues(module, sizes).found
     unknown = []
     for constant in constants:
-        due = np.sort(constant.read().astype(np.float16), axis=None)
-        nodes = [node for node, value in values.items() if np.array_equal(value, due)]
-        found |= set(nodes)
-        if not nodes:
+        stored = constant.read().astype(np.float16).reshape(-1)
+        for joined in _JOINED:
+            nodes = [_nodes_of(part, values) for part in np.array_split(stored, joined)]
+            if all(nodes):
+                found = found.union(*nodes)
+                break
+        else:
             unknown.append(constant.name)
     return found, unknown
+
+
+_JOINED = (1, 2, 4)
+
+
+def _nodes_of(part: Array, values: Mapping[fx.Node, Array]) -> list[fx.Node]:
+    due = np.sort(part)
+    return [node for node, value in values.items() if np.array_equal(value, due)]
 
 
 class _ConstantValues(fx.Interpreter):
@@ -202,15 +336,11 @@ class _ConstantValues(fx.Interpreter):
     def __init__(self, module: torch.nn.Module, sizes: set[int]) -> None:
         super().__init__(module)
         self.found: dict[fx.Node, Array] = {}
-        constant: set[fx.Node] = set()
         with torch.no_grad():
-            for node in self.module.graph.nodes:  # type: ignore[union-attr]
-                computed = node.op in ("call_function", "call_method") and node.all_input_nodes
-                if node.op == "get_attr" or (computed and constant.issuperset(node.all_input_nodes)):
-                    constant.add(node)
-                    self.env[node] = value = self.run_node(node)
-                    if isinstance(value, Tensor) and value.is_floating_point() and value.numel() in sizes:
-                        self.found[node] = np.sort(value.to(torch.float16).numpy(), axis=None)
+            for node in constant_nodes(module):
+                self.env[node] = value = self.run_node(node)
+                if isinstance(value, Tensor) and value.is_floating_point() and value.numel() in sizes:
+                    self.found[node] = np.sort(value.to(torch.float16).numpy(), axis=None)
 
 
 def norm_of(module: torch.nn.Module, norm: fx.Node) -> tuple[Tensor, Tensor, Tensor]:

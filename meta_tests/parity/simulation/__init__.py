@@ -1,0 +1,1 @@
+"""Tests of the simulated rounding, by kind of layer."""
