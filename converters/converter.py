@@ -42,6 +42,8 @@ class Converter:
 
     `quantizations` are those that it makes; all, if empty. `not_carried` are networks that it cannot convert:
     the operator where it stops, a colon, and why.
+
+    `operator_runner(path)` runs a file's operators one by one, in float.
     """
 
     format: str
@@ -59,6 +61,7 @@ class Converter:
     opsets: range = range(0)
     lower: str = ""
     sensitivities: str = ""
+    operator_runner: str = ""
     missing: str = ""
     extra: str = ""
     not_carried: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -63,6 +63,19 @@ class Constant:
         )
 
 
+def real(constant: Constant) -> Array:
+    """The numbers that it stands for: (q - zero point) x scale in float32; stored ones without a scale."""
+    values = constant.read()
+    if values.dtype == np.float16:
+        return values.astype(np.float32)
+    if constant.scale is None:
+        return values
+    values = values.astype(np.float64)
+    if constant.zero_point is not None and not constant.symmetric:
+        values = values - constant.zero_point
+    return (values * constant.scale).astype(np.float32)
+
+
 def pair_peak(weight: Array, axis: int) -> Array:
     """The peak [channels] to which the scales of an int8 weight are due along `axis`: a step is peak / 127.
 
@@ -111,6 +124,8 @@ def measured(constant: Constant, origin: Constant, axis: int | None = None) -> C
     if constant.shape != origin.shape:
         shapes = f"has the shape {list(constant.shape)}, but should have {list(origin.shape)}"
         return replace(same, off=inf, note=shapes)
+    if not constant.shape:  # a scalar, as a vector of one
+        constant, origin = constant.spread(1), origin.spread(1)
     if origin.scale is None and origin.dtype == "float32" and constant.scale is not None:
         return _steps(replace(same, unit="steps"), constant, origin, axis)
     if constant.scale is None and constant.dtype == origin.dtype:

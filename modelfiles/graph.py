@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,3 +56,21 @@ class Graph:
 
     outputs: tuple[tuple[str, Edge], ...]
     shared: tuple[tuple[QuantizationParams, QuantizationParams], ...] = ()
+
+    def operators(self) -> Iterator[Operator]:
+        """Those that the outputs depend on, each after those that it reads."""
+        done: set[Operator] = set()
+        pending: list[tuple[Operator, bool]] = [
+            (w.source, False) for _, w in reversed(self.outputs) if isinstance(w.source, Operator)
+        ]
+        while pending:
+            operator, ready = pending.pop()
+            if operator in done:
+                continue
+            if ready:
+                done.add(operator)
+                yield operator
+                continue
+            pending.append((operator, True))
+            sources = [wire.source for wire in operator.inputs if wire is not None]
+            pending += [(s, False) for s in reversed(sources) if isinstance(s, Operator)]

@@ -29,7 +29,7 @@ from modelparity.modelfiles.formats import FILE_FORMATS, format_of
 from modelparity.modelfiles.graph import Edge, Graph, Operator, QuantizationParams, Ranges
 
 # Operators that own weights, of all formats, and the axis of the weight's output channels.
-_CHANNEL_AXIS: dict[str, int] = {
+CHANNEL_AXIS: dict[str, int] = {
     kind: traits.channel_axis
     for format in FILE_FORMATS.values()
     for kind, traits in named(format.operators).items()
@@ -202,7 +202,7 @@ class _Walk:
             if has != should:
                 self.found.differences.append(f"{this} has {key} {has}, but should have {should}")
         for place, (read, wanted) in enumerate(zip_longest(made.inputs, due.inputs)):
-            yield read, wanted, this, _CHANNEL_AXIS.get(due.kind) if place == _WEIGHT else None
+            yield read, wanted, this, CHANNEL_AXIS.get(due.kind) if place == _WEIGHT else None
 
     def _differ(self, reader: str, edge: Edge | None, origin: Edge | None) -> None:
         self.found.differences.append(f"{reader} reads {_words(edge)}, but should read {_words(origin)}")

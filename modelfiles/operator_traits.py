@@ -15,6 +15,10 @@ class OperatorTraits:
         rearranges: its result has the very numbers of its input, in another shape or order.
         activation: it is a non-linearity that changes one number at a time.
         uncounted: it multiplies and accumulates in a way that is not counted.
+        approximate: how far its kernel of integers is from real arithmetic before it rounds, in steps of
+            the result; within half a step, the result is one step off at most.
+        whole_products: its kernel of integers rounds a sum of products to whole products of both steps,
+            before it rounds to steps of the result.
     """
 
     channel_axis: int | None = None
@@ -22,3 +26,5 @@ class OperatorTraits:
     rearranges: bool = False
     activation: bool = False
     uncounted: bool = False
+    approximate: float = 0.0
+    whole_products: bool = False

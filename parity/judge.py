@@ -139,22 +139,21 @@ class Judge:
     def _declared(self) -> None:
         """The ports, precision and weights that the file declares."""
         self.description = description = self._bench.describe(self._path)
-        counts = self._truth.elements
         self.claims += [
             basic.interface(
                 description, self._truth.subject.signature, self._dynamic, self._dynamic and self._free_size
             ),
             basic.precision(description, self._cell.quantization),
-            basic.weight_count(description, counts["weights"], counts["elements"]),
+            basic.weight_count(description, **self._truth.elements),
         ]
-        if (share := basic.weight_share(description, self._recipe, self._reachable_share)) is not None:
-            self.claims.append(share)
+        self.claims += basic.weight_share(
+            description,
+            self._recipe,
+            lambda: self._ask("modelparity.modelfiles.lineage:layer_share", self._float_file().path),
+        )
 
-    def _reachable_share(self) -> float:
-        """The share of the float file's weights in layers that recipes quantize."""
-        worker, path = self._bench.workers[self._cell.format], self._float_file().path
-        reply = worker.call("modelparity.modelfiles.lineage:layer_share", path, timeout=CONVERT_TIMEOUT_S)
-        return float(reply.value)
+    def _ask(self, function: str, *args: Any) -> Any:
+        return self._bench.workers[self._cell.format].call(function, *args, timeout=CONVERT_TIMEOUT_S).value
 
     def _preparation(self) -> None:
         """The file's model card, and the photographs that are prepared by it."""
@@ -174,22 +173,18 @@ class Judge:
 
     def _lineage(self) -> None:
         """A quantized file against the float file that it was made from."""
-        worker = self._bench.workers[self._cell.format]
-        made_from = self._float_file()
-        source = made_from.path
-
-        def call(function: str, *arguments: Any) -> Any:
-            return worker.call(function, *arguments, timeout=CONVERT_TIMEOUT_S).value
+        source = self._float_file()
 
         def observe(names: list[str]) -> Ranges:
-            return self._bench.observed_ranges(made_from, self._calibration, names)
+            return self._bench.observed_ranges(source, self._calibration, names)
 
-        file = call("modelparity.modelfiles.lineage:lineage", self._path, source)
+        file = self._ask("modelparity.modelfiles.lineage:lineage", self._path, source.path)
         if not self._third_party:
             self.claims += lineage.claims(file, observe)
             return
+        matched = "modelparity.parity.claims.lineage:matched"
         claims, not_asked = lineage.of_third_party_file(
-            file, observe, lambda: call("modelparity.parity.claims.lineage:matched", self._path, source)
+            file, observe, lambda: self._ask(matched, self._path, source.path)
         )
         self.claims += claims
         self.not_asked |= not_asked
@@ -242,6 +237,7 @@ class Judge:
         except WorkerFailedError as error:
             right = f"this file's graph cannot be followed: {error}"
         if isinstance(right, RoundedReference):
+            self.claims += simulated.unrounded(right)
             claim, reason = simulated.weights(right, self._third_party)
             self.claims += [claim] if claim else []
             self.not_asked |= {"network_weights": reason} if reason else {}
@@ -302,17 +298,16 @@ class Judge:
     def _batches(self, right: RoundedReference | None) -> None:
         if not self._dynamic:
             return
-        known = 0 if right is None else len(right.reference.feeds)
-        sizes = [size for size in self._batch_sizes if size <= known]
-        if right is not None and sizes:
-            self.claims += metamorphic.batches(self._run, right, self.outputs, sizes=sizes)
-        elif not self._batch_sizes:
+        if not self._batch_sizes:
             images, asked = len(self._truth.reference.feeds), self._budget.batches
             larger = f"the evaluation set has {images} images, and a batch {min(asked, default=0)} or more"
             self.not_asked["batch"] = larger if asked else "the check budget has no batch"
+            return
+        sizes, reason = right.batches(self._batch_sizes) if right else ([], metamorphic.NOT_KNOWN)
+        if right and sizes:
+            self.claims += metamorphic.batches(self._run, right, self.outputs, sizes=sizes)
         else:
-            one = f"a network of this size is simulated on {known} image"
-            self.not_asked["batch"] = metamorphic.NOT_KNOWN if right is None else one
+            self.not_asked["batch"] = reason
 
     def _repetition(self) -> None:
         self.claims += metamorphic.again(self._run, self._truth.reference, self.outputs)

@@ -15,6 +15,7 @@ to be declared: what a right file computes is known, whatever the network, its w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,6 +41,9 @@ class RoundedReference:
         perturbed: The same of a perturbed run, of feeds that were asked for as `ranged`.
         layers: How many layers have rounded weights.
         wrong: `Simulated.wrong`.
+        network: Of a file that rounds activations outside of layers: the network with the file's constants.
+        unrounded: What the file's graph computes without rounding, to be compared with `network`.
+        shared_by_threads: `Simulated.shared_by_threads`.
     """
 
     reference: Reference
@@ -47,6 +51,19 @@ class RoundedReference:
     perturbed: Mapping[str, Outputs] = field(default_factory=dict)
     layers: int = 0
     wrong: tuple[tuple[str, int, float], ...] = ()
+    network: Reference | None = None
+    unrounded: tuple[Outputs, ...] = ()
+    shared_by_threads: bool = False
+
+    def batches(self, sizes: Collection[int]) -> tuple[list[int], str]:
+        """The sizes of batches whose right outputs are known; of none, the reason."""
+        if self.shared_by_threads:
+            return [], "ranges of a recurrent layer at run time depend on the number of threads"
+        known = [size for size in sizes if size <= len(self.reference.feeds)]
+        return (
+            known,
+            "" if known else f"a network of this size is simulated on {len(self.reference.feeds)} image",
+        )
 
 
 def rounded_reference(
@@ -76,7 +93,7 @@ def rounded_reference(
     places = [images + place for place, name in enumerate(others) if name in ranged]
     # While references are computed, or another format's file is simulated, a process of its own.
     reply = bench.workers.idle("torch", "simulation", "second simulation").call(
-        "modelparity.parity.simulation.network:simulate",
+        "modelparity.parity.simulation.activations:simulate",
         bench.exported(truth.subject).path(PROGRAM),
         truth.subject.spec,
         truth.subject.checkpoint,
@@ -98,26 +115,45 @@ def rounded_reference(
         spreads={name: exact.spread(name) for name in exact.outputs},
     )
     if simulation.perturbed:
-        reference = _with_noise(reference, simulation.perturbed[:images], simulation.outputs)
+        reference = _with_noise(reference, simulation, images)
     simulated = dict(zip(others, simulation.outputs[images:], strict=True))
     moved = dict(zip(filter(ranged.__contains__, others), simulation.perturbed[images:], strict=False))
-    return RoundedReference(reference, simulated, moved, simulation.layers, simulation.wrong)
+    right = RoundedReference(
+        reference,
+        simulated,
+        moved,
+        simulation.layers,
+        simulation.wrong,
+        shared_by_threads=simulation.shared_by_threads,
+    )
+    if simulation.unrounded is None:
+        return right
+    computed, due = simulation.unrounded
+    count = min(images, len(due))
+    exact = exact.first(count)
+    outputs_due = {name: tuple(each[name] for each in due[:count]) for name in exact.outputs}
+    return replace(right, network=replace(exact, outputs=outputs_due), unrounded=computed[:count])
 
 
-def _with_noise(
-    reference: Reference, perturbed: tuple[Outputs, ...], simulated: tuple[Outputs, ...]
-) -> Reference:
-    """The reference with the distance of the perturbed run in the place of the network's float32 error."""
-    runs = zip(perturbed, simulated, strict=False)
+def _with_noise(reference: Reference, simulation: Simulated, images: int) -> Reference:
+    """The reference with the distance of the perturbed run in the place of the network's float32 error.
+
+    Of an output that the file itself rounds, a single value may always fall to the other side: a perturbed
+    run of a few values in which none does would call a right file wrong that has one.
+    """
+    perturbed = simulation.perturbed[:images]
+    runs = zip(perturbed, simulation.outputs, strict=False)
     pairs = [reference.kind.paired(got, right) for got, right in runs]
     # Where no value is on an edge, a file may be as far off as a float file.
     least = FLOAT.most / ROUNDED.most
-    noise = {
-        name: Noise.greater(
-            Noise.between(pairs, name, rounded=True, together=reference.few(name)), own.times(least)
-        )
-        for name, own in reference.noise.items()
-    }
+    noise = {}
+    for name, own in reference.noise.items():
+        few = reference.few(name)
+        moved = Noise.between(pairs, name, rounded=True, together=few)
+        values = min((one.size for one in reference.outputs[name]), default=0) * (len(pairs) if few else 1)
+        step = simulation.steps.get(name, 0.0)
+        one_tie = Noise(step / math.sqrt(max(1, values)), step, step)
+        noise[name] = Noise.greater(Noise.greater(moved, own.times(least)), one_tie)
     return replace(
         reference,
         noise=noise,
@@ -166,8 +202,7 @@ def _impossible(simulation: Simulated) -> str:
         named = _some(simulation.unmatched)
         return f"these of its layers or float16 constants match none of the network's: {named}"
     if simulation.elsewhere:
-        count, named = len(simulation.elsewhere), _some(simulation.elsewhere)
-        return f"{count} activations are rounded outside the layers of rounded weights: {named}"
+        return f"it rounds activations outside the layers of rounded weights, and {simulation.elsewhere}"
     return ""
 
 

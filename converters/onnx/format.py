@@ -18,6 +18,7 @@ CONVERTER = Converter(
         sequential=False,  # the same kernels, not fused
         slow=False,
     ),
+    operator_runner="modelparity.converters.onnx.operator_runner:OperatorRunner",
     runner="modelparity.converters.onnx.runner:OnnxRunner",
     opsets=range(
         12, 21

@@ -14,5 +14,6 @@ CONVERTER = Converter(
     runtime="LiteRT",
     fast_kernels="XNNPACK",
     plain_kernels=PlainKernels("reference kernels", sequential=True, slow=True),
+    operator_runner="modelparity.converters.tflite.operator_runner:OperatorRunner",
     runner="modelparity.converters.tflite.runner:TfliteRunner",
 )

@@ -14,6 +14,7 @@ HEAVY = {"torch", "onnx", "onnxruntime", "ai_edge_litert", "litert_torch"}
 # Miniatures that are networks: imported by workers, and by tests inside functions.
 NETWORKS = {
     "cascade_network.py: torch",
+    "layer_networks.py: torch",
     "miniature_detector.py: torch",
     "miniature_network.py: torch",
     "quantized_network.py: torch",

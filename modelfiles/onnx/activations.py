@@ -19,6 +19,7 @@ from onnx import ModelProto, NodeProto, ValueInfoProto
 from modelparity.fixtures.arrays import Array
 from modelparity.modelfiles.activations import FileTensor, Folder, tensor_of
 from modelparity.modelfiles.onnx import external_data
+from modelparity.modelfiles.onnx.nodes import ordered
 from modelparity.modelfiles.onnx.operators import traits
 
 SCOPES = "pkg.torch.onnx.name_scopes"
@@ -93,7 +94,7 @@ def tensor_names(model: ModelProto) -> Iterator[str]:
 def _live(model: ModelProto) -> set[str]:
     """Outputs, and what they are computed from."""
     live = {value.name for value in model.graph.output}
-    for node in reversed(model.graph.node):
+    for node in reversed(ordered(model.graph)):
         if live & set(node.output):
             live |= {*node.input, *node.output} - {""}
     return live

@@ -31,11 +31,14 @@ from modelparity.modelfiles.constants import Constant
 from modelparity.modelfiles.graph import Edge, Graph, Operator, QuantizationParams
 from modelparity.modelfiles.onnx import lazy_model
 from modelparity.modelfiles.onnx.macs import dtype_word
+from modelparity.modelfiles.onnx.nodes import attributes_of, ordered
 from modelparity.modelfiles.onnx.operators import traits
 from modelparity.modelfiles.onnx.ranges import observed_ranges
 
 __all__ = ["graph_of", "observed_ranges"]
 
+_NORMS = ("LayerNormalization", "InstanceNormalization")  # input, scale and bias, as those of a layer
+_BIAS = 2
 _LIMITS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
 
 
@@ -50,7 +53,7 @@ def graph_of(path: Path) -> Graph:
     for value in model.graph.input:
         made = Operator("input", {"name": value.name}, (), (value.name,))
         reader.edges.setdefault(value.name, Edge(made))
-    for node in model.graph.node:
+    for node in ordered(model.graph):
         reader.read(node)
     return Graph(tuple((value.name, reader.edges[value.name]) for value in model.graph.output))
 
@@ -93,6 +96,8 @@ class _Reader:
         if special is not None and (edge := special(node, inputs)) is not None:
             self.edges[node.output[0]] = edge
             return
+        if not node.domain and node.op_type in _NORMS and len(inputs) > _BIAS:
+            inputs = [*inputs[:_BIAS], _scaled_bias(inputs), *inputs[_BIAS + 1 :]]
         kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
         moved: tuple[QuantizationParams, ...] = ()
         if node.input and node.input[0] in self._integers and not node.domain and traits(kind).moves:
@@ -100,7 +105,7 @@ class _Reader:
             moved = (_rounding(scale, zero_point),)
         elif not self._integers.keys().isdisjoint(node.input):
             kind += " of integers"
-        made = Operator(kind, _attributes(node), tuple(inputs), tuple(node.output))
+        made = Operator(kind, attributes_of(node), tuple(inputs), tuple(node.output))
         self.edges.update((name, Edge(made, place, moved)) for place, name in enumerate(node.output) if name)
 
     def _constant(self, node: NodeProto, _: Sequence[Edge | None]) -> Edge | None:
@@ -110,11 +115,11 @@ class _Reader:
 
     def _cast(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
         constant = _stored(inputs[0])
-        widens = constant and constant.dtype == "float16" and _attributes(node)["to"] == TensorProto.FLOAT
+        widens = constant and constant.dtype == "float16" and attributes_of(node)["to"] == TensorProto.FLOAT
         return inputs[0] if widens else None
 
     def _transpose(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
-        constant, axes = _stored(inputs[0]), _attributes(node).get("perm")
+        constant, axes = _stored(inputs[0]), attributes_of(node).get("perm")
         return Edge(constant.turned(axes)) if constant and axes else None
 
     def _quantize(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
@@ -137,7 +142,7 @@ class _Reader:
             return inputs[0] if all(np.array_equal(*pair) for pair in known) else None
         if constant is None or constant.scale is not None:
             return None
-        axis = _attributes(node).get("axis", 1)
+        axis = attributes_of(node).get("axis", 1)
         return Edge(_with_scale(constant, *step, axis=axis if step[0].size > 1 else 0))
 
     def _gathered(self, edge: Edge | None, scale: Array, zero_point: Array) -> Edge | None:
@@ -230,7 +235,7 @@ class _Reader:
 
     def _qgemm(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
         """https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.QGemm"""
-        attributes = {"alpha": 1.0, "transA": 0, "transB": 0, **_attributes(node)}
+        attributes = {"alpha": 1.0, "transA": 0, "transB": 0, **attributes_of(node)}
         matrix = _stored(inputs[3])
         if matrix is None or attributes["alpha"] != 1.0 or attributes["transA"]:
             return None
@@ -250,7 +255,7 @@ class _Reader:
         if not all(np.array_equal(*pair) for pair in zip(known, told, strict=True)):
             return None
         weight = _with_scale(weight, *step, axis=axis)
-        attributes = _attributes(node) if kind == "Conv" else {}
+        attributes = attributes_of(node) if kind == "Conv" else {}
         edge = _unbiased(node, kind, inputs[0], weight, attributes=attributes)
         if bias is not None and isinstance(bias.source, Constant):
             product = np.float32(told[0]) * step[0].astype(np.float32)
@@ -295,19 +300,19 @@ class _Reader:
         if weight.scale.size not in (1, bias.shape[0]):
             return None
         told = Edge(_of_layer(bias, inputs[0], weight))
-        made = Operator(node.op_type, _attributes(node), (*inputs[:2], told), tuple(node.output))
+        made = Operator(node.op_type, attributes_of(node), (*inputs[:2], told), tuple(node.output))
         return Edge(made)
 
     def _convolution(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
         weight, bias = _stored(inputs[1]), _stored(inputs[2]) if len(inputs) > 2 else None
         if bias is None or weight is None:
             return None
-        made = _unbiased(node, "Conv", inputs[0], weight, attributes=_attributes(node))
+        made = _unbiased(node, "Conv", inputs[0], weight, attributes=attributes_of(node))
         bias = _of_layer(bias, inputs[0], weight)
         return self._add(node, made, Edge(bias.spread(len(weight.shape) - 2)))
 
     def _gemm(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
-        attributes = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0, **_attributes(node)}
+        attributes = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0, **attributes_of(node)}
         turned, weight = attributes.pop("transB"), _stored(inputs[1])
         if weight is None or attributes != {"alpha": 1.0, "beta": 1.0, "transA": 0}:
             return None
@@ -344,14 +349,6 @@ def _as_constant(name: str, array: Array) -> Edge:
     return Edge(Constant(name, str(array.dtype), array.shape, lambda: array))
 
 
-def _attributes(node: NodeProto) -> dict[str, Any]:
-    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    return {
-        name: value.SerializeToString() if hasattr(value, "SerializeToString") else value
-        for name, value in values.items()
-    }
-
-
 def _stored(edge: Edge | None) -> Constant | None:
     return edge.source if edge and isinstance(edge.source, Constant) and not edge.roundings else None
 
@@ -381,6 +378,11 @@ def _with_scale(constant: Constant, scale: Array, zero_point: Array, axis: int) 
         return part.reshape(shape)
 
     return replace(constant, scale=along(scale), zero_point=along(zero_point), paired=True)
+
+
+def _scaled_bias(inputs: Sequence[Edge | None]) -> Edge | None:
+    edge, (weight, bias) = inputs[0], map(_stored, inputs[1 : _BIAS + 1])
+    return inputs[_BIAS] if bias is None or weight is None else Edge(_of_layer(bias, edge, weight))
 
 
 def _of_layer(bias: Constant, edge: Edge | None, weight: Constant) -> Constant:

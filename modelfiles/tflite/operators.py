@@ -57,7 +57,9 @@ OPERATORS: Mapping[str, TfliteTraits] = {
     "CONV_2D": TfliteTraits(operands=(0, 1, 2), channel_axis=0, convolution=True),
     "DEPTHWISE_CONV_2D": TfliteTraits(operands=(0, 1, 2), channel_axis=3, convolution=True),
     "TRANSPOSE_CONV": TfliteTraits(operands=(2, 1, 3), channel_axis=0),
-    "BATCH_MATMUL": TfliteTraits(operands=(0, 1, None)),
+    # It multiplies its sums by a number between 1/2 and 1, rounds, and shifts by bits, rounding again
+    # (`MultiplyByQuantizedMultiplier`, tensorflow/lite/kernels/internal/common.h).
+    "BATCH_MATMUL": TfliteTraits(operands=(0, 1, None), whole_products=True),
     # what is not counted
     **dict.fromkeys(
         (
@@ -96,6 +98,9 @@ OPERATORS: Mapping[str, TfliteTraits] = {
     "LOG_SOFTMAX": TfliteTraits(fixed=(16 / 256, 127)),
     "TANH": TfliteTraits(fixed=(1 / 128, 0)),
     "L2_NORMALIZATION": TfliteTraits(fixed=(1 / 128, 0)),
+    # It brings both operands to 1/64 of the greater one's step, which rounds the square of a difference of
+    # 127 steps by 4 of its own; the greatest has 255 steps of the result (kernels/squared_difference.cc).
+    "SQUARED_DIFFERENCE": TfliteTraits(approximate=255 * 4 / 127**2),
     # the rest
     **dict.fromkeys(("RELU", "GELU", "HARD_SWISH", "LEAKY_RELU"), _ACTIVATION),
     "MUL": _with_options("MulOptions"),

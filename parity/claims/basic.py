@@ -78,15 +78,15 @@ def precision(description: Description, quantization: str) -> Claim:
 
 def weight_share(
     description: Description, recipe: Quantization, reachable: Callable[[], float]
-) -> Claim | None:
-    """The share of weights in the type that the recipe promises; None where it promises nothing.
+) -> list[Claim]:
+    """The share of weights in the type that the recipe promises; none where it promises nothing.
 
     An 8-bit weight is int8, or uint8 about a zero point of 128. `reachable` returns the share of the float
     file's weights in layers that recipes quantize. Where that is less than the promise, the promise is the
     same share of those.
     """
     if not recipe.weight_share:
-        return None
+        return []
     dtypes = {recipe.weights, recipe.weights.replace("int", "uint")}
     bound = recipe.weight_share
     total = sum(description.weights.values())
@@ -95,7 +95,7 @@ def weight_share(
     if share < bound and 0 < (most := reachable()) < bound:
         bound *= most
         detail = f"{most:.2g} of the weights are in layers that the recipe quantizes"
-    return Claim(
+    claim = Claim(
         "weight_share",
         verdict(share >= bound),
         number(share),
@@ -104,6 +104,7 @@ def weight_share(
         detail=detail,
         sense=">=",
     )
+    return [claim]
 
 
 def weight_count(description: Description, weights: int, elements: int) -> Claim:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from modelparity.parity.claims.basic import number, verdict
+from modelparity.parity.claims.basic import float_parity, number, verdict
 from modelparity.parity.metrics.detection_matching import Pair
 from modelparity.parity.metrics.errors import decibels
 from modelparity.parity.reference import ROUNDED, Reference
@@ -54,9 +54,45 @@ def weights(right: RoundedReference, third_party: bool) -> tuple[Claim | None, s
     return claim, ""
 
 
+def unrounded(right: RoundedReference) -> list[Claim]:
+    """One claim for each output: without its rounding, the file's graph computes what the network does.
+
+    None for a file that is simulated as the network.
+    """
+    network = right.network
+    if network is None:
+        return []
+    because = (
+        "the file's own graph is simulated, so it must be the network's: an operand that is missing, or a "
+        "constant of another layer, would agree with itself"
+    )
+    shapes = [
+        {name: (outputs[name].shape, due[index].shape) for name, due in network.outputs.items()}
+        for index, outputs in enumerate(right.unrounded)
+    ]
+    wrong = {name: pair for each in shapes for name, pair in each.items() if pair[0] != pair[1]}
+    if wrong:
+        return [
+            Claim("unrounded", "failed", str(list(got)), str(list(due)), because, output=name)
+            for name, (got, due) in wrong.items()
+        ]
+    made = []
+    for error in network.errors(network.paired(right.unrounded)):
+        like = float_parity(network, error)
+        claim = Claim("unrounded", like.status, like.observed, like.bound, because, output=like.output)
+        made.append(
+            replace(claim, unit=like.unit, detail=like.detail, sense=like.sense, figures=like.figures)
+        )
+    return made
+
+
 def explained(claims: Sequence[Claim], coarsest: Callable[[], str]) -> list[Claim]:
     """The claims; a lost output of a right conversion names the layer that costs most."""
-    proofs = [c for c in claims if c.name in ("simulated", "network_weights") or c.name.startswith("lineage")]
+    proofs = [
+        c
+        for c in claims
+        if c.name in ("simulated", "unrounded", "network_weights") or c.name.startswith("lineage")
+    ]
     wrong = not all(c.passed for c in proofs)
     lost = [c for c in claims if c.name == "better_than_constant" and c.status == "failed"]
     if wrong or not lost:

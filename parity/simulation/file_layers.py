@@ -118,7 +118,7 @@ def lstm_weights(operator: Operator) -> Iterator[tuple[str, Array, Array]] | Non
     order of gates; None if one of them is no constant.
 
     It stores [directions, in, 4 width], with scales of [directions] or [directions, 4 width]
-    (onnxruntime, docs/ContribOperators.md, com.microsoft.DynamicQuantizeLSTM).
+    (ONNX Runtime, docs/ContribOperators.md, com.microsoft.DynamicQuantizeLSTM).
     """
     sources = [edge.source if edge is not None else None for edge in operator.inputs]
     constants = [sources[place] for place in (1, 8, 9, 2, 10, 11)] if len(sources) > 11 else []

@@ -6,8 +6,8 @@ layout, the roundings of its inputs and results, and the activation that the fil
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -87,8 +87,12 @@ class Simulated:
             by more than half a step, and the greatest distance in steps.
         unmatched: Names of those that match no layer of the network, and of float16 constants that match none
             of its tensors.
-        elsewhere: Names of activations that are rounded outside such layers.
+        elsewhere: What of a file that rounds activations outside such layers cannot be simulated, and why.
         not_simulated: Operators of the file that read or make rounded numbers otherwise, with the reason.
+        unrounded: Of a file that rounds activations elsewhere, what its graph computes without rounding over
+            the first feeds, and what the network computes with the file's constants.
+        steps: Of each output that the file itself rounds, the distance of two neighbouring values.
+        shared_by_threads: Its ranges at run time depend on how threads share a batch.
     """
 
     outputs: tuple[dict[str, Array], ...]
@@ -96,8 +100,17 @@ class Simulated:
     layers: int
     unmatched: tuple[str, ...] = ()
     wrong: tuple[tuple[str, int, float], ...] = ()
-    elsewhere: tuple[str, ...] = ()
+    elsewhere: str = ""
     not_simulated: tuple[str, ...] = ()
+    unrounded: tuple[tuple[dict[str, Array], ...], tuple[dict[str, Array], ...]] | None = None
+    steps: Mapping[str, float] = field(default_factory=dict)
+    shared_by_threads: bool = False
+
+
+def unrounded(layer: Layer) -> Layer:
+    """The layer with its rounded weights, which rounds no activation."""
+    negative = None if layer.negative is None else ()
+    return replace(layer, reads=(), gives=(), unbiased=(), negative=negative, dynamic=False)
 
 
 Readers = Mapping[Operator, Sequence[tuple[Operator | None, Edge]]]
@@ -107,7 +120,7 @@ def layers_of(graph: Graph) -> list[Layer]:
     """The layers, in computing order."""
     readers = _readers(graph)
     found: list[tuple[Operator, Layer]] = []
-    for operator in _ordered(graph):
+    for operator in graph.operators():
         if operator.kind == DYNAMIC_LSTM:
             found += [(operator, layer) for layer in _of_lstm(operator)]
         if not is_rounded(operator):
@@ -148,14 +161,14 @@ def _of_lstm(operator: Operator) -> list[Layer]:
 def unsupported(graph: Graph) -> list[str]:
     """Operators that read or make rounded numbers as the simulation does not, with the reason."""
     readers = _readers(graph)
-    layers = [operator for operator in _ordered(graph) if is_rounded(operator)]
+    layers = [operator for operator in graph.operators() if is_rounded(operator)]
     added = {end.bias for end in (_end(layer, readers) for layer in layers) if end.bias is not None}
     blocks = [
-        f"{layer.kind} {layer.names[0][-60:]}, whose input onnxruntime rounds by blocks (MatMulNBits)"
+        f"{layer.kind} {layer.names[0][-60:]}, whose input ONNX Runtime rounds by blocks (MatMulNBits)"
         for layer in layers
         if layer.kind == "MatMul" and _weight_alone(layer)
     ]
-    return [*not_simulated(_ordered(graph), added), *blocks]
+    return [*not_simulated(graph.operators(), added), *blocks]
 
 
 def _weight_alone(operator: Operator) -> bool:
@@ -171,7 +184,7 @@ def rounded_elsewhere(graph: Graph) -> list[str]:
     """Names of activations that are rounded outside the inputs and results of layers with rounded weights."""
     readers = _readers(graph)
     followed = set()
-    for operator in filter(is_rounded, _ordered(graph)):
+    for operator in filter(is_rounded, graph.operators()):
         read, end = _read(operator), _end(operator, readers)
         followed |= {(read.name, rounding) for rounding in read.roundings}
         followed |= {(operator.names[0], rounding) for rounding in end.unbiased}
@@ -185,7 +198,7 @@ def rounded_elsewhere(graph: Graph) -> list[str]:
 def _readers(graph: Graph) -> Readers:
     """The readers of each operator, in computing order; None stands for an output of the file."""
     readers: dict[Operator, list[tuple[Operator | None, Edge]]] = {}
-    for operator in _ordered(graph):
+    for operator in graph.operators():
         for wire in operator.inputs:
             if wire is not None and isinstance(wire.source, Operator):
                 readers.setdefault(wire.source, []).append((operator, wire))
@@ -204,16 +217,25 @@ def _read(operator: Operator) -> Edge:
 
 def cast_elsewhere(graph: Graph, but: Collection[str] = ()) -> list[Constant]:
     """Float16 constants other than weights and biases of layers with rounded weights, apart from `but`."""
+    return _elsewhere(graph, lambda constant: constant.dtype == "float16", but)
+
+
+def rounded_constants(graph: Graph) -> list[Constant]:
+    """Constants of integers that are not the weight or bias of a layer with rounded weights."""
+    return _elsewhere(graph, lambda constant: constant.scale is not None)
+
+
+def _elsewhere(graph: Graph, wanted: Callable[[Constant], bool], but: Collection[str] = ()) -> list[Constant]:
     readers = _readers(graph)
     found: dict[str, Constant] = {}
     known = set()
-    for operator in _ordered(graph):
+    for operator in graph.operators():
         if is_rounded(operator) and operator.names[0] not in but:
             end = _end(operator, readers)
             weight = operator.inputs[kind_of(operator).weight]
             known |= {wire.name for wire in (weight, end.bias) if wire is not None}
         for wire in operator.inputs:
-            if wire is not None and isinstance(wire.source, Constant) and wire.source.dtype == "float16":
+            if wire is not None and isinstance(wire.source, Constant) and wanted(wire.source):
                 found[wire.name] = wire.source
     return [constant for name, constant in found.items() if name not in known]
 
@@ -285,22 +307,3 @@ def _common(wires: Sequence[Edge]) -> tuple[QuantizationParams, ...]:
     """The rounding that all readers share: it belongs to the value that they read."""
     first = {wire.roundings[:1] for wire in wires}
     return first.pop() if len(first) == 1 else ()
-
-
-def _ordered(graph: Graph) -> Iterator[Operator]:
-    """Operators, each after those that it reads."""
-    done: set[Operator] = set()
-    pending: list[tuple[Operator, bool]] = [
-        (w.source, False) for _, w in reversed(graph.outputs) if isinstance(w.source, Operator)
-    ]
-    while pending:
-        operator, ready = pending.pop()
-        if operator in done:
-            continue
-        if ready:
-            done.add(operator)
-            yield operator
-            continue
-        pending.append((operator, True))
-        sources = [wire.source for wire in operator.inputs if wire is not None]
-        pending += [(s, False) for s in reversed(sources) if isinstance(s, Operator)]

@@ -37,6 +37,12 @@ _ACTIVATIONS = {
     "relu": (_ATEN.relu.default, _ATEN.relu_.default),
     "relu6": (HARDSIGMOID, _ATEN.hardtanh.default, _ATEN.hardtanh_.default, _ATEN.relu6.default),
 }
+_MULTIPLIES = (_ATEN.mul.Tensor, _ATEN.div.Tensor)
+_LINEAR_OPERATORS = (
+    *(_ATEN.reshape.default, _ATEN.view.default, _ATEN.transpose.int, _ATEN.permute.default),
+    *(_ATEN.unsqueeze.default, _ATEN.squeeze.dim, _ATEN.contiguous.default, _ATEN.clone.default),
+    *(_ATEN.flatten.using_ints, _ATEN.unflatten.int, _ATEN.matmul.default, _ATEN.bmm.default),
+)
 _SAMPLES = 1024
 _ALIKE = 0.1  # rms of what differs, relative: int8 takes about 0.02, another layer's weights are above 1
 
@@ -46,13 +52,16 @@ class Fold:
     """A layer of the program as a file may have it, identified by a sample of its weight.
 
     The weight is its own, or has the batch norm `behind` it or the scale of the layer norm `before` it
-    multiplied in, or is that of one `part` of its groups. The node `added` adds a bias to the product.
+    multiplied in, and `factor`: a number that the network multiplies the result by further on, as attention
+    does with its queries. Or it is that of one `part` of its groups. The node `added` adds a bias to the
+    product.
     """
 
     product: Product
     weight: Array
     behind: fx.Node | None = None
     before: fx.Node | None = None
+    factor: float = 1.0
     part: tuple[int, int] | None = None
     added: fx.Node | None = None
 
@@ -185,11 +194,27 @@ def _folds(module: torch.nn.Module, node: fx.Node) -> Iterator[Fold]:
     is_scaled = read.target == _ATEN.layer_norm.default and parameter(module, read.args[2]) is not None
     if is_scaled and node.target == LINEAR:
         forms.insert(0, replace(forms[0], before=read))
-    for form in forms:
+    plain = [form for form in forms if form.behind is None]
+    multiplied = [replace(form, factor=factor) for factor in _factors(node) for form in plain]
+    for form in (*forms, *multiplied):
         weight = folded(module, form)
         yield replace(form, weight=_sample(weight.numpy()))
-        for part in parts(found):
+        for part in parts(found) if form.factor == 1 else ():
             yield replace(form, weight=_sample(_part(weight, part).numpy()), part=part)
+
+
+def _factors(node: fx.Node) -> Iterator[float]:
+    """The numbers that what a layer gives is multiplied by, on its way through linear operators."""
+    factor, users = 1.0, list(node.users)
+    while len(users) == 1:
+        (user,) = users
+        number = user.args[1] if len(user.args) > 1 else None
+        if user.target in _MULTIPLIES and isinstance(number, int | float) and number > 0:
+            factor = factor / number if user.target == _ATEN.div.Tensor else factor * number
+            yield factor
+        elif user.target not in _LINEAR_OPERATORS:
+            return
+        users = list(user.users)
 
 
 def _place(module: torch.nn.Module, fold: Fold, layer: Layer) -> Place:
@@ -250,7 +275,7 @@ def _steps(stored: Array, own: Array, step: Array | None) -> Array:
 
 
 def folded_bias(module: torch.nn.Module, fold: Fold) -> Tensor | None:
-    """The layer's bias in float64, with the norm that the file multiplied in; None without one."""
+    """The layer's bias in float64, with what the file multiplied in; None without one."""
     if fold.added is not None:
         added = _other_operand(module, fold.added)
         return None if added is None else added.reshape(-1)
@@ -264,7 +289,7 @@ def folded_bias(module: torch.nn.Module, fold: Fold) -> Tensor | None:
     if shift is not None:
         own = _common(module, fold)
         bias = own @ shift + (0 if bias is None else bias)
-    return None if bias is None else _part(bias, fold.part)
+    return None if bias is None else _part(bias, fold.part) * fold.factor
 
 
 def _part(values: Tensor, part: tuple[int, int] | None) -> Tensor:
@@ -280,7 +305,7 @@ def _common(module: torch.nn.Module, fold: Fold) -> Tensor:
 
 
 def folded(module: torch.nn.Module, fold: Fold) -> Tensor:
-    """The layer's weight in float64, in the common layout, with the norm that the file multiplied in."""
+    """The layer's weight in float64, in the common layout, with what the file multiplied in."""
     weight = _common(module, fold)
     if fold.behind is not None:
         factor = norm_of(module, fold.behind)[0]
@@ -294,7 +319,7 @@ def folded(module: torch.nn.Module, fold: Fold) -> Tensor:
             weight = weight * factor.reshape(-1, *[1] * (weight.dim() - 1))
     if fold.before is not None and (gamma := parameter(module, fold.before.args[2])) is not None:
         weight = weight * gamma
-    return _part(weight, fold.part)
+    return _part(weight, fold.part) * fold.factor
 
 
 def casts(module: torch.nn.Module, constants: Sequence[Constant]) -> tuple[set[fx.Node], list[str]]:
@@ -308,7 +333,7 @@ def casts(module: torch.nn.Module, constants: Sequence[Constant]) -> tuple[set[f
         return set(), []
     found: set[fx.Node] = set()
     sizes = {math.prod(constant.shape) // parts for constant in constants for parts in _JOINED}
-    values = _ConstantValues(module, sizes).found
+    values = {node: value.astype(np.float16) for node, value in constant_values(module, sizes).items()}
     unknown = []
     for constant in constants:
         stored = constant.read().astype(np.float16).reshape(-1)
@@ -330,9 +355,12 @@ def _nodes_of(part: Array, values: Mapping[fx.Node, Array]) -> list[fx.Node]:
     return [node for node, value in values.items() if np.array_equal(value, due)]
 
 
-class _ConstantValues(fx.Interpreter):
-    """`found` has the sorted values, in float16, of each node of a wanted size that depends on no input."""
+def constant_values(module: torch.nn.Module, sizes: set[int]) -> dict[fx.Node, Array]:
+    """The sorted values of each node of a wanted size that depends on no input."""
+    return _ConstantValues(module, sizes).found
 
+
+class _ConstantValues(fx.Interpreter):
     def __init__(self, module: torch.nn.Module, sizes: set[int]) -> None:
         super().__init__(module)
         self.found: dict[fx.Node, Array] = {}
@@ -340,7 +368,7 @@ class _ConstantValues(fx.Interpreter):
             for node in constant_nodes(module):
                 self.env[node] = value = self.run_node(node)
                 if isinstance(value, Tensor) and value.is_floating_point() and value.numel() in sizes:
-                    self.found[node] = np.sort(value.to(torch.float16).numpy(), axis=None)
+                    self.found[node] = np.sort(value.numpy(), axis=None)
 
 
 def norm_of(module: torch.nn.Module, norm: fx.Node) -> tuple[Tensor, Tensor, Tensor]:

@@ -126,21 +126,21 @@ def product(module: torch.nn.Module, node: fx.Node) -> Product | None:
 
 
 def _linear(module: torch.nn.Module, node: fx.Node) -> Product | None:
-    return _made(module, node, SUM, (0,), (1,), bias=2, channels=(-1,))
+    return _made(module, node, SUM, read=(0,), weight=(1,), bias=2, channels=(-1,))
 
 
 def _convolution(module: torch.nn.Module, node: fx.Node) -> Product | None:
     groups = node.args[_GROUPS] if len(node.args) > _GROUPS else 1
-    return _made(module, node, SUM, (0,), (1,), bias=2, channels=(1,), groups=groups)
+    return _made(module, node, SUM, read=(0,), weight=(1,), bias=2, channels=(1,), groups=groups)
 
 
 def _transposed(module: torch.nn.Module, node: fx.Node) -> Product | None:
     groups = node.args[_GROUPS] if len(node.args) > _GROUPS else 1
-    return _made(module, node, TRANSPOSED, (0,), (1,), bias=2, channels=(1,), groups=groups)
+    return _made(module, node, TRANSPOSED, read=(0,), weight=(1,), bias=2, channels=(1,), groups=groups)
 
 
 def _embedding(module: torch.nn.Module, node: fx.Node) -> Product | None:
-    return _made(module, node, TABLE, (1,), (0,), channels=())
+    return _made(module, node, TABLE, read=(1,), weight=(0,), channels=())
 
 
 def _matrices(read: int, bias: int | None = None) -> Callable[[torch.nn.Module, fx.Node], Product | None]:
@@ -152,7 +152,9 @@ def _matrices(read: int, bias: int | None = None) -> Callable[[torch.nn.Module, 
             return None
         *stack, rows, columns = range(weight.dim())
         axes = (*stack, columns, rows)
-        return _made(module, node, SUM, (read,), (read + 1,), bias=bias, channels=(-1,), axes=axes)
+        return _made(
+            module, node, SUM, read=(read,), weight=(read + 1,), bias=bias, channels=(-1,), axes=axes
+        )
 
     return found
 
@@ -178,8 +180,8 @@ def _einsum(module: torch.nn.Module, node: fx.Node) -> Product | None:
         module,
         node,
         SUM,
-        (1, 1 - at),
-        (1, at),
+        read=(1, 1 - at),
+        weight=(1, at),
         channels=tuple(other.index(label) for label in summed),
         axes=axes,
     )
@@ -194,9 +196,9 @@ def _made(
     module: torch.nn.Module,
     node: fx.Node,
     family: str,
+    *,
     read: Path,
     weight: Path,
-    *,
     channels: tuple[int, ...],
     bias: int | None = None,
     axes: tuple[int, ...] | None = None,

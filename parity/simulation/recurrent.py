@@ -76,7 +76,7 @@ class _Writer:
         return [output, *(self._call(_ATEN.stack.default, found) for found in last)]
 
     def _layer(
-        self, value: Any, state: list[fx.Node], weights: list[fx.Node], has_biases: bool, reverse: bool
+        self, value: Any, state: list[fx.Node], weights: list[fx.Node], has_biases: bool, *, reverse: bool
     ) -> tuple[fx.Node, list[fx.Node]]:
         """Of one direction: the hidden states of all steps, [steps, batch, width], and the last states."""
         inner, recurrent, *rest = weights

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from meta_tests.parity.simulation.layer_networks import made
 from meta_tests.parity.test_simulated import FEEDS, QUANTIZERS, Files, exact_reference
 from modelparity.fixtures.specs import TensorSpec
 
@@ -16,25 +15,38 @@ LAYERS = ["Conv", "MatMul", "Gemm", "ConvTranspose"]
 
 def files_of(name: str, folder: Path) -> Files:
     """The network's program, and its float file in both formats."""
+    from meta_tests.parity.simulation.layer_networks import NETWORKS
+    from modelparity.converters.engine.exported_program import Exported
+    from modelparity.converters.tflite import convert as tflite_format
+
+    files = onnx_files_of(NETWORKS[name], folder)
+    tflite_format.convert_float(Exported(files.program), folder / "network.tflite", ["image"], ["head"])
+    return files
+
+
+def onnx_files_of(make: Callable[[], Any], folder: Path) -> Files:
+    """The program of a network, and its float file in ONNX."""
     import torch
 
     from modelparity.converters.engine.exported_program import Exported
     from modelparity.converters.onnx import convert as onnx_format
-    from modelparity.converters.tflite import convert as tflite_format
 
-    network = made(name)
+    def made() -> Any:
+        torch.manual_seed(1)
+        return make().eval()
+
+    network = made()
     batch = {"image": {0: torch.export.Dim("batch")}}
     program = folder / "network.pt2"
     torch.export.save(
         torch.export.export(network, (torch.zeros(2, 3, 32, 32),), dynamic_shapes=batch), program
     )
-    for format, module in (("onnx", onnx_format), ("tflite", tflite_format)):
-        module.convert_float(Exported(program), folder / f"network.{format}", ["image"], ["head"])
+    onnx_format.convert_float(Exported(program), folder / "network.onnx", ["image"], ["head"])
     with torch.no_grad():
         shape = tuple(network(torch.zeros(1, 3, 32, 32))[0].shape)
     names, head = SimpleNamespace(output_names=["head"]), TensorSpec("head", ("batch", *shape[1:]), "logits")
     spec = SimpleNamespace(signature=lambda: names, task="map", outputs=(head,))
-    return Files(folder, program, spec, exact_reference(spec, lambda: made(name)))
+    return Files(folder, program, spec, exact_reference(spec, made))
 
 
 def quantized(files: Files, recipe: str) -> tuple[str, Path]:

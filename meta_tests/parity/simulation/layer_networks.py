@@ -25,6 +25,18 @@ class Sequence(nn.Module):
         return (self.head(self.gru(hidden)[0]),)
 
 
+class Columns(nn.Module):
+    """An LSTM whose batch are rows of one image: [B, 3, 32, 32] -> [B, 32, 4]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(3, 4, batch_first=True)
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        rows = image[..., :3].permute(0, 2, 3, 1).flatten(0, 1)
+        return (self.lstm(rows)[0][:, -1].unflatten(0, (-1, 32)),)
+
+
 class Recurrence(nn.Module):
     """Steps that converters write out, so that layers share a weight: [B, 3, 32, 32] -> [B, 3, 5]."""
 
@@ -101,8 +113,3 @@ class Tokens(nn.Module):
 
 
 NETWORKS = {kind.__name__: kind for kind in (Sequence, Recurrence, Products, Upsampling, Tokens)}
-
-
-def made(name: str) -> nn.Module:
-    torch.manual_seed(1)
-    return NETWORKS[name]().eval()
