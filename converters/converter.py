@@ -14,12 +14,14 @@ class PlainKernels:
     """A runtime's second, plain implementation of the operators, against which its fast one is checked.
 
     `sequential`: they add one number after the other, so that rounding errors line up. `slow`: large networks
-    are too slow on them.
+    are too slow on them. `lacks`: a regular expression of the error by which the runtime says that it has no
+    plain kernel of an operator, whose name is the first group.
     """
 
     title: str
     sequential: bool
     slow: bool
+    lacks: str = ""
 
 
 @dataclass(frozen=True)

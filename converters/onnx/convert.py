@@ -36,6 +36,7 @@ def convert_float(exported: Exported, target: Path, inputs: Sequence[str], outpu
         verbose=False,
     )
     assert converted is not None
+    _transpose_shared(converted.model.graph)
     if large:
         _write_weights(converted.model, target)
     model = converted.model_proto
@@ -45,6 +46,33 @@ def convert_float(exported: Exported, target: Path, inputs: Sequence[str], outpu
                 _rename_dimension(model, axis.dim_param, name)
     _strip_paths(model)
     onnx.save_model(model, target)
+
+
+def _transpose_shared(graph: Any) -> None:
+    """Stores a matrix as its readers take it, where all of them read its transpose.
+
+    The exporter does so, too, but leaves the `Transpose` of a matrix that several layers share, so that none
+    of them would be known as a layer with weights of its own.
+    """
+    import numpy as np
+    import onnx_ir
+
+    for node in list(graph):
+        matrix = node.inputs[0] if node.op_type == "Transpose" else None
+        if matrix is None or matrix.name not in graph.initializers or len(matrix.shape) != 2:
+            continue
+        if any(reader is not node for reader, _ in matrix.uses()) or list(node.attributes["perm"].value) != [
+            1,
+            0,
+        ]:
+            continue
+        name = node.outputs[0].name
+        array = np.ascontiguousarray(matrix.const_value.numpy().T)
+        turned = onnx_ir.val(name, const_value=onnx_ir.tensor(array, name=name))
+        onnx_ir.convenience.replace_all_uses_with(node.outputs[0], turned)
+        graph.remove(node, safe=True)
+        del graph.initializers[matrix.name]
+        graph.register_initializer(turned)
 
 
 def _write_weights(model: Any, target: Path) -> None:

@@ -13,7 +13,12 @@ CONVERTER = Converter(
     title="litert-torch",
     runtime="LiteRT",
     fast_kernels="XNNPACK",
-    plain_kernels=PlainKernels("reference kernels", sequential=True, slow=True),
+    plain_kernels=PlainKernels(
+        "reference kernels",
+        sequential=True,
+        slow=True,
+        lacks=r"Didn't find op for builtin opcode '(\w+)' version '\d+'",
+    ),
     operator_runner="modelparity.converters.tflite.operator_runner:OperatorRunner",
     runner="modelparity.converters.tflite.runner:TfliteRunner",
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from meta_tests.miniatures.miniature import cell, session_of
 from meta_tests.parity.test_detections import moved, outputs_of
+from modelparity.converters.engine.child import Reply
+from modelparity.converters.engine.workers import WorkerFailedError
 from modelparity.converters.formats import CONVERTERS
 from modelparity.fixtures.models import MODELS
 from modelparity.parity.cells import Cell
@@ -79,6 +82,20 @@ def test_kernels_that_compute_another_thing_are_red(tmp_path):
         record = session.prove(cell("other_kernels"))
     failed = {claim.name for claim in record.claims if claim.status == "failed"}
     assert failed == {"kernels"}  # everything else about the file is right
+
+
+def test_a_runtime_that_lacks_a_plain_kernel_makes_no_claim_and_any_other_failure_is_one(tmp_path):
+    def outputs(error):
+        def run(*_, **__):
+            raise WorkerFailedError("run", Reply(None, 0, 0, error))
+
+        bench = SimpleNamespace(run=run, converters=CONVERTERS)
+        return kernels.plain_outputs(bench, "tflite", tmp_path, [])
+
+    lacks = "ValueError: Didn't find op for builtin opcode 'ROUND' version '1'. An older version"
+    assert outputs(lacks) == "the runtime has no plain kernel of ROUND"
+    with pytest.raises(WorkerFailedError):
+        outputs("ValueError: tensor 3 is no tensor")
 
 
 def test_what_makes_no_claim_says_why():

@@ -11,13 +11,18 @@ import pytest
 from meta_tests.house.sources import ROOMS, ROOT, files_of, loaded_by, named_in
 
 HEAVY = {"torch", "onnx", "onnxruntime", "ai_edge_litert", "litert_torch"}
-# Miniatures that are networks: imported by workers, and by tests inside functions.
+# Networks: imported by workers, by tests inside functions, and by measurements.
 NETWORKS = {
-    "cascade_network.py: torch",
+    "crepe.py: torch",
+    "facenet_cascade.py: torch",
     "layer_networks.py: torch",
     "miniature_detector.py: torch",
     "miniature_network.py: torch",
+    "mobilenet.py: torch",
+    "pesto.py: torch",
     "quantized_network.py: torch",
+    "rxnmapper.py: torch",
+    "silero.py: torch",
 }
 
 

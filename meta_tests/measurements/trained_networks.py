@@ -2,9 +2,9 @@
 
     python -m meta_tests.measurements.trained_networks FOLDER [--model NAME]... [--no-faults] [--output DIR]
 
-FOLDER holds the weights as their authors publish them, none of which is in this repository:
-`WildRF_Tiny_LaDeDa.pth` of Tiny-LaDeDa, and the wheel of facenet-pytorch, which has three trained networks
-(`pip download --no-deps facenet-pytorch==2.6.0`). A right file must be green, and every visible fault red.
+FOLDER holds the weights as their authors publish them, none of which is in this repository: the files that
+`meta_tests/measurements/trained/*.py` name. They are those of Tiny-LaDeDa, and wheels, as in
+`pip download --no-deps facenet-pytorch==2.6.0`. A right file must be green, and every visible fault red.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meta_tests.measurements.measured_rows import add, measuring, told
+from meta_tests.measurements.trained.networks import TRAINED
 from modelparity.commands.mutate import scored
 from modelparity.converters.formats import CONVERTERS
-from modelparity.fixtures.models import MODELS
-from modelparity.fixtures.specs import ModelSpec, Preprocessing, TensorSpec
 from modelparity.parity.cells import Cell, columns
 from modelparity.parity.mutation.catalogue import FAULTS
 from modelparity.parity.proof_cache import harness_digest
@@ -31,53 +29,6 @@ from modelparity.reports.markdown import inline, table
 from modelparity.reports.view import Entry
 
 NAME = "trained-networks.jsonl"
-_WHEEL = "facenet_pytorch-2.6.0-py3-none-any.whl"
-_FACE = "probability of a face"
-
-
-def _cascade(name: str, network: str, size: int, *outputs: TensorSpec) -> ModelSpec:
-    path = f"meta_tests.measurements.cascade_network:{network}"
-    return ModelSpec(
-        name=name,
-        title=name,
-        deployed=path,
-        published=path,
-        published_outputs=tuple(output.name for output in outputs),
-        golden="",
-        preprocessing=Preprocessing("bilinear", (0.5,) * 3, (128 / 255,) * 3),
-        input_sizes=(size,),
-        default_input_size=size,
-        outputs=outputs,
-    )
-
-
-def _output(name: str, meaning: str, *shape: int) -> TensorSpec:
-    return TensorSpec(name, ("batch", *shape), meaning)
-
-
-# Photographs show R-Net and O-Net hardly a face, so that their probabilities take no decision here.
-SPECS = {
-    spec.name: spec
-    for spec in (
-        MODELS["tiny_ladeda"],
-        _cascade(
-            "pnet",
-            "DeployedP",
-            96,
-            replace(_output("face", _FACE, 1, 43, 43), range=(0.0, 1.0), decision="probability"),
-            _output("box", "offsets", 4, 43, 43),
-        ),
-        _cascade("rnet", "DeployedR", 24, _output("face", _FACE, 1), _output("box", "offsets", 4)),
-        _cascade(
-            "onet",
-            "DeployedO",
-            48,
-            _output("face", _FACE, 1),
-            _output("box", "offsets", 4),
-            _output("landmarks", "positions of five points", 10),
-        ),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -95,20 +46,9 @@ class Row:
     harness: str
 
 
-def weights_in(folder: Path, scratch: Path) -> dict[str, Path]:
-    """The checkpoint of each network that the folder has."""
-    found = {"tiny_ladeda": folder / "WildRF_Tiny_LaDeDa.pth"}
-    if (wheel := folder / _WHEEL).is_file():
-        with zipfile.ZipFile(wheel) as archive:
-            for name in ("pnet", "rnet", "onet"):
-                found[name] = scratch / f"{name}.pt"
-                found[name].write_bytes(archive.read(f"facenet_pytorch/data/{name}.pt"))
-    return {name: path for name, path in found.items() if path.is_file()}
-
-
 def rows_of(model: str, checkpoint: Path, *, faults: bool) -> list[Row]:
     """Every cell of a network."""
-    session = Session(checkpoints={model: checkpoint}, models={model: SPECS[model]}, limitations={})
+    session = Session(checkpoints={model: checkpoint}, models={model: TRAINED[model].spec}, limitations={})
     rows = []
     with measuring(session):
         planted = {}
@@ -147,6 +87,9 @@ def rows_of(model: str, checkpoint: Path, *, faults: bool) -> list[Row]:
 def document(rows: Sequence[Row]) -> str:
     right = sum(row.status == "passed" for row in rows)
     visible, killed = sum(row.visible for row in rows), sum(row.killed for row in rows)
+    sources = [
+        one.source for name, one in TRAINED.items() if any(row.cell.startswith(f"{name}-") for row in rows)
+    ]
     header = (
         "cell",
         "right file",
@@ -174,8 +117,8 @@ def document(rows: Sequence[Row]) -> str:
             [
                 "# Networks that others trained",
                 f"{right} of {len(rows)} right files are green; {killed} of {visible} visible faults in them "
-                "are red. The weights are those that the networks' authors publish: Tiny-LaDeDa's, and "
-                "P-Net, R-Net and O-Net of facenet-pytorch 2.6.0. No bound was chosen for any of them.",
+                "are red. The weights are those that the networks' authors publish: "
+                f"{'; '.join(sources)}. No bound was chosen for any of them.",
                 "To repeat it: `python -m meta_tests.measurements.trained_networks FOLDER`.",
                 table(header, [list(map(inline, row)) for row in body]),
                 *(["\n".join(said)] if said else []),
@@ -189,17 +132,19 @@ def main(arguments: Sequence[str]) -> int:
     """Measures and writes the table; 0 only if all right files are green and all visible faults red."""
     parser = argparse.ArgumentParser(prog="python -m meta_tests.measurements.trained_networks")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", action="append", choices=SPECS)
+    parser.add_argument("--model", action="append", choices=TRAINED)
     parser.add_argument("--no-faults", action="store_true", help="prove the right files alone")
     parser.add_argument("--output", type=Path, default=Path("reports/measurements"))
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch, told():
-        weights = weights_in(asked.folder, Path(scratch))
         found: list[Row] = []
-        for model in asked.model or list(weights):
-            if model not in weights:
-                parser.error(f"{asked.folder}: has no weights of {model}")
-            found += rows_of(model, weights[model], faults=not asked.no_faults)
+        for model in asked.model or list(TRAINED):
+            checkpoint = TRAINED[model].checkpoint(asked.folder, Path(scratch))
+            if checkpoint is None:
+                parser.error(
+                    f"{asked.folder}: has no {TRAINED[model].file}, which has the weights of {model}"
+                )
+            found += rows_of(model, checkpoint, faults=not asked.no_faults)
             add(asked.output / NAME, found, Row, lambda row: row.cell, document)
     good = all(row.status == "passed" and row.killed == row.visible for row in found)
     return 0 if good and found else 1

@@ -16,14 +16,18 @@ A cell that makes no such claim says why (`skipped`); nothing is green on its ac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from modelparity.converters.converter import PlainKernels
+from modelparity.converters.engine.workbench import Workbench
+from modelparity.converters.engine.workers import WorkerFailedError
 from modelparity.converters.recipes import QUANTIZATIONS
-from modelparity.fixtures.arrays import Outputs
-from modelparity.parity.cells import Cell
+from modelparity.fixtures.arrays import Array, Outputs
+from modelparity.parity.cells import RUN_THREADS, Cell
 from modelparity.parity.claims.basic import number, verdict
 from modelparity.parity.metrics.detection_matching import Pair
 from modelparity.parity.metrics.errors import difference
@@ -57,6 +61,24 @@ def skipped(cell: Cell, plain: PlainKernels) -> str:
         return _WIDENED.format(recipe.weights)
     float_alone, reason = _SKIPPED.get(cell.model, (False, ""))
     return reason if plain.slow and (recipe.is_float or not float_alone) else ""
+
+
+def plain_outputs(
+    bench: Workbench, format: str, path: Path, feeds: Sequence[Mapping[str, Array]]
+) -> list[Outputs] | str:
+    """A file's outputs on plain kernels, or why there are none: the runtime has none for an operator.
+
+    Raises:
+        WorkerFailedError: the file fails on them for another reason.
+    """
+    try:
+        return bench.run(format, path, feeds, threads=RUN_THREADS, kernels=REFERENCE)
+    except WorkerFailedError as error:
+        plain = bench.converters[format].plain_kernels
+        found = re.search(plain.lacks, str(error)) if plain is not None and plain.lacks else None
+        if found is None:
+            raise
+        return f"the runtime has no plain kernel of {found[1]}"
 
 
 def agree(

@@ -52,12 +52,11 @@ from modelparity.parity.simulation.layers import (
     unrounded,
 )
 from modelparity.parity.simulation.places import (
-    casts,
-    constant_values,
     misrounded,
     planned,
 )
 from modelparity.parity.simulation.rounding import Moves
+from modelparity.parity.simulation.stored_constants import casts, constant_values
 
 _IMAGES = 3  # on which the graph without rounding is held to the network
 _ATEN = torch.ops.aten

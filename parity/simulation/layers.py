@@ -39,6 +39,7 @@ class Layer:
         step: The distance of two neighbouring values, in the shape of `weight`; None for float16.
         bias: [out], the real values of the file's integers; None without one, or where it is float32.
         biased: It adds a bias, of whatever type.
+        float_bias: [out], where it is float32.
         bias_step: The distance of two neighbouring values of the bias, [out]; None for float16.
         reads: Roundings of the layer's input, in order.
         gives: Roundings of its result, in order, after `activation`.
@@ -66,6 +67,7 @@ class Layer:
     repeated: bool = False
     unbiased: tuple[QuantizationParams, ...] = ()
     negative: tuple[QuantizationParams, ...] | None = None
+    float_bias: Array | None = None
 
     @property
     def rows(self) -> bool:
@@ -281,8 +283,9 @@ def _layer(operator: Operator, readers: Readers) -> Layer:
         step = in_pytorchs_layout(operator, np.broadcast_to(step, stored.source.shape))
     end = _end(operator, readers)
     constant = end.bias.source if end.bias is not None and isinstance(end.bias.source, Constant) else None
+    kept = None
     if constant is not None and not is_narrow(constant):
-        constant = None
+        kept, constant = real(constant).reshape(-1), None
     bias_step = None if constant is None else constant.scale
     return Layer(
         operator.names[0],
@@ -300,6 +303,7 @@ def _layer(operator: Operator, readers: Readers) -> Layer:
         dynamic=read.ranged,
         biased=end.bias is not None,
         unbiased=end.unbiased,
+        float_bias=kept,
     )
 
 

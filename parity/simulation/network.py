@@ -51,15 +51,16 @@ from modelparity.parity.simulation.places import (
     HARDSIGMOID,
     PRELU,
     Place,
-    casts,
     folded,
     folded_bias,
     misrounded,
     planned,
+    scale_and_shift,
 )
-from modelparity.parity.simulation.products import Product, parameter
+from modelparity.parity.simulation.products import Product
 from modelparity.parity.simulation.recurrent import write_out
 from modelparity.parity.simulation.rounding import Moves, by_range_int8, by_range_uint8, perturbed, rounded
+from modelparity.parity.simulation.stored_constants import casts
 
 
 def simulate(
@@ -280,10 +281,10 @@ class Simulation(fx.Interpreter):
         """The layer's result on rounded inputs, with its bias, and with the norm that the file folded."""
         product, (weight, bias) = place.fold.product, self._numbers[place]
         value = _at(arguments, product.read)
-        if (norm := place.fold.before) is not None:
-            gamma, offset = (parameter(self.module, argument) for argument in norm.args[2:4])
-            assert gamma is not None
-            value = ((value - (0 if offset is None else offset)) / gamma).to(self._dtype)
+        if place.fold.before is not None:
+            gamma, shift = scale_and_shift(self.module, place.fold)
+            value = value if shift is None else value - shift
+            value = (value if gamma is None else value / gamma).to(self._dtype)
         arguments, added = _with_bias(product, arguments, bias, apart=bool(place.layer.unbiased))
         if product.family == TABLE:
             return product.compute(arguments, keywords, value, weight)

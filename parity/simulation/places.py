@@ -2,13 +2,14 @@
 
 Converters rename and fold, so that a layer is known by its weights: its own, or with the batch norm behind it
 or the scale of the layer norm before it multiplied in. A file may compute the groups of a convolution one by
-one, and add a bias to a product that the program adds behind it. Everything here runs in the `torch` worker.
+one, and add a bias to a product that the program adds behind it. What a file added to the bias of a layer is
+known by the bias. Everything here runs in the `torch` worker.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,13 +17,12 @@ import torch
 from torch import Tensor, fx
 
 from modelparity.fixtures.arrays import Array
-from modelparity.modelfiles.constants import HALF_STEP, Constant
+from modelparity.modelfiles.constants import HALF_STEP
 from modelparity.parity.simulation.file_layers import SUM, TRANSPOSED
 from modelparity.parity.simulation.layers import Layer
 from modelparity.parity.simulation.products import (
     LINEAR,
     Product,
-    constant_nodes,
     parameter,
     parts,
     product,
@@ -54,7 +54,8 @@ class Fold:
     The weight is its own, or has the batch norm `behind` it or the scale of the layer norm `before` it
     multiplied in, and `factor`: a number that the network multiplies the result by further on, as attention
     does with its queries. Or it is that of one `part` of its groups. The node `added` adds a bias to the
-    product.
+    product. What stands before it may also be a linear layer, whose bias the file carries on into this
+    layer's: W2 (W1 x + b1) + b2 = W2 W1 x + (W2 b1 + b2), the bracket in float.
     """
 
     product: Product
@@ -101,11 +102,15 @@ def planned(module: torch.nn.Module, layers: Sequence[Layer]) -> tuple[list[Plac
         folds = [
             fold for fold in folds if (fold.part, fold.product.family) == (found.part, found.product.family)
         ]
-        if len(folds) > len(alike):  # exporters compute what depends on no input: the first step of an LSTM
+        if len({fold.node for fold in folds}) > len(alike):
+            # Exporters compute what depends on no input: the first step of an LSTM.
             folds = [fold for fold in folds if not _reads_no_input(fold)] or folds
-        users = [alike[0]] * len(folds) if alike[0].repeated else alike
-        unmatched += [layer.name for layer in users[len(folds) :]]
-        for layer, fold in zip(users, folds, strict=False):
+        nodes = list(dict.fromkeys(fold.node for fold in folds))
+        users = [alike[0]] * len(nodes) if alike[0].repeated else alike
+        unmatched += [layer.name for layer in users[len(nodes) :]]
+        for layer, node in zip(users, nodes, strict=False):
+            forms = [fold for fold in folds if fold.node is node]
+            fold = min(forms, key=lambda form: _bias_apart(module, form, layer))
             free = [other for other in free if other.node is not fold.node or _another_part(other, fold)]
             places.append(_place(module, fold, layer))
     incomplete = _incomplete(places)
@@ -168,9 +173,14 @@ def _reads_no_input(fold: Fold) -> bool:
 
 
 def _sample(weight: Array) -> Array:
-    """[out, size, values...]: identifies a weight."""
+    """[out, size, values...]: identifies a weight.
+
+    The values lie anywhere: at even distances, they could all be one place of a kernel, which may be small.
+    """
     flat = np.ascontiguousarray(weight).reshape(-1)
-    return np.concatenate([[len(weight), flat.size], flat[:: max(1, flat.size // _SAMPLES)]])
+    if flat.size > _SAMPLES:
+        flat = flat[np.random.default_rng(0).integers(flat.size, size=_SAMPLES)]
+    return np.concatenate([[len(weight), weight.size], flat])
 
 
 def _apart(one: Array, other: Array) -> float:
@@ -179,6 +189,15 @@ def _apart(one: Array, other: Array) -> float:
         return math.inf
     scale = float(np.sqrt(np.mean(other[2:] ** 2)))
     return float(np.sqrt(np.mean((one[2:] - other[2:]) ** 2))) / scale if scale else math.inf
+
+
+def _bias_apart(module: torch.nn.Module, fold: Fold, layer: Layer) -> float:
+    """The greatest distance of a file's bias to that of a form of the layer; 0 if the file has none."""
+    stored = layer.float_bias if layer.bias is None else layer.bias
+    if stored is None:
+        return 0.0
+    bias = folded_bias(module, fold)
+    return float(np.abs(stored - (0.0 if bias is None else bias.numpy())).max())
 
 
 def _folds(module: torch.nn.Module, node: fx.Node) -> Iterator[Fold]:
@@ -196,6 +215,8 @@ def _folds(module: torch.nn.Module, node: fx.Node) -> Iterator[Fold]:
         forms.insert(0, replace(forms[0], before=read))
     plain = [form for form in forms if form.behind is None]
     multiplied = [replace(form, factor=factor) for factor in _factors(node) for form in plain]
+    if read.target == LINEAR and node.target == LINEAR and len(read.args) > 2:
+        forms.append(Fold(found, np.zeros(0), before=read))
     for form in (*forms, *multiplied):
         weight = folded(module, form)
         yield replace(form, weight=_sample(weight.numpy()))
@@ -285,7 +306,7 @@ def folded_bias(module: torch.nn.Module, fold: Fold) -> Tensor | None:
     if fold.behind is not None:
         factor, offset, mean = norm_of(module, fold.behind)
         bias = offset + ((0 if bias is None else bias) - mean) * factor
-    shift = None if fold.before is None else parameter(module, fold.before.args[3])
+    _, shift = scale_and_shift(module, fold)
     if shift is not None:
         own = _common(module, fold)
         bias = own @ shift + (0 if bias is None else bias)
@@ -317,58 +338,17 @@ def folded(module: torch.nn.Module, fold: Fold) -> Tensor:
             weight = weight * factor.reshape(*factor.shape, *[1] * (weight.dim() - 2))
         else:
             weight = weight * factor.reshape(-1, *[1] * (weight.dim() - 1))
-    if fold.before is not None and (gamma := parameter(module, fold.before.args[2])) is not None:
-        weight = weight * gamma
-    return _part(weight, fold.part) * fold.factor
+    gamma, _ = scale_and_shift(module, fold)
+    return _part(weight if gamma is None else weight * gamma, fold.part) * fold.factor
 
 
-def casts(module: torch.nn.Module, constants: Sequence[Constant]) -> tuple[set[fx.Node], list[str]]:
-    """The nodes whose values a file holds in float16, and the names of constants that are no node's value.
-
-    A node is matched if it depends on no input and its elements, cast, are those of the constant in any
-    order: converters compute such nodes beforehand, and may transpose them. A constant may also be several
-    of one size behind each other: the directions of a recurrent layer, and both of its biases.
-    """
-    if not constants:
-        return set(), []
-    found: set[fx.Node] = set()
-    sizes = {math.prod(constant.shape) // parts for constant in constants for parts in _JOINED}
-    values = {node: value.astype(np.float16) for node, value in constant_values(module, sizes).items()}
-    unknown = []
-    for constant in constants:
-        stored = constant.read().astype(np.float16).reshape(-1)
-        for joined in _JOINED:
-            nodes = [_nodes_of(part, values) for part in np.array_split(stored, joined)]
-            if all(nodes):
-                found = found.union(*nodes)
-                break
-        else:
-            unknown.append(constant.name)
-    return found, unknown
-
-
-_JOINED = (1, 2, 4)
-
-
-def _nodes_of(part: Array, values: Mapping[fx.Node, Array]) -> list[fx.Node]:
-    due = np.sort(part)
-    return [node for node, value in values.items() if np.array_equal(value, due)]
-
-
-def constant_values(module: torch.nn.Module, sizes: set[int]) -> dict[fx.Node, Array]:
-    """The sorted values of each node of a wanted size that depends on no input."""
-    return _ConstantValues(module, sizes).found
-
-
-class _ConstantValues(fx.Interpreter):
-    def __init__(self, module: torch.nn.Module, sizes: set[int]) -> None:
-        super().__init__(module)
-        self.found: dict[fx.Node, Array] = {}
-        with torch.no_grad():
-            for node in constant_nodes(module):
-                self.env[node] = value = self.run_node(node)
-                if isinstance(value, Tensor) and value.is_floating_point() and value.numel() in sizes:
-                    self.found[node] = np.sort(value.numpy(), axis=None)
+def scale_and_shift(module: torch.nn.Module, fold: Fold) -> tuple[Tensor | None, Tensor | None]:
+    """What the file multiplied into the weight, and into the bias, of what stands before a layer."""
+    if fold.before is None:
+        return None, None
+    if fold.before.target == LINEAR:
+        return None, parameter(module, fold.before.args[2])
+    return parameter(module, fold.before.args[2]), parameter(module, fold.before.args[3])
 
 
 def norm_of(module: torch.nn.Module, norm: fx.Node) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,8 +7,13 @@ of layers these modules have.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
+
+from meta_tests.measurements.trained.sources import Trained, declared, output
+from modelparity.fixtures.specs import Preprocessing, TensorSpec
 
 
 class PNet(nn.Module):
@@ -96,3 +101,40 @@ class DeployedR(_Deployed):
 
 class DeployedO(_Deployed):
     kind = ONet
+
+
+_FACE = "probability of a face"
+
+
+def _trained(name: str, title: str, network: str, size: int, *outputs: TensorSpec) -> Trained:
+    deployed = f"facenet_cascade:{network}"
+    preprocessing = Preprocessing("bilinear", (0.5,) * 3, (128 / 255,) * 3)
+    return Trained(
+        declared(name, deployed, size, *outputs, preprocessing=preprocessing),
+        f"{title} of facenet-pytorch 2.6.0",
+        "facenet_pytorch-2.6.0-py3-none-any.whl",
+        f"facenet_pytorch/data/{name}.pt",
+    )
+
+
+# Photographs show R-Net and O-Net hardly a face, so that their probabilities take no decision here.
+NETWORKS = (
+    _trained(
+        "pnet",
+        "P-Net",
+        "DeployedP",
+        96,
+        replace(output("face", _FACE, 1, 43, 43), range=(0.0, 1.0), decision="probability"),
+        output("box", "offsets", 4, 43, 43),
+    ),
+    _trained("rnet", "R-Net", "DeployedR", 24, output("face", _FACE, 1), output("box", "offsets", 4)),
+    _trained(
+        "onet",
+        "O-Net",
+        "DeployedO",
+        48,
+        output("face", _FACE, 1),
+        output("box", "offsets", 4),
+        output("landmarks", "positions of five points", 10),
+    ),
+)
