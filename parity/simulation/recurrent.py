@@ -16,41 +16,71 @@ import torch
 from torch import fx
 
 _ATEN = torch.ops.aten
-_LSTM, _GRU = _ATEN.lstm.input, _ATEN.gru.input
-_RNN = {_ATEN.rnn_tanh.input: _ATEN.tanh.default, _ATEN.rnn_relu.input: _ATEN.relu.default}
+_LSTM, _GRU = "lstm", "gru"
+# By node: what a step computes; of a plain recurrent layer, its function.
+_LAYERS: dict[Any, Any] = {
+    _ATEN.lstm.input: _LSTM,
+    _ATEN.gru.input: _GRU,
+    _ATEN.rnn_tanh.input: _ATEN.tanh.default,
+    _ATEN.rnn_relu.input: _ATEN.relu.default,
+}
+_CELLS: dict[Any, Any] = {
+    _ATEN.lstm_cell.default: _LSTM,
+    _ATEN.gru_cell.default: _GRU,
+    _ATEN.rnn_tanh_cell.default: _ATEN.tanh.default,
+    _ATEN.rnn_relu_cell.default: _ATEN.relu.default,
+}
 
 
 def write_out(module: torch.nn.Module) -> None:
-    """Replaces each recurrent layer of the program, in place.
+    """Replaces each recurrent layer of the program, and each cell of one, in place.
 
     Left as it is: a layer whose number of steps depends on the input.
     """
     graph: fx.Graph = module.graph  # type: ignore[assignment]
     for node in list(graph.nodes):
-        if node.target not in (_LSTM, _GRU, *_RNN):
-            continue
-        time = 1 if node.args[-1] else 0
-        steps = node.args[0].meta["val"].shape[time]
-        if not isinstance(steps, int):
-            continue
-        with graph.inserting_before(node):
-            results = _Writer(graph, node, steps).results()
-        for user in list(node.users):
-            assert user.target is operator.getitem
-            result = results[user.args[1]]
-            result.meta = dict(user.meta)  # its shape, which another recurrent layer asks for
-            user.replace_all_uses_with(result)
-            graph.erase_node(user)
-        graph.erase_node(node)
+        if node.target in _CELLS:
+            with graph.inserting_before(node):
+                _replace(node, _Writer(graph, node, _CELLS[node.target], 1).cell())
+        elif node.target in _LAYERS:
+            steps = node.args[0].meta["val"].shape[1 if node.args[-1] else 0]
+            if isinstance(steps, int):
+                with graph.inserting_before(node):
+                    _replace(node, _Writer(graph, node, _LAYERS[node.target], steps).results())
+
+
+def _replace(node: fx.Node, results: list[fx.Node]) -> None:
+    """Puts a node's results, or its one result, in its place."""
+    several = isinstance(node.meta["val"], list | tuple)
+    for user in list(node.users) if several else [node]:
+        assert not several or user.target is operator.getitem
+        result = results[user.args[1] if several else 0]  # type: ignore[index]
+        result.meta = dict(user.meta)  # its shape, which another recurrent layer asks for
+        user.replace_all_uses_with(result)
+        node.graph.erase_node(user)
+    if several:
+        node.graph.erase_node(node)
 
 
 @dataclass
 class _Writer:
-    """Writes the nodes of one layer in front of it. `steps` is how many it has."""
+    """Writes the nodes of one layer in front of it.
+
+    `kind` is what a step computes, and `steps` how many there are.
+    """
 
     graph: fx.Graph
     node: fx.Node
+    kind: Any
     steps: int
+
+    def cell(self) -> list[fx.Node]:
+        """The states behind one step."""
+        read, state, inner, recurrent, *rest = self.node.args
+        biases: list[Any] = [*rest, None, None][:2]
+        into = self._call(_ATEN.linear.default, read, inner, biases[0])
+        states: Any = list(state) if isinstance(state, list | tuple) else [state]
+        return self._step(into, self._call(_ATEN.linear.default, states[0], recurrent, biases[1]), states)
 
     def results(self) -> list[fx.Node]:
         """The output of all steps, and the last hidden state (of an LSTM, also the cell's)."""
@@ -88,16 +118,16 @@ class _Writer:
         for step in reversed(order) if reverse else order:
             into = self._call(_ATEN.select.int, gates, 0, step)
             back = self._call(_ATEN.linear.default, state[0], recurrent, biases[1])
-            state = self._cell(into, back, state)
+            state = self._step(into, back, state)
             if projection is not None:
                 state[0] = self._call(_ATEN.linear.default, state[0], projection)
             hidden.append(state[0])
         return self._call(_ATEN.stack.default, hidden[::-1] if reverse else hidden), state
 
-    def _cell(self, into: fx.Node, back: fx.Node, state: list[fx.Node]) -> list[fx.Node]:
-        if self.node.target in _RNN:
-            return [self._call(_RNN[self.node.target], self._add(into, back))]
-        if self.node.target == _GRU:
+    def _step(self, into: fx.Node, back: fx.Node, state: list[fx.Node]) -> list[fx.Node]:
+        if self.kind not in (_LSTM, _GRU):
+            return [self._call(self.kind, self._add(into, back))]
+        if self.kind == _GRU:
             into_gates, back_gates = self._chunks(into, 3), self._chunks(back, 3)
             reset, update = (
                 self._call(_ATEN.sigmoid.default, self._add(one, other))

@@ -45,3 +45,36 @@ def test_steps_are_pytorchs(kind, options):
     with torch.no_grad():
         for found, due in zip(fx.Interpreter(module).run(x), network(x), strict=True):
             torch.testing.assert_close(found, due)
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"nonlinearity": "relu"}])
+@pytest.mark.parametrize("kind", ["LSTMCell", "GRUCell", "RNNCell"])
+def test_a_cell_is_pytorchs(kind, options):
+    import torch
+    from torch import fx, nn
+
+    from modelparity.parity.simulation.recurrent import write_out
+
+    if "nonlinearity" in options and kind != "RNNCell":
+        pytest.skip("no such option")
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = getattr(nn, kind)(5, 4, **options)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            first = torch.ones(len(x[0]), 4)
+            state = self.cell(x[0], (first, first) if kind == "LSTMCell" else first)
+            state = self.cell(x[1], state)
+            return state if isinstance(state, tuple) else (state,)
+
+    torch.manual_seed(0)
+    network, x = Network().eval(), torch.randn(2, 3, 5)
+    module = torch.export.export(network, (x,)).module()
+    assert sum("_cell" in str(node.target) for node in module.graph.nodes) == 2
+    write_out(module)
+    assert not any("_cell" in str(node.target) for node in module.graph.nodes)
+    with torch.no_grad():
+        for found, due in zip(fx.Interpreter(module).run(x), network(x), strict=True):
+            torch.testing.assert_close(found, due)
