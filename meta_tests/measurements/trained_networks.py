@@ -13,7 +13,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from meta_tests.measurements.measured_rows import add, measuring, told
@@ -23,9 +23,11 @@ from modelparity.converters.formats import CONVERTERS
 from modelparity.parity.cells import Cell, columns
 from modelparity.parity.mutation.catalogue import FAULTS
 from modelparity.parity.proof_cache import harness_digest
+from modelparity.parity.results import FaultRecord
 from modelparity.parity.session import Session
 from modelparity.reports.failures import outcome_line
 from modelparity.reports.markdown import inline, table
+from modelparity.reports.other_rules import Verdicts, comparison, verdicts
 from modelparity.reports.view import Entry
 
 NAME = "trained-networks.jsonl"
@@ -33,7 +35,10 @@ NAME = "trained-networks.jsonl"
 
 @dataclass(frozen=True)
 class Row:
-    """One cell: what the judge said of the right file, what it costs, and how many faults were noticed."""
+    """One cell: what the judge said of the right file, what it costs, and how many faults were noticed.
+
+    `rules` is what published rules refuse of the same files (`modelparity.reports.other_rules.verdicts`).
+    """
 
     cell: str
     status: str
@@ -44,6 +49,7 @@ class Row:
     survived: str
     said: str
     harness: str
+    rules: Verdicts = field(default_factory=dict)
 
 
 def rows_of(model: str, checkpoint: Path, *, faults: bool) -> list[Row]:
@@ -51,7 +57,8 @@ def rows_of(model: str, checkpoint: Path, *, faults: bool) -> list[Row]:
     session = Session(checkpoints={model: checkpoint}, models={model: TRAINED[model].spec}, limitations={})
     rows = []
     with measuring(session):
-        planted = {}
+        planted: dict[str, list[FaultRecord]] = {}
+        rules: dict[str, Verdicts] = {}
         for format, quantization in columns():
             cell = Cell(model, format, quantization)
             record = session.prove(cell)
@@ -74,12 +81,14 @@ def rows_of(model: str, checkpoint: Path, *, faults: bool) -> list[Row]:
             score = scored(session, [model], formats=list(CONVERTERS), faults=list(FAULTS.values()))
             for fault in score.asked:
                 planted.setdefault(f"{model}-{fault.format}-{fault.quantization}", []).append(fault)
+            rules = {cell.id: verdicts(cell) for cell in score.cells}
     counted = []
     for row in rows:
         visible = [fault for fault in planted.get(row.cell, []) if fault.visible]
         lost = ", ".join(dict.fromkeys(fault.name for fault in visible if not fault.killed))
         killed = sum(fault.killed for fault in visible)
-        counted.append(replace(row, visible=len(visible), killed=killed, survived=lost))
+        said = rules.get(row.cell, {})
+        counted.append(replace(row, visible=len(visible), killed=killed, survived=lost, rules=said))
         print(f"{row.cell}: {killed} of {len(visible)} visible faults {lost}", flush=True)
     return counted
 
@@ -122,6 +131,7 @@ def document(rows: Sequence[Row]) -> str:
                 "To repeat it: `python -m meta_tests.measurements.trained_networks FOLDER`.",
                 table(header, [list(map(inline, row)) for row in body]),
                 *(["\n".join(said)] if said else []),
+                *([compared] if (compared := comparison({row.cell: row.rules for row in rows})) else []),
             ]
         )
         + "\n"
