@@ -192,7 +192,8 @@ class Simulation(fx.Interpreter):
         self._layers: dict[fx.Node, list[Place]] = {}  # several where a file computes groups one by one
         for place in sorted(places, key=lambda place: place.fold.part or (0, 1)):
             self._layers.setdefault(place.fold.node, []).append(place)
-        self._behind = {place.fold.last for place in places if place.fold.last is not place.fold.node}
+        folds = [place.fold for place in places]
+        self._behind = {fold.last: fold.node for fold in folds if fold.last is not fold.node}
         whole = [place for place in places if place.fold.part is None]
         self._ends = {
             place.end: place.layer
@@ -247,7 +248,7 @@ class Simulation(fx.Interpreter):
         if n in self._layers:
             value = self._layer(self._layers[n], n)
         elif n in self._behind:
-            value = self.fetch_args_kwargs_from_env(n)[0][0]
+            value = self.env[self._behind[n]]
         elif n in self._ends and n.target == HARDSIGMOID:
             # TFLite: relu6(x + 3) / 6, of which the file fused all but the quotient into the layer.
             value, layer = self.fetch_args_kwargs_from_env(n)[0][0], self._ends[n]

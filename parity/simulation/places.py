@@ -23,6 +23,8 @@ from modelparity.parity.simulation.layers import Layer
 from modelparity.parity.simulation.products import (
     LINEAR,
     Product,
+    depends_on_input,
+    of_one_image,
     parameter,
     parts,
     product,
@@ -104,7 +106,8 @@ def planned(module: torch.nn.Module, layers: Sequence[Layer]) -> tuple[list[Plac
         ]
         if len({fold.node for fold in folds}) > len(alike):
             # Exporters compute what depends on no input: the first step of an LSTM.
-            folds = [fold for fold in folds if not _reads_no_input(fold)] or folds
+            read = [(fold, fold.product.node_of(fold.product.read)) for fold in folds]
+            folds = [fold for fold, node in read if depends_on_input(node)] or folds
         nodes = list(dict.fromkeys(fold.node for fold in folds))
         users = [alike[0]] * len(nodes) if alike[0].repeated else alike
         unmatched += [layer.name for layer in users[len(nodes) :]]
@@ -157,19 +160,6 @@ def _incomplete(places: Sequence[Place]) -> list[str]:
         count[place.fold.node] = count.get(place.fold.node, 0) + 1
     parted = [place for place in places if place.fold.part is not None]
     return [p.layer.name for p in parted if p.fold.part and count[p.fold.node] != p.fold.part[1]]
-
-
-def _reads_no_input(fold: Fold) -> bool:
-    """Whether the values that it reads are the same for every input, apart from how many they are."""
-    pending, seen = [fold.product.node_of(fold.product.read)], set()
-    while pending:
-        node = pending.pop()
-        if node.op == "placeholder":
-            return False
-        if node not in seen and node.target != _ATEN.sym_size.int:
-            seen.add(node)
-            pending += node.all_input_nodes
-    return True
 
 
 def _sample(weight: Array) -> Array:
@@ -239,24 +229,27 @@ def _factors(node: fx.Node) -> Iterator[float]:
 
 
 def _place(module: torch.nn.Module, fold: Fold, layer: Layer) -> Place:
-    """With the node behind a product that adds a bias, where the product takes none."""
+    """With the node behind a product that adds a bias: the product has none, or the file has the sum."""
     users = list(fold.node.users)
-    takes_none = fold.behind is None and fold.product.bias_node() is None
-    adds = layer.biased and takes_none and len(users) == 1 and users[0].target in _ADD
-    bias = _other_operand(module, users[0]) if adds else None
+    adds = layer.biased and fold.behind is None and len(users) == 1 and users[0].target in _ADD
+    bias = _other_operand(module, users[0], fold.node) if adds else None
     if bias is None:
         return Place(layer, fold, _end(fold.last, layer))
-    if fold.product.family == SUM and bias.numel() == fold.product.outputs:
-        fold = replace(fold, added=users[0])
-    return Place(layer, fold, _end(users[0], layer))
+    both = replace(fold, added=users[0])
+    is_bias = fold.product.family == SUM and bias.numel() == fold.product.outputs
+    if fold.product.bias_node() is None:
+        return Place(layer, both if is_bias else fold, _end(users[0], layer))
+    if is_bias and _bias_apart(module, both, layer) < _bias_apart(module, fold, layer):
+        fold = both
+    return Place(layer, fold, _end(fold.last, layer))
 
 
-def _other_operand(module: torch.nn.Module, add: fx.Node) -> Tensor | None:
-    """What an addition adds that depends on no input."""
+def _other_operand(module: torch.nn.Module, add: fx.Node, node: fx.Node) -> Tensor | None:
+    """What an addition adds to a node, for one image, if that depends on no input."""
     if add.kwargs.get("alpha", 1) != 1:
         return None
-    found = [parameter(module, operand) for operand in add.args[:2]]
-    return found[0] if found[0] is not None else found[1]
+    others = [operand for operand in add.args[:2] if operand is not node]
+    return of_one_image(module, others[0]) if len(others) == 1 else None
 
 
 def _end(end: fx.Node, layer: Layer) -> fx.Node:
@@ -297,9 +290,6 @@ def _steps(stored: Array, own: Array, step: Array | None) -> Array:
 
 def folded_bias(module: torch.nn.Module, fold: Fold) -> Tensor | None:
     """The layer's bias in float64, with what the file multiplied in; None without one."""
-    if fold.added is not None:
-        added = _other_operand(module, fold.added)
-        return None if added is None else added.reshape(-1)
     bias = parameter(module, fold.product.bias_node())
     if bias is not None:
         bias = bias.reshape(-1)
@@ -310,6 +300,10 @@ def folded_bias(module: torch.nn.Module, fold: Fold) -> Tensor | None:
     if shift is not None:
         own = _common(module, fold)
         bias = own @ shift + (0 if bias is None else bias)
+    if fold.added is not None:
+        added = _other_operand(module, fold.added, fold.node)
+        assert added is not None
+        bias = added.reshape(-1) + (0 if bias is None else bias)
     return None if bias is None else _part(bias, fold.part) * fold.factor
 
 

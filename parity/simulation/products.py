@@ -265,7 +265,30 @@ def parameter(module: torch.nn.Module, node: Any) -> Tensor | None:
     return value.detach() if isinstance(value, Tensor) else None
 
 
+def depends_on_input(node: fx.Node) -> bool:
+    """Whether its values differ from input to input; how many they are may depend on the batch."""
+    pending, seen = [node], set()
+    while pending:
+        each = pending.pop()
+        if each.op == "placeholder":
+            return True
+        if each not in seen and each.target != _ATEN.sym_size.int:
+            seen.add(each)
+            pending += each.all_input_nodes
+    return False
+
+
+def of_one_image(module: torch.nn.Module, node: Any) -> Tensor | None:
+    """The value of a node that depends on no input, in float64 and for a batch of 1; None of any other."""
+    if not isinstance(node, fx.Node) or depends_on_input(node):
+        return None
+    value = _value(module, node)
+    return value.detach() if isinstance(value, Tensor) else None
+
+
 def _value(module: torch.nn.Module, node: Any) -> Any:
+    if node.target == _ATEN.sym_size.int:
+        return 1
     if node.op == "get_attr":
         value: Any = module
         for name in str(node.target).split("."):

@@ -112,4 +112,21 @@ class Tokens(nn.Module):
         return (torch.tanh(self.mix(self.table(names))) @ self.table.weight.T,)
 
 
+class Cells(nn.Module):
+    """Steps from a state of zeros, in the first of which one product gives its bias alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.LSTMCell(32, 24)
+        with torch.no_grad():
+            self.cell.bias_hh *= 10
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        zero = torch.zeros(image.shape[0], 24, dtype=image.dtype)
+        state = zero, zero
+        for step in range(3):
+            state = self.cell(image[:, 0, step], state)
+        return (state[0],)
+
+
 NETWORKS = {kind.__name__: kind for kind in (Sequence, Recurrence, Products, Upsampling, Tokens)}

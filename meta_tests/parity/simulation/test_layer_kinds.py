@@ -285,3 +285,17 @@ def test_what_a_recipe_leaves_in_float_is_not_promised(folder, network, least):
     assert float_file.status == "failed"
     (nothing_to_quantize,) = basic.weight_share(describe_onnx(source), recipe, lambda: 0.0)
     assert (nothing_to_quantize.status, nothing_to_quantize.bound) == ("failed", 0.9)
+
+
+@pytest.mark.parametrize("recipe", ["tflite int8_static", "tflite int8_dynamic", "onnx int8_static"])
+def test_a_step_from_zeros_has_both_biases_in_one(tmp_path, recipe):
+    from meta_tests.parity.simulation.layer_networks import Cells
+    from modelparity.converters.engine.exported_program import Exported
+    from modelparity.converters.tflite import convert as tflite_format
+
+    own = onnx_files_of(Cells, tmp_path)
+    tflite_format.convert_float(Exported(own.program), tmp_path / "network.tflite", ["image"], ["head"])
+    format, path = quantized(own, recipe)
+    found = own.simulate(path)
+    assert (found.unmatched, found.elsewhere, found.not_simulated, found.wrong) == ((), "", (), ())
+    assert own.judged(format, path, path).passed
