@@ -255,22 +255,28 @@ def test_both_ends_of_a_symmetric_range_leave_their_edge_in_a_perturbed_run():
     """A difference of pixels gives x and -x at the ends of a flat image: 127.5 steps, on an edge."""
     import torch
 
-    from modelparity.parity.simulation.network import Simulation, by_range_int8
-
-    class Same(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x + 0
+    from modelparity.parity.simulation.rounding import by_range_int8
 
     end = 3.01408314704895  # 127.49999 of its steps in float32
     value = torch.tensor([end, 0.0, -end]).reshape(1, 1, 1, 3)
-    module = torch.export.export(Same(), (value,)).module()
-    simulation = Simulation(module, [], perturbed=True)
-    simulation.flat = True
-    moved = simulation._perturbed(value, 1)
     step = 2 * end / 255
-    steps_of = [by_range_int8(each, (1, 2, 3)).flatten()[::2] / step for each in (value, moved)]
-    steps = [sorted(float(each.abs().round()) for each in of_one) for of_one in steps_of]
+    runs = [by_range_int8(value, (1, 2, 3), flip) for flip in (False, True)]
+    steps = [sorted(float(each.abs().round()) for each in run.flatten()[::2] / step) for run in runs]
     assert steps == [[127, 127], [127, 128]]
-    assert moved[0, 0, 0, 1] == 0
-    two = torch.full((1, 1, 1, 2), 3.0)
-    assert len(simulation._perturbed(two, 1).unique()) == 1  # places with the same value move alike
+    assert [float(run[0, 0, 0, 1]) for run in runs] == [0, 0]
+
+
+def test_a_perturbed_run_misses_no_value_on_an_edge():
+    """As pixels are whose range is symmetric; values in between stay where they are."""
+    import torch
+
+    from modelparity.modelfiles.graph import QuantizationParams
+    from modelparity.parity.simulation.rounding import rounded
+
+    steps = torch.arange(-100, 100) + 0.5
+    by_one = [QuantizationParams(1.0, 0, -128, 127)]
+    assert torch.equal((rounded(steps, by_one, flip=True) - rounded(steps, by_one)).abs(), torch.ones(200))
+    near = steps * (1 + 8 * 2.0**-24)
+    assert (rounded(near, by_one, flip=True) != rounded(near, by_one)).all()
+    between = torch.linspace(-100.4, 100.4, 200)[(torch.linspace(-100.4, 100.4, 200) % 1 - 0.5).abs() > 1e-3]
+    assert torch.equal(rounded(between, by_one, flip=True), rounded(between, by_one))

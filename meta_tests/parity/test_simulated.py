@@ -352,7 +352,7 @@ def test_other_feeds_are_simulated_beside_the_evaluation_set(files):
         np.testing.assert_array_equal(right.others[name]["head"], due)
     assert right.perturbed.keys() == {"batch"}
     apart = np.abs(right.perturbed["batch"]["head"] - right.others["batch"]["head"]).max()
-    assert 0 < apart < 20 * reference.floors["head"]
+    assert 0 < apart < 40 * reference.floors["head"]
 
 
 def test_of_a_large_network_one_image_is_simulated(files):

@@ -42,7 +42,7 @@ from modelparity.modelfiles.lineage import graph_of
 from modelparity.modelfiles.operator_traits import OperatorTraits
 from modelparity.parity.reference import FLOAT
 from modelparity.parity.simulation import network
-from modelparity.parity.simulation.graph_run import OperatorRunner, run_graph
+from modelparity.parity.simulation.graph_run import OperatorRunner, as_flipped, run_graph
 from modelparity.parity.simulation.layers import (
     Simulated,
     cast_elsewhere,
@@ -130,7 +130,7 @@ def _moved(
 ) -> list[dict[str, Array]]:
     moves = Moves()
     return [
-        run_graph(graph, runner, feed, moves=moves, flat=network.is_flat(feed), traits=traits)
+        run_graph(graph, runner, feed, as_flipped, moves=moves, flat=network.is_flat(feed), traits=traits)
         for feed in feeds
     ]
 

@@ -41,6 +41,11 @@ def as_rounded(value: Array, roundings: Sequence[QuantizationParams]) -> Array:
     return rounded(_tensor(value), roundings).numpy()
 
 
+def as_flipped(value: Array, roundings: Sequence[QuantizationParams]) -> Array:
+    """The same in a perturbed run: what is near an edge falls to its other side."""
+    return rounded(_tensor(value), roundings, flip=True).numpy()
+
+
 def run_graph(
     graph: Graph,
     runner: OperatorRunner,
@@ -87,7 +92,7 @@ def run_graph(
             if moves is not None and value.dtype == np.float32:
                 shape = _moving(value, flat, runner)
                 terms = _terms(operator, inputs, value)
-                moved = perturbed(_tensor(value), terms, moves, shape, apart=flat)
+                moved = perturbed(_tensor(value), terms, moves, shape)
                 slack = _slack(operator, (traits or {}).get(operator.kind), steps.get((operator, place)))
                 value = (moved + slack * moves(shape)).numpy()
             if left[operator, place]:

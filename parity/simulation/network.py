@@ -8,8 +8,9 @@ packing have no part in it, nor does a converter's graph.
 Rounding is not continuous: a value on the edge between two steps falls to either side by one ULP of float32,
 and later layers then round differently, too. Hence the perturbed run: the same simulation again, with each
 layer's sums of n terms moved by up to 64 times the sqrt(n) half ULPs of their float32 error (Higham and Mary,
-"A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019). In it, values fall
-to the other side 64 times as often as between two right implementations, so its distance bounds theirs.
+"A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019), and with what a
+layer reads on the other side of an edge that is near (`rounding.nearest`). So values fall to the other side
+64 times as often as between two right implementations, and the distance of the two runs bounds theirs.
 
 Ranges at run time: ONNX has one for each tensor, in uint8 (`DynamicQuantizeLinear`,
 https://onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html). TFLite has int8 with the zero point of
@@ -174,7 +175,8 @@ def coarsest(
 class Simulation(fx.Interpreter):
     """Runs the program with each place's layer rounded, and the nodes `cast` in float16.
 
-    `perturbed` moves the layers' inputs and sums at random; `exact` computes in float64.
+    `perturbed` moves the layers' sums at random, and lets what they read fall to the other side of an edge;
+    `exact` computes in float64.
     """
 
     def __init__(
@@ -291,7 +293,7 @@ class Simulation(fx.Interpreter):
             return product.compute(arguments, keywords, value, weight)
         if place.layer.repeated and value.dim() == 2 and len(value) > self.images:
             self.sharing.add(place.layer.name)
-        read = _as_read(self._perturbed(value, 1), place.layer, product.channels)
+        read = _as_read(value, place.layer, product.channels, flip=self._moves is not None)
         result = product.compute(arguments, keywords, read, weight)
         if self.own is not None and place.fold.part is None:
             own = product.as_argument(folded(self.module, place.fold)).float()
@@ -314,12 +316,9 @@ class Simulation(fx.Interpreter):
         if self._moves is None:
             return value
         shape = tuple(value.shape)
-        if self.flat:
-            # All places of [B, C, H, W], or all tokens of [B, tokens, C], move alike. But a difference of
-            # pixels has x at one end of the image and -x at the other, whose steps are +-127.5 in their own
-            # range: both are on an edge, and moving x would leave them there.
+        if self.flat:  # all places of [B, C, H, W], or all tokens of [B, tokens, C], move alike
             shape = (*shape[:2], 1, 1) if len(shape) == 4 else (*shape[:-2], 1, *shape[-1:])
-        return perturbed(value, terms, self._moves, shape, apart=self.flat)
+        return perturbed(value, terms, self._moves, shape)
 
 
 def _at(arguments: Any, path: Sequence[int]) -> Any:
@@ -339,10 +338,10 @@ def _with_bias(
     return changed, bias if apart else None
 
 
-def _as_read(value: Tensor, layer: Layer, channels: tuple[int, ...]) -> Tensor:
-    value = rounded(value, layer.reads)
+def _as_read(value: Tensor, layer: Layer, channels: tuple[int, ...], *, flip: bool) -> Tensor:
+    value = rounded(value, layer.reads, flip)
     if not layer.dynamic:
         return value
     if layer.kind in ("Conv", "MatMul"):
-        return by_range_uint8(value)
-    return by_range_int8(value, channels if layer.rows else tuple(range(1, value.dim())))
+        return by_range_uint8(value, flip)
+    return by_range_int8(value, channels if layer.rows else tuple(range(1, value.dim())), flip)

@@ -11,6 +11,7 @@ from torch import Tensor
 from modelparity.modelfiles.graph import QuantizationParams
 
 _PERTURBATION = 64 * 2.0**-24  # 64 half ULPs of float32, relative
+_EDGE = 16 * 2.0**-24
 
 
 class Moves:
@@ -32,42 +33,49 @@ class Moves:
         return self._pool[start : start + size].view(*shape)
 
 
-def perturbed(
-    value: Tensor, terms: float, moves: Moves, shape: Sequence[int], *, apart: bool = False
-) -> Tensor:
+def perturbed(value: Tensor, terms: float, moves: Moves, shape: Sequence[int]) -> Tensor:
     """Moved at random by up to 64 times the float32 error of a sum of so many terms.
 
     Args:
         shape: Of the random numbers; where it has an axis of length 1, all of the value's move alike.
-        apart: Values above 0 move by other numbers than those below. A difference of pixels has x at one end
-            of the image and -x at the other, whose steps are +-127.5 in their own range: both are on an edge,
-            and moving them alike would leave them there.
     """
-    by = moves(shape)
-    if apart:
-        by = torch.where(value < 0, moves(shape), by)
-    return torch.addcmul(value, value, by, value=math.sqrt(terms) * _PERTURBATION)
+    return torch.addcmul(value, value, moves(shape), value=math.sqrt(terms) * _PERTURBATION)
 
 
-def rounded(value: Tensor, roundings: Sequence[QuantizationParams]) -> Tensor:
-    """Rounded to the nearest step, ties to even, within the integers' limits; one rounding after another."""
+def nearest(steps: Tensor, flip: bool) -> Tensor:
+    """Rounded to integers, ties to even.
+
+    With `flip`, values within 16 half ULPs of the edge between two integers fall to the other side of it.
+    That is as many as when each value moves by up to 64 half ULPs at random, and none is missed that lies
+    exactly on an edge, as all levels of a pixel do where their range is symmetric.
+    """
+    found = steps.round()
+    if not flip:
+        return found
+    apart = steps - found
+    on_edge = 0.5 - apart.abs() <= steps.abs() * _EDGE
+    return found + torch.where(on_edge, apart.sign(), 0)
+
+
+def rounded(value: Tensor, roundings: Sequence[QuantizationParams], flip: bool = False) -> Tensor:
+    """Rounded to `nearest` steps within the integers' limits; one rounding after another."""
     for r in roundings:
         # In place, for a new array costs more time than the arithmetic.
-        steps = (value / r.scale).round_()
+        steps = nearest(value / r.scale, flip)
         value = steps.clamp_(r.low - r.zero_point, r.high - r.zero_point).mul_(r.scale)
     return value
 
 
-def by_range_uint8(value: Tensor) -> Tensor:
+def by_range_uint8(value: Tensor, flip: bool = False) -> Tensor:
     """Quantized by `DynamicQuantizeLinear`, and dequantized."""
     low = value.amin().clamp(max=0)
     scale = (value.amax().clamp(min=0) - low) / 255
     scale = torch.where(scale > 0, scale, 1)
     zero = torch.clamp(torch.round(-low / scale), 0, 255)
-    return (value / scale).round_().clamp_(-zero, 255 - zero).mul_(scale)
+    return nearest(value / scale, flip).clamp_(-zero, 255 - zero).mul_(scale)
 
 
-def by_range_int8(value: Tensor, axes: tuple[int, ...]) -> Tensor:
+def by_range_int8(value: Tensor, axes: tuple[int, ...], flip: bool = False) -> Tensor:
     """Quantized by XNNPACK's qd8 and dequantized, one range over `axes`.
 
     The zero point is computed from the end of the range at which its error is smaller.
@@ -76,4 +84,4 @@ def by_range_int8(value: Tensor, axes: tuple[int, ...]) -> Tensor:
     inverse = torch.where(high > low, 255 / (high - low), 1)
     zero = torch.where((low + high) * inverse > 1, -128 - low * inverse, 127 - high * inverse)
     zero = torch.round(torch.clamp(zero, -128, 127))
-    return (value * inverse).round_().clamp_(-128 - zero, 127 - zero).div_(inverse)
+    return nearest(value * inverse, flip).clamp_(-128 - zero, 127 - zero).div_(inverse)
