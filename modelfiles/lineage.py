@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from math import prod
@@ -86,23 +86,9 @@ def _reading(path: Path) -> Iterator[None]:
 
 def constants_of(graph: Graph) -> list[Constant]:
     """Every constant that the outputs depend on, once."""
-    return [source for source in _sources(graph) if isinstance(source, Constant)]
-
-
-def operators_of(graph: Graph) -> list[Operator]:
-    """Every operator that the outputs depend on, once."""
-    return [source for source in _sources(graph) if isinstance(source, Operator)]
-
-
-def _sources(graph: Graph) -> Iterable[Constant | Operator]:
-    found: dict[Constant | Operator, None] = {}
-    left = [edge for _, edge in graph.outputs]
-    while left:
-        made = left.pop().source
-        if made not in found:
-            found[made] = None
-            left += [] if isinstance(made, Constant) else [edge for edge in made.inputs if edge is not None]
-    return found
+    edges = [edge for operator in graph.operators() for edge in operator.inputs if edge is not None]
+    sources = dict.fromkeys(edge.source for edge in [*edges, *(edge for _, edge in graph.outputs)])
+    return [source for source in sources if isinstance(source, Constant)]
 
 
 def layer_share(path: Path) -> float:
@@ -116,7 +102,7 @@ def layer_share(path: Path) -> float:
     graph = graph_of(path)
     total = sum(prod(constant.shape) for constant in constants_of(graph) if constant.dtype == "float32")
     owned: dict[Constant, None] = {}
-    for operator in operators_of(graph):
+    for operator in graph.operators():
         kind = operators.get(operator.kind)
         weight = operator.inputs[_WEIGHT] if kind and kind.layer and len(operator.inputs) > _WEIGHT else None
         if weight is not None and isinstance(weight.source, Constant):

@@ -200,9 +200,10 @@ def _impossible(simulation: Simulated) -> str:
         return "no layer of rounded weights is recognised in the file"
     if simulation.unmatched:
         named = _some(simulation.unmatched)
-        return f"these of its layers or float16 constants match none of the network's: {named}"
+        return f"these of its layers or constants match none of the network's: {named}"
     if simulation.elsewhere:
-        return f"it rounds activations outside the layers of rounded weights, and {simulation.elsewhere}"
+        outside = "it rounds activations outside the layers of rounded weights"
+        return f"{outside}, and cannot be simulated: {simulation.elsewhere}"
     return ""
 
 

@@ -46,7 +46,8 @@ class OperatorRunner:
         if session is None:
             session = self._sessions[operator] = self._session(operator, inputs)
         feed = {str(place): value for place, value in enumerate(inputs) if value is not None}
-        return list(session.run(None, feed))
+        made = iter(session.run(None, feed))  # without optional outputs that are left out
+        return [next(made) if name else np.empty(0) for name in operator.names]
 
     def _session(self, operator: Operator, inputs: Sequence[Array | None]) -> onnxruntime.InferenceSession:
         names, ports, constants = [], [], []

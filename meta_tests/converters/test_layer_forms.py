@@ -90,7 +90,7 @@ def rms(one, other) -> float:
 
 
 @pytest.mark.parametrize("format", ["onnx", "tflite"])
-@pytest.mark.parametrize("recipe", ["fp16", "int8_dynamic"])
+@pytest.mark.parametrize("recipe", ["fp16", "int8_dynamic", "int8_static"])
 def test_every_form_is_simulated(files, format, recipe):
     import torch
 

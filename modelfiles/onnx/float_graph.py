@@ -247,7 +247,11 @@ class _Reader:
     def _qlinear(
         self, node: NodeProto, inputs: Sequence[Edge | None], kind: str, bias: Edge | None, *, axis: int
     ) -> Edge | None:
-        """The layer of the floats that integers stand for: read, weight and result, of each three inputs."""
+        """The float layer of a quantized one.
+
+        Its inputs are x, w and, without the numbers, the result, each with its scale and zero point. A
+        `QGemm` without those of a result gives floats.
+        """
         weight, step, given = _stored(inputs[3]), _scalars(inputs[3:6]), _scalars([None, *inputs[6:8]])
         known, told = self._integers.get(node.input[0]), _scalars(inputs[:3])
         if weight is None or step is None or weight.scale is not None or known is None or told is None:
@@ -263,9 +267,9 @@ class _Reader:
             added = _with_scale(bias.source, product.reshape(-1), np.zeros(product.size, np.int32), axis=0)
             added = _of_layer(added, inputs[0], weight).spread(len(shape) - 1)
             edge = self._add(node, edge, Edge(added))
-        if given is None:
+        if given is None and node.op_type == "QGemm":
             return edge
-        if not _is_one(*given):
+        if given is None or not _is_one(*given):
             return None
         self._integers[node.output[0]] = given
         return replace(edge, roundings=(_rounding(*given),))

@@ -81,8 +81,6 @@ class _Reader:
             self._hybrid(operator, inputs, *operands[:2])
         if operands is not None and operands[2] is not None:
             self._layer(operator, inputs, operands)
-        if operands is not None:
-            self._hybrid(operator, inputs, *operands[:2])
         names = tuple(self._names[index] for index in operator.outputs)
         made = Operator(operator.name, _options(operator.table), tuple(inputs), names)
         for place, index in enumerate(operator.outputs):

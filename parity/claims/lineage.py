@@ -117,6 +117,7 @@ def saturation(file: Lineage) -> list[Claim]:
             "a file is right on the machine where it is proven, and wrong on another",
             unit="steps",
             detail=detail,
+            sense="<=",
         )
     ]
 

@@ -47,6 +47,7 @@ from modelparity.parity.simulation.layers import (
     Simulated,
     cast_elsewhere,
     layers_of,
+    rounded_by_blocks,
     rounded_constants,
     rounded_elsewhere,
     unrounded,
@@ -89,6 +90,8 @@ def simulate(
     if not (elsewhere := rounded_elsewhere(graph)):
         return network.simulate(program, spec, checkpoint, path, feeds=feeds, perturbed=perturbed)
     layers = layers_of(graph)
+    if blocks := rounded_by_blocks(graph):
+        return Simulated((), (), len(layers), not_simulated=tuple(blocks))
     if ranged := [layer.name for layer in layers if layer.dynamic]:
         why = f"{ranged[0]} rounds by a range at run time, and {elsewhere[0]} by a calibrated one"
         return Simulated((), (), len(layers), elsewhere=why)
@@ -139,13 +142,21 @@ def _moved(
 
 
 class _Network(network.Simulation):
-    """The network with the file's weights, and with its own constants by node, in the order of their size."""
+    """The network with the file's weights and constants.
 
-    stored: Mapping[fx.Node, Array] = {}
+    `stored` has a constant's numbers, in the order of their size, by its node and by the node that reads it.
+    """
 
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        return _in_order_of(value, self.stored[n]) if n in self.stored else value
+    stored: Mapping[tuple[fx.Node, fx.Node], Array] = {}
+
+    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[Any, Any]:
+        own = {each: self.env[each] for each in n.all_input_nodes if (each, n) in self.stored}
+        self.env |= {each: _in_order_of(value, self.stored[each, n]) for each, value in own.items()}
+        try:
+            fetched: tuple[Any, Any] = super().fetch_args_kwargs_from_env(n)
+            return fetched
+        finally:
+            self.env |= own
 
 
 def _in_order_of(value: Tensor, numbers: Array) -> Tensor:
@@ -157,8 +168,10 @@ def _in_order_of(value: Tensor, numbers: Array) -> Tensor:
 
 def _replaced(
     module: torch.nn.Module, constants: Sequence[Constant]
-) -> tuple[dict[fx.Node, Array], list[str]]:
-    """The sorted numbers that stand in the file for nodes of the network, and the names of other constants.
+) -> tuple[dict[tuple[fx.Node, fx.Node], Array], list[str]]:
+    """The sorted numbers that stand in the file for what a node of the network gives to another one.
+
+    Also the names of constants that stand for none.
 
     Rounding keeps the order, so that a constant is a node's value if each of its numbers in order of size is
     within half a step of it. With scales along an axis that does not hold; such a constant is unknown. A
@@ -180,23 +193,20 @@ def _replaced(
             unknown.append(constant.name)
     for node, roundings in found.items():
         if len(roundings) not in (1, len(node.users)):
-            unknown.append(f"{len(roundings)} roundings of {node.name}")
+            unknown.append(f"{node.name}, of {len(roundings)} roundings for {len(node.users)} uses")
     return _by_user(found), unknown
 
 
-def _by_user(found: Mapping[fx.Node, Sequence[Array]]) -> dict[fx.Node, Array]:
-    """A node of which the file has several roundings, in order of use, as a node for each that uses it.
+def _by_user(found: Mapping[fx.Node, Sequence[Array]]) -> dict[tuple[fx.Node, fx.Node], Array]:
+    """Several roundings of a node are those of its users, in order.
 
     Two layers that share a bias have it in steps of what each reads.
     """
-    single = {node: numbers[0] for node, numbers in found.items()}
-    for node, several in found.items():
-        for user, numbers in zip([*node.users][1:], several[1:], strict=False):
-            with node.graph.inserting_after(node):
-                copy = node.graph.node_copy(node)
-            user.replace_input_with(node, copy)
-            single[copy] = numbers
-    return single
+    pairs: dict[tuple[fx.Node, fx.Node], Array] = {}
+    for node, roundings in found.items():
+        of_each = roundings if len(roundings) > 1 else [*roundings] * len(node.users)
+        pairs |= {(node, user): numbers for user, numbers in zip(node.users, of_each, strict=False)}
+    return pairs
 
 
 def _near(numbers: Array, value: Array, step: float) -> bool:

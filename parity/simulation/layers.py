@@ -34,6 +34,8 @@ class Layer:
     """One layer with rounded weights.
 
     Attributes:
+        name: That of the operator's first output.
+        kind: The operator's, in the file's format.
         family: SUM, TRANSPOSED or TABLE (`modelparity.parity.simulation.file_layers`).
         weight: In that family's layout, the real values of the file's integers.
         step: The distance of two neighbouring values, in the shape of `weight`; None for float16.
@@ -84,11 +86,11 @@ class Simulated:
     Attributes:
         perturbed: The same of a run over some of the feeds, in which 64 times as many ties fall to the other
             side; none of a file that rounds no activation.
-        layers: How many layers of the file have rounded weights.
+        layers: How many layers of the file have rounded weights; of a file without any, how many float16
+            constants it has.
         wrong: For each of them whose weights are not the network's own, rounded: its name, how many are off
             by more than half a step, and the greatest distance in steps.
-        unmatched: Names of those that match no layer of the network, and of float16 constants that match none
-            of its tensors.
+        unmatched: Names of layers, and of float16 or integer constants, that match none of the network's.
         elsewhere: What of a file that rounds activations outside such layers cannot be simulated, and why.
         not_simulated: Operators of the file that read or make rounded numbers otherwise, with the reason.
         unrounded: Of a file that rounds activations elsewhere, what its graph computes without rounding over
@@ -148,8 +150,12 @@ def _copied(operator: Operator, layer: Layer, other: Operator, known: Layer) -> 
     if layer.weight.shape != known.weight.shape:
         return 0
     if np.array_equal(layer.weight, known.weight):
-        return 1
+        return int(_alike(layer.bias, known.bias) and _alike(layer.float_bias, known.float_bias))
     return -1 if np.array_equal(layer.weight, -known.weight) else 0
+
+
+def _alike(one: Array | None, other: Array | None) -> bool:
+    return one is other or (one is not None and other is not None and np.array_equal(one, other))
 
 
 def _of_lstm(operator: Operator) -> list[Layer]:
@@ -165,21 +171,24 @@ def unsupported(graph: Graph) -> list[str]:
     readers = _readers(graph)
     layers = [operator for operator in graph.operators() if is_rounded(operator)]
     added = {end.bias for end in (_end(layer, readers) for layer in layers) if end.bias is not None}
-    blocks = [
+    return [*not_simulated(graph.operators(), added), *rounded_by_blocks(graph)]
+
+
+def rounded_by_blocks(graph: Graph) -> list[str]:
+    """Products of floats by a weight of integers, whose input ONNX Runtime rounds in a way of its own."""
+    return [
         f"{layer.kind} {layer.names[0][-60:]}, whose input ONNX Runtime rounds by blocks (MatMulNBits)"
-        for layer in layers
+        for layer in filter(is_rounded, graph.operators())
         if layer.kind == "MatMul" and _weight_alone(layer)
     ]
-    return [*not_simulated(graph.operators(), added), *blocks]
 
 
 def _weight_alone(operator: Operator) -> bool:
     """Whether it multiplies what the file leaves in float by a weight of integers."""
     read, stored = _read(operator), operator.inputs[kind_of(operator).weight]
-    is_float = not read.roundings and not read.ranged and isinstance(read.source, Operator)
-    gathered = is_float and isinstance(read.source, Operator) and is_rounded(read.source)
-    constant = stored.source if stored is not None else None
-    return is_float and not gathered and isinstance(constant, Constant) and constant.scale is not None
+    if read.roundings or read.ranged or not isinstance(read.source, Operator) or is_rounded(read.source):
+        return False  # integers, of which rows of a quantized table are some
+    return stored is not None and isinstance(stored.source, Constant) and stored.source.scale is not None
 
 
 def rounded_elsewhere(graph: Graph) -> list[str]:

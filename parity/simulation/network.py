@@ -168,8 +168,11 @@ def coarsest(
     simulation = Simulation(module, places)
     simulation.own = {}
     run_all(simulation, [feed])
-    name = min(simulation.own, key=lambda layer: simulation.own[layer])  # type: ignore[index]
-    return f"at {name} ({simulation.own[name]:.1f} dB of its own output, worst of {len(places)} layers)"
+    own = simulation.own
+    if not own:
+        return "not known"
+    name = min(own, key=lambda layer: own[layer])
+    return f"at {name} ({own[name]:.1f} dB of its own output, worst of {len(own)} layers)"
 
 
 class Simulation(fx.Interpreter):
@@ -196,14 +199,20 @@ class Simulation(fx.Interpreter):
             self._layers.setdefault(place.fold.node, []).append(place)
         folds = [place.fold for place in places]
         self._behind = {fold.last: fold.node for fold in folds if fold.last is not fold.node}
-        whole = [place for place in places if place.fold.part is None]
+        self._numbers = {place: self._weight_and_bias(place) for place in places}
+        # The file carries their bias on into the next layer's, and rounds what they give without it.
+        self._carried = {
+            place
+            for place in places
+            if place.layer.gives and not place.layer.biased and self._numbers[place][1] is not None
+        }
+        whole = [place for place in places if place.fold.part is None and place not in self._carried]
         self._ends = {
             place.end: place.layer
             for place in whole
             if place.layer.gives or place.end.target in (HARDSIGMOID, PRELU)
         }
         self._factors = {place.end: place.fold.factor for place in whole}
-        self._numbers = {place: self._weight_and_bias(place) for place in places}
         self._moves = Moves() if perturbed else None
         self.images = 1  # in a feed
         self.sharing: set[str] = set()  # weights of recurrent layers that read several rows of an image
@@ -288,7 +297,8 @@ class Simulation(fx.Interpreter):
             gamma, shift = scale_and_shift(self.module, place.fold)
             value = value if shift is None else value - shift
             value = (value if gamma is None else value / gamma).to(self._dtype)
-        arguments, added = _with_bias(product, arguments, bias, apart=bool(place.layer.unbiased))
+        unbiased = place.layer.gives if place in self._carried else place.layer.unbiased
+        arguments, added = _with_bias(product, arguments, bias, apart=bool(unbiased))
         if product.family == TABLE:
             return product.compute(arguments, keywords, value, weight)
         if place.layer.repeated and value.dim() == 2 and len(value) > self.images:
@@ -298,7 +308,7 @@ class Simulation(fx.Interpreter):
         if self.own is not None and place.fold.part is None:
             own = product.as_argument(folded(self.module, place.fold)).float()
             self._note(place, result - product.compute(arguments, keywords, value, own), result)
-        result = rounded(result, place.layer.unbiased)
+        result = rounded(result, unbiased)
         if added is not None:
             behind = result.dim() - 2 if product.channels == (1,) else 0  # axes behind the channels
             result = result + added.reshape(-1, *[1] * behind)
@@ -310,7 +320,9 @@ class Simulation(fx.Interpreter):
         name = str(weight.target if weight.op == "get_attr" else weight.name)
         name = name.removeprefix("network.").removesuffix(".weight")
         power = float(noise.double().square().mean())
-        self.own[name] = 10 * math.log10(float(result.double().var()) / power) if power else math.inf
+        if power:  # the worst use of a weight that several steps share
+            sqnr_db = 10 * math.log10(float(result.double().var()) / power)
+            self.own[name] = min(sqnr_db, self.own.get(name, math.inf))
 
     def _perturbed(self, value: Tensor, terms: int) -> Tensor:
         if self._moves is None:

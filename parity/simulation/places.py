@@ -105,7 +105,7 @@ def planned(module: torch.nn.Module, layers: Sequence[Layer]) -> tuple[list[Plac
             fold for fold in folds if (fold.part, fold.product.family) == (found.part, found.product.family)
         ]
         if len({fold.node for fold in folds}) > len(alike):
-            # Exporters compute what depends on no input: the first step of an LSTM.
+            # Exporters fold what depends on no input: the product of an LSTM's first state, of zeros.
             read = [(fold, fold.product.node_of(fold.product.read)) for fold in folds]
             folds = [fold for fold, node in read if depends_on_input(node)] or folds
         nodes = list(dict.fromkeys(fold.node for fold in folds))
@@ -187,6 +187,8 @@ def _bias_apart(module: torch.nn.Module, fold: Fold, layer: Layer) -> float:
     if stored is None:
         return 0.0
     bias = folded_bias(module, fold)
+    if bias is not None and bias.numel() != stored.size:
+        return math.inf
     return float(np.abs(stored - (0.0 if bias is None else bias.numpy())).max())
 
 
