@@ -11,6 +11,8 @@ to be declared: what a right file computes is known, whatever the network, its w
   the size of rounding itself, so that no right file can be nearer. The simulation runs a second time,
   perturbed, so that far more values fall to the other side than between two right implementations. How far
   the two runs are apart is the noise.
+- A file that rounds activations inside of the network's layers is simulated by its own graph, after that
+  graph was shown to be the network's (`modelparity.parity.simulation.activations`).
 """
 
 from __future__ import annotations

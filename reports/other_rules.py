@@ -13,10 +13,11 @@ _NOTE = (
     "What other rules say of the same files. Each compares a file's outputs on four images of the evaluation "
     "set with the network's own in PyTorch. `absolute, 1e-5`: every value is within 1e-5 of float32's. "
     "`PyTorch Dynamo, float64`: the rule by which PyTorch checks its compiler (`torch._dynamo.utils.same` "
-    "with `fp64_ref` and its default tolerance): the rms error is at most twice float32's own, or three "
-    "times for small outputs, plus 1e-5. `Polygraphy's default`: no value is beyond 1e-5 absolute and 1e-5 "
-    "relative. `SQNR > 30 dB`: of every output, over all images. A file that does not run or lacks an output "
-    "is refused by all. A rule that refuses the right file refuses its faulty ones, too, and tells nothing."
+    "with `fp64_ref` and its default tolerance): every value is within 1e-4 absolute and relative together, "
+    "or the rms error is at most twice float32's own, three times for small outputs, plus 1e-5. "
+    "`Polygraphy's default`: no value is beyond 1e-5 absolute and 1e-5 relative. `SQNR > 30 dB`: of every "
+    "output, over all images. A file that does not run or lacks an output is refused by all. A rule that "
+    "refuses the right file refuses its faulty ones, too, and tells nothing."
 )
 
 

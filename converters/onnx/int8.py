@@ -2,11 +2,11 @@
 
 onnxruntime's quantizers, measured with onnxruntime 1.31, give other numbers:
 
-- `quantize_dynamic` quantizes a convolution's weight per tensor: on LaDeDa 54 of 55 weights become other
-  integers.
-- `quantize_static` gives the same integers for every weight, but computes the activations' scales otherwise
-  from the same ranges (on ObjectFormer 29 of 153 are the same), and rounds the output of a convolution both
-  before and after its Relu (on LaDeDa 33 roundings more).
+- `quantize_dynamic` quantizes a convolution's weight per tensor.
+- `quantize_static` takes max |w| / 127 as the step of every channel, so that products saturate on x86 CPUs
+  without VNNI (`pair_peak`). It also computes the activations' scales otherwise from the same ranges (on
+  ObjectFormer 29 of 153 are the same), and rounds the output of a convolution both before and after its Relu
+  (on LaDeDa 33 roundings more).
 
 Layers are the operators that own weights: `MatMul` and `Gemm` by a constant matrix, `Conv` with a
 constant kernel. int8 weights are symmetric per output channel, in steps of which no CPU's sum of two

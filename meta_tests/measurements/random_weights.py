@@ -178,7 +178,7 @@ def _words(claim: Claim) -> str:
 
 
 def document(every: Sequence[Row]) -> str:
-    """A section a state of the harness, that of this source first."""
+    """One section for each state of the harness, that of this source first."""
     states = sorted({row.harness for row in every}, key=lambda state: (state != harness_digest(), state))
     parts = [
         "# False alarms on random weights",

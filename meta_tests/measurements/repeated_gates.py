@@ -129,8 +129,8 @@ def _named(claim: Claim) -> str:
 def room_of(claim: Claim) -> float | None:
     """From what was observed to the bound.
 
-    It is in dB, but for counts and for noise in signals. None where a claim has no such numbers, or no error
-    at all.
+    It is in dB, but for counts and for noise-to-signal ratios. None where a claim has no such numbers, or no
+    error at all.
     """
     observed, bound = claim.observed, claim.bound
     if claim.sense == "=" or isinstance(observed, bool | str | None) or isinstance(bound, bool | str | None):
@@ -204,9 +204,9 @@ def _section(every: Sequence[Proof]) -> Iterator[str]:
         yield (
             f"### Nearest to their bounds\n\nThe {len(near)} numbers that came nearest, of those with "
             f"{ENOUGH} proofs or more. `room` is the distance to the bound: in dB, a count where "
-            "things are counted, or signals for `better_than_constant`. `deviations` is the distance "
-            "of the median room from the bound in standard deviations, computed from the half below the "
-            "median. A normally distributed number at 3 raises an alarm in 1 of 740 proofs, at 4 in 1 of "
+            "things are counted, or a noise-to-signal ratio for `better_than_constant`. `deviations` is the "
+            "distance of the median room from the bound in standard deviations, computed from the half below "
+            "the median. A normally distributed number at 3 raises an alarm in 1 of 740 proofs, at 4 in 1 of "
             "31,000."
         )
         header = ("cell", "number", "proofs", "least room", "median room", "deviations")

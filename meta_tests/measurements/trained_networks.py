@@ -3,8 +3,9 @@
     python -m meta_tests.measurements.trained_networks FOLDER [--model NAME]... [--no-faults] [--output DIR]
 
 FOLDER holds the weights as their authors publish them, none of which is in this repository: the files that
-`meta_tests/measurements/trained/*.py` name. They are those of Tiny-LaDeDa, and wheels, as in
-`pip download --no-deps facenet-pytorch==2.6.0`. A right file must be green, and every visible fault red.
+`meta_tests/measurements/trained/*.py` name. One is Tiny-LaDeDa's checkpoint; the others are wheels, as
+`pip download --no-deps facenet-pytorch==2.6.0` gives them. A right file must be green, and every visible
+fault red.
 """
 
 from __future__ import annotations

@@ -90,8 +90,9 @@ def weights(file: Lineage) -> Claim:
     claim = _claim(
         "lineage_weights",
         off,
-        "integers are within half a step, scales no coarser than their channel's peak / 127, float16 the "
-        "nearest number, float32 the same bits",
+        "integers are within half a step, scales no coarser than their channel asks (max |w| / 127; where "
+        "products are added in 16 bits, also of two neighbours' sum), float16 the nearest number, float32 "
+        "the same bits",
         passed=f"{listed} constants" + (f"; integers are up to {worst:.4g} steps off" if worst else ""),
     )
     return _unless_cut_short(claim, file)
@@ -171,7 +172,7 @@ def _faults(constant: Compared) -> list[str]:
         channel = at[constant.axis] if at else 0
         faults.append(f"{name}, channel {channel}, is {off:.4g} steps off at {at}, but should be within 0.5")
     if constant.scale_ratio > (BIAS_SCALE if bias else WEIGHT_SCALE):
-        due = "input scale x weight scale" if bias else "the channel's peak / 127"
+        due = "input scale x weight scale" if bias else "what its channel asks"
         factor, channel = constant.scale_ratio, constant.channel
         faults.append(f"{name}, channel {channel}, has a scale {factor:.7g} times off from {due}")
     return faults

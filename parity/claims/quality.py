@@ -55,8 +55,8 @@ def words(measured: QualityRecord, errors: Sequence[OutputError]) -> str:
     Outputs that are not finite have no SQNR, and are named instead of it.
     """
     said = [f"{each.changed} of {each.of} {each.plural} change" for each in measured.decisions[:1]]
-    if words := not_finite(errors):
-        return ", ".join([*said, words])
+    if named := not_finite(errors):
+        return ", ".join([*said, named])
     known = [db for db in measured.sqnr_db.values() if db is not None]
     if known:
         said.append(f"{min(known):.1f} dB")
@@ -97,7 +97,10 @@ def _channels(pairs: Sequence[Pair], name: str) -> list[int | None]:
 def _above_constant(
     pairs: Sequence[Pair], name: str, channel: int | None, floor: float
 ) -> tuple[float, float, int | None] | None:
-    """The noise, at the end of its interval, in signals; SQNR in dB; the channel. None without signal."""
+    """The noise-to-signal ratio at the upper end of its interval; SQNR in dB; the channel.
+
+    None without signal.
+    """
 
     def part(values: Array) -> Array:
         return np.asarray(values if channel is None else values[:, channel], np.float64).ravel()
@@ -128,7 +131,7 @@ def _claim(name: str, noise: float, sqnr_db: float, channel: int | None) -> Clai
         1,
         _BECAUSE,
         output=name,
-        unit="signals of noise",
+        unit="noise/signal",
         detail=f"{where}: SQNR {sqnr_db:.1f} dB{lost}",
         sense="<=",
     )

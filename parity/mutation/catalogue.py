@@ -269,14 +269,14 @@ _CATALOGUE = (
     Fault("weight_zero_point", "symmetric weights with a zero point of 1", "weight_zero_point", on=INTEGER),
     Fault(
         "weight_scale",
-        "a weight scale greater than the peak / 127 of its channel",
+        "a weight scale greater than the one that is due to its channel",
         "weight_scale",
         strengths=_LITTLE,
         on=INTEGER,
     ),
     Fault(
         "weight_scale_finer",
-        "a weight scale smaller than the peak / 127 of its channel",
+        "a weight scale smaller than the one that is due to its channel",
         "weight_scale",
         strengths=(0.998, 0.98, 0.9),
         on=INTEGER,

@@ -57,7 +57,7 @@ def _dynamo(images: Sequence[Compared]) -> bool:
 
     `same(float32, got, fp64_ref=float64)`: of one dtype, and each value within 1e-4 absolute and relative
     together, or the rms error at most 2 times float32's own (3 times for fewer than 1000 values and for maps
-    of 1 x 1) and a tenth of the tolerance.
+    of 1 x 1) plus a tenth of the tolerance.
     """
     return all(map(_same, images))
 

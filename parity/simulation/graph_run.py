@@ -21,7 +21,9 @@ from modelparity.modelfiles.lineage import CHANNEL_AXIS
 from modelparity.modelfiles.operator_traits import OperatorTraits
 from modelparity.parity.simulation.rounding import Moves, perturbed, rounded
 
-Between = Callable[[Array, Sequence[QuantizationParams]], Array]  # what an operator reads, of what was made
+Between = Callable[
+    [Array, Sequence[QuantizationParams]], Array
+]  # what an operator reads, given what another one made
 
 
 class OperatorRunner(Protocol):
@@ -131,7 +133,7 @@ def _tensor(value: Array) -> torch.Tensor:
 
 
 def _terms(operator: Operator, inputs: Sequence[Array | None], result: Array) -> float:
-    """How many numbers an operator adds up for one of its result."""
+    """How many terms each number of the result is the sum of."""
     weight = operator.inputs[1] if len(operator.inputs) > 1 else None
     axis = CHANNEL_AXIS.get(operator.kind)
     if axis is not None and weight is not None and isinstance(weight.source, Constant):

@@ -11,7 +11,7 @@ from torch import Tensor
 from modelparity.modelfiles.graph import QuantizationParams
 
 _PERTURBATION = 64 * 2.0**-24  # 64 half ULPs of float32, relative
-_EDGE = 16 * 2.0**-24
+_EDGE = 16 * 2.0**-24  # how near to an edge a value falls to the other side, relative to the value
 
 
 class Moves:

@@ -42,7 +42,7 @@ def casts(module: torch.nn.Module, constants: Sequence[Constant]) -> tuple[set[f
     return found, unknown
 
 
-_JOINED = (1, 2, 4)
+_JOINED = (1, 2, 4)  # one tensor; both directions of a layer, or both biases; both of both
 
 
 def _nodes_of(part: Array, values: Mapping[fx.Node, Array]) -> list[fx.Node]:

