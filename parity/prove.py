@@ -250,7 +250,7 @@ def _limited(record: CellRecord, limitation: Limitation) -> CellRecord:
     """Applies a declared limitation: green only if the cell fell short where and how it declares."""
     short = {claim.name for claim in record.claims if not claim.passed}
     broke = record.outcome.stage if isinstance(record.outcome, Errored | Crashed) else None
-    as_declared = broke == limitation.stage if broke else short == {limitation.stage}
+    as_declared = broke == limitation.stage if broke else short == limitation.claims
     if as_declared:
         return replace(record, outcome=Unsupported(limitation.stage, limitation.reason, limitation.issue))
     if broke or short:
@@ -259,7 +259,7 @@ def _limited(record: CellRecord, limitation: Limitation) -> CellRecord:
         "limitation",
         "failed",
         "every claim holds",
-        f"fails at {limitation.stage}",
+        f"fails at {', '.join([limitation.stage, *limitation.also])}",
         because="a declared limitation is strict, so that nothing that works is called broken",
         detail=f"the limitation is gone: delete the entry of {record.id} in {declared_in(record.model)}",
     )

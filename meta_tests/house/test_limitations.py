@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -12,7 +12,7 @@ from meta_tests.miniatures.miniature import cell, session_of
 from modelparity.fixtures.limitations import Limitation
 from modelparity.parity.cells import all_cells
 from modelparity.parity.limitations import LIMITATIONS
-from modelparity.parity.results import CellRecord, Claim, Inconclusive, Unsupported
+from modelparity.parity.results import CellRecord, Claim, Inconclusive, Mismatched, Unsupported
 
 REASON = "known since the first version"
 STAGES = {"convert", "load", "lineage", "run"}
@@ -30,12 +30,12 @@ def test_few_limitations():
 def test_a_limitation_names_a_stage_or_a_claim_and_says_why(limited):
     limitation = LIMITATIONS[limited]
     claims = {name for path in files_of("parity") for name in claims_in(path)}
-    assert limitation.stage in STAGES | claims
+    assert limitation.claims <= STAGES | claims
     assert len(limitation.reason) > 20
 
 
 def test_a_limitation_has_no_number():
-    assert {field.type for field in fields(Limitation)} == {"str"}
+    assert {field.type for field in fields(Limitation)} == {"str", "tuple[str, ...]"}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,21 @@ def test_a_cell_that_fails_as_declared_is_green(proven, name, stage, without):
 def test_a_cell_that_fails_otherwise_is_red(proven, name, stage, status):
     record = proven(name, stage)
     assert (record.status, record.green) == (status, False)
+
+
+def test_a_limitation_may_name_several_claims_and_all_of_them_fall_short():
+    from modelparity.parity.prove import _limited
+
+    claims = (
+        Claim("simulated", "inconclusive", None, None, "ties move it as much as it varies"),
+        Claim("better_than_constant", "failed", 2, 1, "it is lost"),
+    )
+    record = CellRecord("a", "m", "f", "q", "reduced", Mismatched(), claims=claims)
+    both = Limitation("simulated", REASON, also=("better_than_constant",))
+    assert _limited(record, both).status == "limitation"
+    assert _limited(record, Limitation("simulated", REASON)).status == "mismatched"
+    one = replace(record, outcome=Inconclusive("simulated"), claims=claims[:1])
+    assert _limited(one, both).status == "inconclusive"
 
 
 @pytest.mark.parametrize(("stage", "status"), [("simulated", "limitation"), ("batch", "inconclusive")])

@@ -32,7 +32,7 @@ ALL = set(RULES)  # of other tools
 HONEST = "honest"  # the miniature's right converter
 
 
-def mutation_of(session, name=HONEST, quantization="fp32", foreseen="", **options) -> Mutation:
+def mutation_of(session, name=HONEST, quantization="fp32", foreseen=(), **options) -> Mutation:
     if quantization != "fp32":
         options = {"images": CheckBudget().images, **options}
     subject = session.subject("miniature")
@@ -214,7 +214,7 @@ def test_a_fault_in_a_dead_channel_is_planted_in_another(session, monkeypatch):
 def test_a_declared_limitation_notices_nothing(store):
     """A file that fails a claim by declaration is scored all the same; that claim is no witness."""
     with session_of([HONEST], store) as session:
-        declared = mutation_of(session, foreseen="float_parity", draws=5)
+        declared = mutation_of(session, foreseen=["float_parity"], draws=5)
         (record,) = declared.of(FAULTS["patch_shifted"])  # the first claim that it fails
     assert record.survived
     assert record.observed > 8

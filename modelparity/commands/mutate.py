@@ -143,7 +143,7 @@ def _cell(session: Session, cell: Cell, faults: Sequence[Fault], on_stage: Calla
     if not wanted:
         return Score((), (), ())
     limitation = session.limitations.get(cell)
-    foreseen = limitation.stage if limitation else ""
+    foreseen = limitation.claims if limitation else ()
     on_stage(f"planting faults in {cell.id}")
     try:
         artifact = session.artifact(cell.model, cell.format, cell.quantization)

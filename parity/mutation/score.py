@@ -23,7 +23,7 @@ import functools
 import json
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def shortened(truth: ReferenceData, count: int) -> ReferenceData:
 class Mutation:
     """Scores one cell over as many images as the check budget has.
 
-    `foreseen` is the claim that the file is declared to fail; that claim kills no fault.
+    `foreseen` are the claims that the file is declared to fail; they kill no fault.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Mutation:
         reference_key: Key,
         calibration: Calibration,
         check_budget: CheckBudget | None = None,
-        foreseen: str = "",
+        foreseen: Collection[str] = (),
     ) -> None:
         check_budget = check_budget or CHECK_BUDGET
         self._bench = bench
@@ -101,7 +101,7 @@ class Mutation:
             "reference": reference_key.digest,
             "calibration": calibration.digest,
             "check_budget": repr(check_budget),
-            "foreseen": foreseen,
+            "foreseen": " ".join(sorted(foreseen)),
             "harness": judge_digest(),
             "toolchain": self.toolchain,
         }
@@ -276,7 +276,7 @@ class Mutation:
         if verdict.outputs and where is not None:
             moved = distance(self.truth.reference, verdict.outputs, self._unmutated().outputs)
         beyond = moved is not None and moved > 1
-        claim = "" if verdict.claim == self._foreseen else verdict.claim
+        claim = "" if verdict.claim in self._foreseen else verdict.claim
         return FaultRecord(
             name,
             self._cell.model,
