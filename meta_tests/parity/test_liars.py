@@ -144,7 +144,8 @@ def test_int8_that_is_one_step_off_is_red_where_right_int8_is_green(int8_session
     assert honest.status == "passed", failed(honest)
     assert liar.status == "mismatched"
     # The simulation rounds to the file's own weights, and agrees with any.
-    assert failed(liar) == {"lineage_weights", "network_weights"}
+    # One step more may be too much for two products in 16 bits.
+    assert failed(liar) == {"lineage_weights", "network_weights", "saturation"}
 
 
 def test_int8_of_biases_that_are_not_the_network_s_is_red(int8_session):
