@@ -82,8 +82,7 @@ def weight_share(
     """The share of weights in the type that the recipe promises; none where it promises nothing.
 
     An 8-bit weight is int8, or uint8 about a zero point of 128. `reachable` returns the share of the float
-    file's weights in layers that recipes of integers quantize. Where that is less than the promise, the
-    promise is the same share of those.
+    file's weights in layers that recipes of integers quantize: the promise is of those.
     """
     if not recipe.weight_share:
         return []
@@ -92,7 +91,7 @@ def weight_share(
     total = sum(description.weights.values())
     share = sum(description.weights.get(dtype, 0) for dtype in dtypes) / total if total else 0.0
     detail = ""
-    if recipe.rounds_activations and share < bound and 0 < (most := reachable()) < bound:
+    if recipe.rounds_activations and share < bound and (most := reachable()):
         bound *= most
         detail = f"{most:.2g} of the weights are in layers that the recipe quantizes"
     claim = Claim(
