@@ -63,17 +63,20 @@ class Constant:
         )
 
 
-def real(constant: Constant) -> Array:
-    """The numbers that it stands for: (q - zero point) x scale in float32; stored ones without a scale."""
+def real(constant: Constant, dtype: type[np.floating[Any]] = np.float64) -> Array:
+    """The numbers that it stands for, (q - zero point) x scale, in `dtype`.
+
+    Without a scale: integers as they are, and other numbers in `dtype` if it is the wider one.
+    """
     values = constant.read()
-    if values.dtype == np.float16:
-        return values.astype(np.float32)
     if constant.scale is None:
-        return values
+        is_float = np.issubdtype(values.dtype, np.floating)
+        return values.astype(np.promote_types(values.dtype, dtype), copy=False) if is_float else values
     values = values.astype(np.float64)
     if constant.zero_point is not None and not constant.symmetric:
         values = values - constant.zero_point
-    return (values * constant.scale).astype(np.float32)
+    scaled: Array = values * constant.scale
+    return scaled.astype(dtype, copy=False)
 
 
 def pair_peak(weight: Array, axis: int) -> Array:
@@ -135,10 +138,10 @@ def measured(constant: Constant, origin: Constant, axis: int | None = None) -> C
     return replace(same, off=inf, note=f"is {constant.dtype}, but comes from {origin.dtype}")
 
 
-def _blocks(shape: tuple[int, ...]) -> Iterator[Any]:
+def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
     """Parts of an array along its first axis, so that no more than a block is in memory at a time."""
     rows = max(1, _BLOCK // max(1, prod(shape[1:])))
-    yield from (slice(start, start + rows) for start in range(0, shape[0], rows)) if shape else [...]
+    yield from (slice(start, start + rows) for start in range(0, shape[0], rows))
 
 
 def _bits(stored: Array, due: Array) -> Array:
@@ -171,13 +174,12 @@ def _worst(
     return replace(found, off=count) if distance is _bits else found
 
 
-def _farther(found: Compared, off: Array, block: Any) -> Compared:
+def _farther(found: Compared, off: Array, block: slice) -> Compared:
     """`found`, or the worst element of this block where that is farther off. NaN is farthest."""
     if not off.size or not (worst := float(np.nan_to_num(off, nan=inf, copy=False).max())) > found.off:
         return found
-    first, *rest = np.unravel_index(int(off.argmax()), off.shape) if off.ndim else (0,)
-    start = block.start if isinstance(block, slice) else 0
-    return replace(found, off=worst, at=(start + int(first), *map(int, rest))[: off.ndim])
+    first, *rest = np.unravel_index(int(off.argmax()), off.shape)
+    return replace(found, off=worst, at=(block.start + int(first), *map(int, rest)))
 
 
 def _steps(same: Compared, constant: Constant, origin: Constant, axis: int | None) -> Compared:
@@ -212,7 +214,7 @@ def _steps(same: Compared, constant: Constant, origin: Constant, axis: int | Non
         part = peak[block] if len(peak) > 1 else peak  # a view
         if paired is not None:
             # Where a block has only some of each channel, its first row has a neighbour before it.
-            before = slice(block.start - (paired > 0 < block.start), block.stop)
+            before = slice(block.start - int(paired > 0 and block.start > 0), block.stop)
             if constant.dtype == "int8":
                 sums = pair_peak(values[before].astype(np.float64), paired)
                 found = replace(found, neighbours=max(found.neighbours, float(sums.max())))

@@ -8,6 +8,7 @@ from typing import Any
 
 from modelparity.modelfiles.constants import Constant
 
+OF_INTEGERS = " of integers"  # ends the kind of an operator whose integers a reader does not interpret
 Ranges = dict[str, tuple[float, float]]
 
 

@@ -61,11 +61,9 @@ class RoundedReference:
         """The sizes of batches whose right outputs are known; of none, the reason."""
         if self.shared_by_threads:
             return [], "ranges of a recurrent layer at run time depend on the number of threads"
-        known = [size for size in sizes if size <= len(self.reference.feeds)]
-        return (
-            known,
-            "" if known else f"a network of this size is simulated on {len(self.reference.feeds)} image",
-        )
+        images = len(self.reference.feeds)
+        known = [size for size in sizes if size <= images]
+        return known, "" if known else f"a network of this size is simulated on {images} image"
 
 
 def rounded_reference(

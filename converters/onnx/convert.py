@@ -61,10 +61,8 @@ def _transpose_shared(graph: Any) -> None:
         matrix = node.inputs[0] if node.op_type == "Transpose" else None
         if matrix is None or matrix.name not in graph.initializers or len(matrix.shape) != 2:
             continue
-        if any(reader is not node for reader, _ in matrix.uses()) or list(node.attributes["perm"].value) != [
-            1,
-            0,
-        ]:
+        alone = all(reader is node for reader, _ in matrix.uses())
+        if not alone or list(node.attributes["perm"].value) != [1, 0]:
             continue
         name = node.outputs[0].name
         array = np.ascontiguousarray(matrix.const_value.numpy().T)

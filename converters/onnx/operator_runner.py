@@ -13,9 +13,8 @@ from onnx import NodeProto, TensorProto, defs, helper, numpy_helper
 
 from modelparity.fixtures.arrays import Array
 from modelparity.modelfiles.constants import Constant, real
-from modelparity.modelfiles.graph import Operator
+from modelparity.modelfiles.graph import OF_INTEGERS, Operator
 
-_INTEGERS = " of integers"  # `modelparity.modelfiles.onnx.float_graph` ends such kinds so
 _UNREAD = ("QuantizeLinear", "DynamicQuantizeLinear")  # of a graph, where no rounding was read
 
 
@@ -38,9 +37,9 @@ class OperatorRunner:
         Raises:
             NotImplementedError: The operator computes with integers of a quantized tensor, or has a body.
         """
-        if operator.kind == f"DequantizeLinear{_INTEGERS}":
+        if operator.kind == f"DequantizeLinear{OF_INTEGERS}":
             return [_dequantized(operator, inputs)]
-        if operator.kind.endswith(_INTEGERS) or operator.kind in _UNREAD:
+        if operator.kind.endswith(OF_INTEGERS) or operator.kind in _UNREAD:
             raise NotImplementedError(f"{operator.names[0]} is a {operator.kind}")
         session = self._sessions.get(operator)
         if session is None:
@@ -57,7 +56,7 @@ class OperatorRunner:
                 dtype = helper.np_dtype_to_tensor_dtype(value.dtype)
                 ports.append(helper.make_tensor_value_info(str(place), dtype, None))
             elif edge is not None and isinstance(edge.source, Constant):
-                value_of = np.asarray(real(edge.source), order="C")  # a scalar stays one
+                value_of = np.asarray(real(edge.source, np.float32), order="C")  # a scalar stays one
                 constants.append(numpy_helper.from_array(value_of, str(place)))
         node = self._node(operator, names)
         results = [onnx.ValueInfoProto(name=name) for name in node.output if name]

@@ -41,7 +41,7 @@ class OperatorRunner:
         """The operator's outputs, where `inputs` has a value for each input that is no constant.
 
         Raises:
-            NotImplementedError: The operator runs another subgraph, or keeps a state.
+            NotImplementedError: The operator runs another subgraph, or is a custom operator.
         """
         if traits(operator.kind).control or operator.kind.startswith("CUSTOM"):
             raise NotImplementedError(f"{operator.names[0]} is a {operator.kind}")
@@ -87,7 +87,7 @@ class OperatorRunner:
                 graph.inputs.append(made.inputs[-1])
             else:
                 assert isinstance(edge.source, Constant)
-                constant = real(edge.source)
+                constant = real(edge.source, np.float32)
                 made.inputs.append(add(constant.shape, str(constant.dtype), constant))
         for index in stored.outputs:
             tensor = self._tensors[index]

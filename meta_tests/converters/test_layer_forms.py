@@ -71,10 +71,13 @@ def files(tmp_path_factory: pytest.TempPathFactory):
 
 
 def simulated(files, path):
+    from modelparity.converters.engine.exported_program import Exported
+    from modelparity.modelfiles.lineage import graph_of
     from modelparity.parity.simulation.network import simulate
 
     spec = SimpleNamespace(signature=lambda: SimpleNamespace(output_names=["x"]))
-    return simulate(files.program, spec, None, path, feeds=FEEDS, perturbed=range(len(FEEDS)))
+    exported = Exported(files.program, spec)
+    return simulate(exported, graph_of(path), feeds=FEEDS, perturbed=range(len(FEEDS)))
 
 
 def outputs_of(format, path):

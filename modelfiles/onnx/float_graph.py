@@ -28,7 +28,7 @@ from onnx import NodeProto, TensorProto, helper, inliner, numpy_helper
 
 from modelparity.fixtures.arrays import Array
 from modelparity.modelfiles.constants import Constant
-from modelparity.modelfiles.graph import Edge, Graph, Operator, QuantizationParams
+from modelparity.modelfiles.graph import OF_INTEGERS, Edge, Graph, Operator, QuantizationParams
 from modelparity.modelfiles.onnx import lazy_model
 from modelparity.modelfiles.onnx.macs import dtype_word
 from modelparity.modelfiles.onnx.nodes import attributes_of, ordered
@@ -37,7 +37,8 @@ from modelparity.modelfiles.onnx.ranges import observed_ranges
 
 __all__ = ["graph_of", "observed_ranges"]
 
-_NORMS = ("LayerNormalization", "InstanceNormalization")  # input, scale and bias, as those of a layer
+# With an input, a weight and a bias as those of a layer; the bias stays in the operator.
+_WITH_BIAS = ("ConvTranspose", "LayerNormalization", "InstanceNormalization")
 _BIAS = 2
 _LIMITS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
 
@@ -75,7 +76,6 @@ class _Reader:
             "Mul": self._integer_product,
             "Conv": self._convolution,
             "Gemm": self._gemm,
-            "ConvTranspose": self._transposed_convolution,
         }
         # Of integers, in the standard's domain or onnxruntime's.
         self._of_integers: dict[str, Callable[[NodeProto, Sequence[Edge | None]], Edge | None]] = {
@@ -96,7 +96,7 @@ class _Reader:
         if special is not None and (edge := special(node, inputs)) is not None:
             self.edges[node.output[0]] = edge
             return
-        if not node.domain and node.op_type in _NORMS and len(inputs) > _BIAS:
+        if not node.domain and node.op_type in _WITH_BIAS and len(inputs) > _BIAS:
             inputs = [*inputs[:_BIAS], _scaled_bias(inputs), *inputs[_BIAS + 1 :]]
         kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
         moved: tuple[QuantizationParams, ...] = ()
@@ -104,7 +104,7 @@ class _Reader:
             self._integers[node.output[0]] = scale, zero_point = self._integers[node.input[0]]
             moved = (_rounding(scale, zero_point),)
         elif not self._integers.keys().isdisjoint(node.input):
-            kind += " of integers"
+            kind += OF_INTEGERS
         made = Operator(kind, attributes_of(node), tuple(inputs), tuple(node.output))
         self.edges.update((name, Edge(made, place, moved)) for place, name in enumerate(node.output) if name)
 
@@ -296,17 +296,6 @@ class _Reader:
         edge = _unbiased(node, "MatMul", read, quantized, attributes={})
         return edge if bias is None else self._add(node, edge, bias)
 
-    def _transposed_convolution(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
-        """Tells its bias the scale that it should have."""
-        weight, bias = _stored(inputs[1]), _stored(inputs[2]) if len(inputs) > 2 else None
-        if weight is None or bias is None or bias.scale is None or weight.scale is None:
-            return None
-        if weight.scale.size not in (1, bias.shape[0]):
-            return None
-        told = Edge(_of_layer(bias, inputs[0], weight))
-        made = Operator(node.op_type, attributes_of(node), (*inputs[:2], told), tuple(node.output))
-        return Edge(made)
-
     def _convolution(self, node: NodeProto, inputs: Sequence[Edge | None]) -> Edge | None:
         weight, bias = _stored(inputs[1]), _stored(inputs[2]) if len(inputs) > 2 else None
         if bias is None or weight is None:
@@ -385,8 +374,12 @@ def _with_scale(constant: Constant, scale: Array, zero_point: Array, axis: int) 
 
 
 def _scaled_bias(inputs: Sequence[Edge | None]) -> Edge | None:
+    """The bias, told the scale that it should have."""
     edge, (weight, bias) = inputs[0], map(_stored, inputs[1 : _BIAS + 1])
-    return inputs[_BIAS] if bias is None or weight is None else Edge(_of_layer(bias, edge, weight))
+    if bias is None or weight is None or weight.scale is None:
+        return inputs[_BIAS]
+    by_channel = weight.scale.size in (1, bias.shape[0])
+    return Edge(_of_layer(bias, edge, weight)) if by_channel else inputs[_BIAS]
 
 
 def _of_layer(bias: Constant, edge: Edge | None, weight: Constant) -> Constant:

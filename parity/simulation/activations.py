@@ -80,22 +80,23 @@ def simulate(
     feeds: Sequence[Mapping[str, Array]],
     perturbed: Sequence[int],
 ) -> Simulated:
-    """What a right runtime computes from a file: see `network.simulate`, which does files that round no
-    activation outside of layers with rounded weights.
+    """What a right runtime computes from a file, over all feeds, and perturbed over those at `perturbed`.
+
+    `network.simulate` does files that round no activation outside of layers with rounded weights.
 
     Raises:
         NotAModelError, BrokenModelError: By the file.
     """
-    graph = graph_of(path)
+    graph, exported = graph_of(path), Exported(program, spec, checkpoint)
     if not (elsewhere := rounded_elsewhere(graph)):
-        return network.simulate(program, spec, checkpoint, path, feeds=feeds, perturbed=perturbed)
+        return network.simulate(exported, graph, feeds=feeds, perturbed=perturbed)
     layers = layers_of(graph)
     if blocks := rounded_by_blocks(graph):
         return Simulated((), (), len(layers), not_simulated=tuple(blocks))
     if ranged := [layer.name for layer in layers if layer.dynamic]:
         why = f"{ranged[0]} rounds by a range at run time, and {elsewhere[0]} by a calibrated one"
         return Simulated((), (), len(layers), elsewhere=why)
-    module = network.program_of(Exported(program, spec, checkpoint))
+    module = network.program_of(exported)
     places, unmatched = planned(module, [unrounded(layer) for layer in layers])
     cast, unknown = casts(module, cast_elsewhere(graph))
     stored, unknown_constants = _replaced(module, rounded_constants(graph))
@@ -183,7 +184,7 @@ def _replaced(
     found: dict[fx.Node, list[Array]] = {}
     unknown = []
     for constant in several:
-        numbers = np.sort(real(constant), axis=None)
+        numbers = np.sort(real(constant, np.float32), axis=None)
         assert constant.scale is not None
         step = float(constant.scale.flat[0]) if constant.scale.size == 1 else 0.0
         alike = [node for node, value in values.items() if step and _near(numbers, value, step)]

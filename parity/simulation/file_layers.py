@@ -13,7 +13,7 @@ import numpy as np
 
 from modelparity.fixtures.arrays import Array
 from modelparity.modelfiles.constants import Constant
-from modelparity.modelfiles.graph import Edge, Operator
+from modelparity.modelfiles.graph import OF_INTEGERS, Edge, Operator
 
 SUM = "sum"  # products of matrices and convolutions: [out, in, ...]
 TRANSPOSED = "transposed"  # transposed convolutions: [in, out / groups, ...]
@@ -72,7 +72,7 @@ _KINDS: Mapping[str, Kind] = {
     "GATHER": Kind(TABLE, 1, 0),
 }
 # What readers leave in a graph where they do not understand integers.
-_INTEGERS = ("Integer", "QLinear", "QGemm", "Quantize", "of integers")
+_INTEGERS = ("Integer", "QLinear", "QGemm", "Quantize", OF_INTEGERS)
 
 
 def kind_of(operator: Operator) -> Kind:
@@ -103,14 +103,6 @@ def is_rounded(operator: Operator) -> bool:
 def in_pytorchs_layout(operator: Operator, array: Array) -> Array:
     turned: Array = array.transpose(kind_of(operator).turned(operator, array.ndim))
     return turned
-
-
-def real(constant: Constant) -> Array:
-    """(q - zero point) x scale."""
-    values = constant.read().astype(np.float64)
-    if constant.zero_point is not None and not constant.symmetric:
-        values = values - constant.zero_point
-    return values if constant.scale is None else values * constant.scale
 
 
 def lstm_weights(operator: Operator) -> Iterator[tuple[str, Array, Array]] | None:

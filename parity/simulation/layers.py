@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from modelparity.fixtures.arrays import Array
-from modelparity.modelfiles.constants import Constant
+from modelparity.modelfiles.constants import Constant, real
 from modelparity.modelfiles.graph import Edge, Graph, Operator, QuantizationParams
 from modelparity.parity.simulation.file_layers import (
     DYNAMIC_LSTM,
@@ -23,7 +23,6 @@ from modelparity.parity.simulation.file_layers import (
     kind_of,
     lstm_weights,
     not_simulated,
-    real,
 )
 
 _FUSED = {0: "", 1: "relu", 3: "relu6"}  # of TFLite's ActivationFunctionType

@@ -39,6 +39,7 @@ from modelparity.converters.engine.exported_program import Exported
 from modelparity.converters.engine.network import LARGE
 from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.specs import ModelSpec
+from modelparity.modelfiles.graph import Graph
 from modelparity.modelfiles.lineage import graph_of
 from modelparity.parity.simulation.file_layers import DYNAMIC_LSTM, TABLE
 from modelparity.parity.simulation.layers import (
@@ -65,28 +66,19 @@ from modelparity.parity.simulation.stored_constants import casts
 
 
 def simulate(
-    program: Path,
-    spec: ModelSpec,
-    checkpoint: Path | None,
-    path: Path,
-    *,
-    feeds: Sequence[Mapping[str, Array]],
-    perturbed: Sequence[int],
+    exported: Exported, graph: Graph, *, feeds: Sequence[Mapping[str, Array]], perturbed: Sequence[int]
 ) -> Simulated:
-    """Runs the simulation over all feeds, and perturbed over those at the positions `perturbed`.
+    """Runs the simulation of a file's graph over all feeds, and perturbed over those at `perturbed`.
 
     A file that rounds no activation is simulated in float64, and not perturbed: nothing is on an edge.
     Nothing runs if a layer or a float16 constant matches none of the network's, or if an operator reads
     rounded numbers in a way that is not known here.
-
-    Raises:
-        NotAModelError, BrokenModelError: By the file.
     """
-    graph = graph_of(path)
     layers = layers_of(graph)
     if others := unsupported(graph):
         return Simulated((), (), len(layers), not_simulated=tuple(others))
-    module = program_of(Exported(program, spec, checkpoint))
+    assert exported.spec is not None
+    module = program_of(exported)
     places, unmatched = planned(module, layers)
     of_float16 = {layer.name for layer in layers if layer.step is None}.intersection(unmatched)
     constants = cast_elsewhere(graph, of_float16)
@@ -95,7 +87,7 @@ def simulate(
     rounded_weights = len(layers) or len(constants)
     if unmatched or unknown:
         return Simulated((), (), rounded_weights, (*unmatched, *unknown))
-    names = spec.signature().output_names
+    names = exported.spec.signature().output_names
     sharing: set[str] = set()
 
     def run(feeds: Sequence[Mapping[str, Array]], **options: Any) -> tuple[dict[str, Array], ...]:

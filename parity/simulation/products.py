@@ -44,6 +44,7 @@ class Product:
         weight: Where its weight is.
         bias: Where its bias is, or may be; None if it takes none.
         axes: The axes of the argument in the common layout's order.
+        own_shape: The weight's, as the argument.
         shape: The weight's, in the common layout.
         channels: The axes of what it reads over which it sums.
         groups: Of a convolution.
@@ -55,6 +56,7 @@ class Product:
     weight: Path
     bias: int | None
     axes: tuple[int, ...]
+    own_shape: tuple[int, ...]
     shape: tuple[int, ...]
     channels: tuple[int, ...]
     groups: int = 1
@@ -65,8 +67,7 @@ class Product:
 
     def as_argument(self, weight: Tensor) -> Tensor:
         """And back."""
-        own = self.node_of(self.weight).meta["shape of weight"]
-        permuted = weight.reshape([own[axis] for axis in self.axes])
+        permuted = weight.reshape([self.own_shape[axis] for axis in self.axes])
         return permuted.permute([self.axes.index(axis) for axis in range(len(self.axes))])
 
     def node_of(self, path: Path) -> fx.Node:
@@ -187,7 +188,7 @@ def _einsum(module: torch.nn.Module, node: fx.Node) -> Product | None:
     )
     if made is None:
         return None
-    sizes = dict(zip(own, made.node_of(made.weight).meta["shape of weight"], strict=True))
+    sizes = dict(zip(own, made.own_shape, strict=True))
     shape = [math.prod(sizes[label] for label in part) for part in (stack, free, summed)]
     return replace(made, shape=tuple(shape if stack else shape[1:]))
 
@@ -210,7 +211,7 @@ def _made(
     value = parameter(module, found)
     if value is None or not value.is_floating_point():
         return None
-    found.meta["shape of weight"] = own = tuple(value.shape)
+    own = tuple(value.shape)
     axes = axes or tuple(range(value.dim()))
     made = Product(
         node,
@@ -219,6 +220,7 @@ def _made(
         weight,
         bias,
         axes,
+        own,
         tuple(own[axis] for axis in axes),
         channels,
         groups if isinstance(groups, int) else 1,
@@ -259,10 +261,8 @@ def constant_nodes(module: torch.nn.Module) -> Mapping[fx.Node, None]:
 
 def parameter(module: torch.nn.Module, node: Any) -> Tensor | None:
     """The value of a node that depends on no input, in float64; None of any other."""
-    if not isinstance(node, fx.Node) or node not in constant_nodes(module):
-        return None
-    value = _value(module, node)
-    return value.detach() if isinstance(value, Tensor) else None
+    known = isinstance(node, fx.Node) and node in constant_nodes(module)
+    return _tensor(module, node) if known else None
 
 
 def depends_on_input(node: fx.Node) -> bool:
@@ -280,8 +280,11 @@ def depends_on_input(node: fx.Node) -> bool:
 
 def of_one_image(module: torch.nn.Module, node: Any) -> Tensor | None:
     """The value of a node that depends on no input, in float64 and for a batch of 1; None of any other."""
-    if not isinstance(node, fx.Node) or depends_on_input(node):
-        return None
+    known = isinstance(node, fx.Node) and not depends_on_input(node)
+    return _tensor(module, node) if known else None
+
+
+def _tensor(module: torch.nn.Module, node: fx.Node) -> Tensor | None:
     value = _value(module, node)
     return value.detach() if isinstance(value, Tensor) else None
 
