@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -121,3 +122,22 @@ def test_a_matrix_that_several_layers_share_is_quantized(files, format, recipe):
     eight = described.weights.get("int8", 0) + described.weights.get("uint8", 0)
     assert eight / sum(described.weights.values()) > 0.99
     assert np.isfinite(outputs_of(format, path)).all()
+
+
+def test_a_fault_in_a_shared_matrix_is_planted_in_all_of_its_layers(files, tmp_path):
+    from modelparity.modelfiles.lineage import graph_of
+    from modelparity.modelfiles.mutations.plant import editor
+
+    def zero_points(path) -> list[float]:
+        edges = [operator.inputs[1] for operator in graph_of(path).operators() if operator.kind == "MatMul"]
+        return [float(np.max(edge.source.zero_point)) for edge in edges]
+
+    right = files.paths["onnx", "int8_dynamic"]
+    file = editor("onnx", right)
+    assert zero_points(right) == [0] * 6
+    read = Counter(node.input[1] for node in file.graph.node if node.op_type == "MatMulInteger")
+    ((shared, uses),) = read.most_common(1)
+    assert uses == 3
+    file.raise_zero_point(shared)
+    file.save(tmp_path / "wrong.onnx")
+    assert sorted(zero_points(tmp_path / "wrong.onnx")) == [0, 0, 0, 1, 1, 1]

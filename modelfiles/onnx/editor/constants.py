@@ -127,11 +127,11 @@ class OnnxGraph:
         if name in self.constants:
             self.store(name, self.array(name) + np.array(1, self.array(name).dtype))
             return
-        (node,) = (
-            n for n in self.graph.node if traits(n.op_type).layer and self._stored(n.input[1])[0] == weight
-        )
         self.touched.append(self.name(weight))
-        node.input.append(self.constant(np.array(1, np.int8)))
+        one = self.constant(np.array(1, np.int8))
+        for node in self.graph.node:
+            if traits(node.op_type).layer and self._stored(node.input[1])[0] == weight:
+                node.input.append(one)
 
     def activations(self) -> list[str]:
         return [node.output[0] for node in self.graph.node if node.op_type == "QuantizeLinear"]
