@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from filelock import FileLock
 
 from modelparity.arrays import written
+from modelparity.parity.proof_cache import harness_digest
 from modelparity.parity.session import Session
 
 Row = TypeVar("Row")
@@ -40,6 +41,22 @@ def add(
             with written(target) as file:
                 file.write(text.encode())
     return every
+
+
+def by_harness(
+    title: Sequence[str], every: Sequence[Row], section: Callable[[Sequence[Row]], Iterator[str]]
+) -> str:
+    """A document with a section for each state of the harness, that of this source first.
+
+    Rows name their state in `harness`.
+    """
+    now = harness_digest()
+    states = sorted({row.harness for row in every}, key=lambda state: (state != now, state))  # type: ignore[attr-defined]
+    parts = [*title]
+    for state in states:
+        mine = [row for row in every if row.harness == state]  # type: ignore[attr-defined]
+        parts += [f"## Harness {state}", *section(mine)]
+    return "\n\n".join(parts) + "\n"
 
 
 @contextmanager

@@ -178,9 +178,7 @@ def _words(claim: Claim) -> str:
 
 
 def document(every: Sequence[Row]) -> str:
-    """One section for each state of the harness, that of this source first."""
-    states = sorted({row.harness for row in every}, key=lambda state: (state != harness_digest(), state))
-    parts = [
+    title = [
         "# False alarms on random weights",
         "The files of right converters, for networks with other random weights of the kind and scale of the "
         "golden ones, the head centred so that decisions fall to either side. Every file is right, so every "
@@ -188,9 +186,7 @@ def document(every: Sequence[Row]) -> str:
         "(`better_than_constant`) is none: it says that int8 is too coarse for these weights.",
         "To repeat it: `python -m meta_tests.measurements.random_weights --output reports/measurements`",
     ]
-    for state in states:
-        parts += [f"## Harness {state}", *_section([row for row in every if row.harness == state])]
-    return "\n\n".join(parts) + "\n"
+    return measured_rows.by_harness(title, every, _section)
 
 
 def _section(every: Sequence[Row]) -> Iterator[str]:

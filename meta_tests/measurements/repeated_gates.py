@@ -160,9 +160,7 @@ def _read(alarms: Sequence[str], undecided: Sequence[str] = (), **data: Any) -> 
 
 
 def document(every: Sequence[Proof]) -> str:
-    """A section a state of the harness, that of this source first."""
-    states = sorted({proof.harness for proof in every}, key=lambda state: (state != harness_digest(), state))
-    parts = [
+    title = [
         "# False alarms",
         "Right files, proven again with other crops and splices of the photographs, other generated "
         "inputs and other numbers of threads. Files and claims are the same; bounds follow from the "
@@ -170,10 +168,7 @@ def document(every: Sequence[Proof]) -> str:
         "To repeat it: "
         "`python -m meta_tests.measurements.repeated_gates --output reports/measurements MODEL...`",
     ]
-    for state in states:
-        mine = [proof for proof in every if proof.harness == state]
-        parts += [f"## Harness {state}", *_section(mine)]
-    return "\n\n".join(parts) + "\n"
+    return measured_rows.by_harness(title, every, _section)
 
 
 def _section(every: Sequence[Proof]) -> Iterator[str]:
