@@ -24,8 +24,9 @@ import numpy as np
 
 from modelparity.benchmarks.chunkyseal_report import Conversion, Latency, Measured, markdown
 from modelparity.benchmarks.costs import THREADS
+from modelparity.converters.engine.model_under_test import ModelUnderTest
 from modelparity.converters.engine.store import Store
-from modelparity.converters.engine.workbench import ModelUnderTest, Workbench
+from modelparity.converters.engine.workbench import Workbench
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, Worker, Workers
 from modelparity.fixtures.inputs.evaluation_sets import evaluation_set
 from modelparity.fixtures.models import MODELS

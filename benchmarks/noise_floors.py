@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
+from modelparity.converters.engine.model_under_test import ModelUnderTest
 from modelparity.converters.engine.store import Store
-from modelparity.converters.engine.workbench import ModelUnderTest, Workbench
+from modelparity.converters.engine.workbench import Workbench
 from modelparity.converters.engine.workers import Workers
 from modelparity.converters.recipes import FLOAT
 from modelparity.fixtures.arrays import Outputs
@@ -29,7 +30,6 @@ from modelparity.fixtures.inputs.evaluation_sets import evaluation_set
 from modelparity.fixtures.models import MODELS
 from modelparity.parity.metrics.errors import difference
 from modelparity.parity.output_kinds import OUTPUT_KINDS
-from modelparity.parity.reference import feeds_of
 
 IMAGES = 12
 DEFAULT = ("tiny_ladeda", "objectformer", "fasterrcnn")
@@ -56,7 +56,7 @@ def network_runs(subject: ModelUnderTest, images: Sequence[Array]) -> Iterator[t
     from modelparity.fixtures.checkpoints.load import weighted
 
     names = subject.signature.output_names
-    module = weighted(subject.spec, subject.checkpoint)
+    module = weighted(subject.photographs, subject.checkpoint)
 
     def run(batches: Sequence[torch.Tensor]) -> list[Outputs]:
         with torch.no_grad():
@@ -70,7 +70,7 @@ def network_runs(subject: ModelUnderTest, images: Sequence[Array]) -> Iterator[t
     feeds = [torch.from_numpy(np.ascontiguousarray(image)) for image in images]
     module = module.double()
     yield "float64", run([feed.double() for feed in feeds])
-    module = weighted(subject.spec, subject.checkpoint)
+    module = weighted(subject.photographs, subject.checkpoint)
     for label, (threads, fused, channels_last, size) in NETWORK.items():
         layout = torch.channels_last if channels_last else torch.contiguous_format
         batches = [
@@ -102,7 +102,9 @@ def file_runs(path: Path, images: Sequence[Array]) -> Iterator[tuple[str, list[O
 def rows_of(bench: Workbench, model: str) -> list[list[str]]:
     """The table of a model: one line per variant, with the errors of the outputs, also in floors."""
     subject = ModelUnderTest.of(MODELS[model])
-    images = [feed["image"] for feed in feeds_of(evaluation_set(subject.spec, subject.input_size, IMAGES))]
+    images = [
+        sample.image[None] for sample in evaluation_set(subject.photographs, subject.input_size, IMAGES)
+    ]
     path = bench.artifact(subject, "onnx", FLOAT)[0].path
     kind = OUTPUT_KINDS[subject.spec.task]
     names = kind.compared(subject.signature.output_names)

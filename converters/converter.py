@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from modelparity.fixtures.arrays import Feeds
 from modelparity.fixtures.lookup import named
+from modelparity.fixtures.specs import Signature
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Converter:
     `quantizations` are those that it makes; all, if empty. `not_carried` are networks that it cannot convert:
     the operator where it stops, a colon, and why.
 
+    `narrows` are types that its files hold as narrower ones, by NumPy's names.
+
     `operator_runner(path)` runs a file's operators one by one, in float.
     """
 
@@ -67,10 +71,31 @@ class Converter:
     missing: str = ""
     extra: str = ""
     not_carried: Mapping[str, str] = field(default_factory=dict, hash=False)
+    narrows: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def makes(self, quantization: str) -> bool:
         """Whether it makes files of a quantization."""
         return not self.quantizations or quantization in self.quantizations
+
+    def ports(self, signature: Signature) -> Signature:
+        """A network's inputs and outputs in the types that its files have."""
+        inputs, outputs = (
+            tuple(replace(port, dtype=self.narrows.get(port.dtype, port.dtype)) for port in ports)
+            for ports in (signature.inputs, signature.outputs)
+        )
+        return Signature(inputs, outputs)
+
+    def fed(self, feeds: Sequence[Feeds]) -> list[Feeds]:
+        """Inputs in the types that its files have."""
+        if not any(value.dtype.name in self.narrows for feed in feeds for value in feed.values()):
+            return list(feeds)
+        return [
+            {
+                name: value.astype(self.narrows.get(value.dtype.name, value.dtype))
+                for name, value in feed.items()
+            }
+            for feed in feeds
+        ]
 
     def call(self, capability: str, *arguments: Any) -> Any:
         """Calls the function that a capability names."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # A session that outlives this pytest run: the gate's, when the gate runs the benchmarks.
 OUTER: pytest.StashKey[Session] = pytest.StashKey()
+CELLS: pytest.StashKey[tuple[Cell, ...]] = pytest.StashKey()  # that session's, instead of all
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -24,7 +25,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "cell" in metafunc.fixturenames:
         from modelparity.parity.cells import all_cells
 
-        cells = all_cells()
+        cells = metafunc.config.stash.get(CELLS, None) or all_cells()
         metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells], scope="session")
 
 

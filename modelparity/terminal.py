@@ -123,7 +123,8 @@ class _Lines:
         self.stage(words)
 
     def line(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{text}\n")  # at once: several threads have something to say
+        sys.stderr.flush()
 
     def advance(self) -> None:
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelparity.converters.formats import CONVERTERS
@@ -42,8 +43,17 @@ def select(expression: str) -> tuple[Cell, ...]:
     Raises:
         ValueError: The expression is malformed.
     """
+    return matching(all_cells(), expression)
+
+
+def matching(cells: Sequence[Cell], expression: str) -> tuple[Cell, ...]:
+    """Those of the cells that a pytest `-k` expression selects; all of them if it is empty.
+
+    Raises:
+        ValueError: The expression is malformed.
+    """
     if not expression:
-        return all_cells()
+        return tuple(cells)
     # pytest's own grammar, so that `gate -k` and `pytest -k` agree.
     from _pytest.mark.expression import Expression
 
@@ -51,7 +61,7 @@ def select(expression: str) -> tuple[Cell, ...]:
         compiled = Expression.compile(expression)
     except SyntaxError as error:
         raise ValueError(f"-k {expression!r}: {error}") from error
-    return tuple(cell for cell in all_cells() if compiled.evaluate(_matcher(cell.id)))
+    return tuple(cell for cell in cells if compiled.evaluate(_matcher(cell.id)))
 
 
 def _matcher(name: str):  # type: ignore[no-untyped-def]  # its type is private to pytest

@@ -12,14 +12,20 @@ from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, WorkerFaile
 from modelparity.converters.recipes import FLOAT, QUANTIZATIONS
 from modelparity.fixtures.arrays import Feeds, Outputs
 from modelparity.fixtures.inputs import worst_inputs
-from modelparity.fixtures.inputs.strategies import GeneratedImage
+from modelparity.fixtures.programs import ProgramSpec
 from modelparity.modelfiles.description import Artifact, Description
 from modelparity.modelfiles.graph import Ranges
 from modelparity.modelfiles.model_card import card_of
 from modelparity.parity.cells import RUN_THREADS, Cell
 from modelparity.parity.claims import basic, kernels, lineage, metamorphic, preprocessing, quality, simulated
 from modelparity.parity.claims.constant_image import GREY
-from modelparity.parity.claims.generated_inputs import any_size, generated_inputs, problem_on
+from modelparity.parity.claims.generated_inputs import (
+    Generated,
+    any_size,
+    generated_inputs,
+    other_extents,
+    problem_on,
+)
 from modelparity.parity.claims.kind_claims import KIND_CLAIMS, asked_of_outputs, images_needed
 from modelparity.parity.metrics.errors import OutputError
 from modelparity.parity.reference import ReferenceData
@@ -87,6 +93,7 @@ class Judge:
         self._float_file = float_file or self._own_float_file
         self._dynamic = bench.converters[cell.format].dynamic_batch
         self._free_size = truth.subject.spec.free_size
+        self._signature = bench.converters[cell.format].ports(truth.subject.signature)
         self._recipe = QUANTIZATIONS[cell.quantization]
         self._by_kind = KIND_CLAIMS[truth.subject.spec.task]
         self.stage = "load"
@@ -140,9 +147,7 @@ class Judge:
         """The ports, precision and weights that the file declares."""
         self.description = description = self._bench.describe(self._path)
         self.claims += [
-            basic.interface(
-                description, self._truth.subject.signature, self._dynamic, self._dynamic and self._free_size
-            ),
+            basic.interface(description, self._signature, self._dynamic, self._dynamic and self._free_size),
             basic.precision(description, self._cell.quantization),
             basic.weight_count(description, **self._truth.elements),
         ]
@@ -157,6 +162,10 @@ class Judge:
 
     def _preparation(self) -> None:
         """The file's model card, and the photographs that are prepared by it."""
+        if isinstance(self._truth.subject.spec, ProgramSpec):
+            for name in ("model_card", "preprocessing"):
+                self.not_asked[name] = "the network is not known to take photographs"
+            return
         card = card_of(self._path)
         if card is None and self._third_party:
             for name in ("model_card", "preprocessing"):
@@ -193,7 +202,7 @@ class Judge:
 
     def _outputs_comparable(self) -> bool:
         """Runs the evaluation set; False if outputs are missing or of other shapes than declared."""
-        reference, signature = self._truth.reference, self._truth.subject.signature
+        reference, signature = self._truth.reference, self._signature
         self.outputs = self._run(reference.feeds, fresh=True)
         runs = list(zip(reference.names, self.outputs, strict=True))
         declared = basic.outputs_as_declared(runs, signature)
@@ -293,12 +302,18 @@ class Judge:
     def _batch_sizes(self) -> list[int]:
         """Those that the check budget asks for, the format takes and the evaluation set has images for."""
         images = len(self._truth.reference.feeds)
+        if None in self._truth.reference.batch_axes.values():
+            return []
         return [size for size in self._budget.batches if size <= images] if self._dynamic else []
 
     def _batches(self, right: RoundedReference | None) -> None:
         if not self._dynamic:
             return
         if not self._batch_sizes:
+            if None in self._truth.reference.batch_axes.values():
+                fixed = getattr(self._truth.subject.spec, "fixed_batch", "")
+                self.not_asked["batch"] = fixed or "an output has no batch axis"
+                return
             images, asked = len(self._truth.reference.feeds), self._budget.batches
             larger = f"the evaluation set has {images} images, and a batch {min(asked, default=0)} or more"
             self.not_asked["batch"] = larger if asked else "the check budget has no batch"
@@ -343,9 +358,9 @@ class Judge:
 
     # --- other inputs -------------------------------------------------------------------------
 
-    def _problem_on(self, image: GeneratedImage) -> str:
+    def _problem_on(self, generated: Generated) -> str:
         return problem_on(
-            image,
+            generated,
             self._run,
             self._truth,
             self._by_kind,
@@ -354,6 +369,9 @@ class Judge:
         )
 
     def _another_size(self) -> None:
+        if self._dynamic and isinstance(self._truth.subject.spec, ProgramSpec):
+            claim = other_extents(self._truth.subject, self._problem_on)
+            self.claims += [claim] if claim else []
         if not (self._dynamic and self._free_size):
             return
         self.claims.append(any_size(self._truth.reference.feeds[0]["image"], self._problem_on))
@@ -364,7 +382,7 @@ class Judge:
 
     def _worst_inputs(self) -> None:
         """The worst inputs that searches have found."""
-        if not self._budget.replay:
+        if not self._budget.replay or isinstance(self._truth.subject.spec, ProgramSpec):
             return
         inputs = worst_inputs.stored(self._cell.id)
         if not inputs:

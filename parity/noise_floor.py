@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from modelparity.fixtures.arrays import Array, Feeds, Outputs
-from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.specs import NetworkSpec
 from modelparity.parity.metrics.detection_matching import Pair
 from modelparity.parity.output_kinds import OUTPUT_KINDS, OutputKind
 
@@ -99,7 +99,7 @@ def float32_runs(
 
 
 def noises(
-    spec: ModelSpec, truth: Sequence[Outputs], variants: Sequence[Sequence[Outputs]]
+    spec: NetworkSpec, truth: Sequence[Outputs], variants: Sequence[Sequence[Outputs]]
 ) -> dict[str, Noise]:
     """The noise of each output that is compared: that of the float32 variants against float64."""
     kind = OUTPUT_KINDS[spec.task]
@@ -112,7 +112,7 @@ def noises(
     return {name: Noise.between(pairs, name).at_least(error) for name, error in least.items()}
 
 
-def last_places(spec: ModelSpec, kind: OutputKind, truth: Sequence[Outputs]) -> Mapping[str, float]:
+def last_places(spec: NetworkSpec, kind: OutputKind, truth: Sequence[Outputs]) -> Mapping[str, float]:
     """By output, half an ULP (float32) of the greatest value that it has, or could have by its range."""
     ranges = {output.name: output.range for output in spec.outputs}
     places = {}

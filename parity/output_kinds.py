@@ -1,6 +1,6 @@
 """Defines the kinds of network output: how two runs are paired, and which outputs are compared.
 
-`ModelSpec.task` names a kind; `OUTPUT_KINDS` has its value. What is claimed of each kind stands in
+`NetworkSpec.task` names a kind; `OUTPUT_KINDS` has its value. What is claimed of each kind stands in
 `modelparity.parity.claims.kind_claims`. The two are apart because a stored reference is kept under a hash
 of the code that makes it, this module included: a changed claim must not ask for the references again.
 """
@@ -38,4 +38,9 @@ ARRAYS = OutputKind()
 # Rows are a set, which changes its order, so the difference of two runs has no useful gradient.
 DETECTIONS = OutputKind(matched, lambda _: COMPARED, gradient_search=False, rows_vary=True)
 
-OUTPUT_KINDS: dict[Task, OutputKind] = {"map": ARRAYS, "detection": DETECTIONS, "message": ARRAYS}
+OUTPUT_KINDS: dict[Task, OutputKind] = {
+    "map": ARRAYS,
+    "detection": DETECTIONS,
+    "message": ARRAYS,
+    "tensors": ARRAYS,
+}

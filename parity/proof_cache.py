@@ -8,15 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from modelparity.converters.engine.model_under_test import ModelUnderTest
 from modelparity.converters.engine.source_digest import source_digest
 from modelparity.converters.engine.store import Entry, Key
-from modelparity.converters.engine.workbench import (
-    NETWORKS,
-    Calibration,
-    ModelUnderTest,
-    Workbench,
-    versions_text,
-)
+from modelparity.converters.engine.workbench import NETWORKS, Calibration, Workbench, versions_text
 from modelparity.converters.formats import CONVERTERS, modules_of, packages_of
 from modelparity.fixtures.inputs import worst_inputs
 from modelparity.fixtures.limitations import Limitation

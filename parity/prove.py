@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from modelparity.converters.engine.workbench import Calibration, ModelUnderTest, Workbench, kept_float
+from modelparity.converters.engine.model_under_test import ModelUnderTest
+from modelparity.converters.engine.workbench import Calibration, Workbench, kept_float
 from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
 from modelparity.converters.recipes import FLOAT
 from modelparity.fixtures.keep_float import KeepFloat
 from modelparity.fixtures.limitations import Limitation
 from modelparity.fixtures.models import declared_in
+from modelparity.fixtures.programs import ProgramSpec
 from modelparity.modelfiles.description import (
     UNKNOWN,
     Artifact,
@@ -191,18 +193,21 @@ def blank_record(cell: Cell, subject: ModelUnderTest) -> CellRecord:
         cell.quantization,
         subject.size,
         Mismatched(),
-        reproduce=(
-            f"pytest parity -k {cell.id}",
-            f"modelparity convert {cell.model} --format {cell.format} --quantization {cell.quantization} "
-            f"--output {cell.id}",
-        ),
+        reproduce=_reproduce(cell, subject),
     )
+
+
+def _reproduce(cell: Cell, subject: ModelUnderTest) -> tuple[str, ...]:
+    made = f"--format {cell.format} --quantization {cell.quantization}"
+    if isinstance(subject.spec, ProgramSpec):
+        return (f"modelparity prove {subject.spec.title} {made}",)
+    return (f"pytest parity -k {cell.id}", f"modelparity convert {cell.model} {made} --output {cell.id}")
 
 
 def _kept(case: _Case, counts: Sequence[int]) -> tuple[KeptFloat, ...]:
     cell, entries = case.cell, case.variant.mixed
     if entries is None:
-        entries = kept_float(cell.model, cell.format, cell.quantization)
+        entries = kept_float(case.subject.spec, cell.format, cell.quantization)
     return tuple(
         KeptFloat(entry.operator, n, entry.because) for entry, n in zip(entries, counts, strict=True)
     )

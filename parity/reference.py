@@ -23,17 +23,12 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from modelparity.converters.engine.model_under_test import ModelUnderTest
 from modelparity.converters.engine.source_digest import source_digest
 from modelparity.converters.engine.store import Key
-from modelparity.converters.engine.workbench import (
-    NETWORKS,
-    ModelUnderTest,
-    Workbench,
-    network_digest,
-    versions_text,
-)
-from modelparity.fixtures.arrays import Array, Feeds, Outputs
-from modelparity.fixtures.inputs.evaluation_sets import EvaluationSet
+from modelparity.converters.engine.workbench import NETWORKS, Workbench, network_digest, versions_text
+from modelparity.fixtures.arrays import Array, Outputs
+from modelparity.fixtures.inputs.input_sets import InputSet
 from modelparity.fixtures.specs import Task
 from modelparity.parity.metrics.chance import FALSE_ALARMS
 from modelparity.parity.metrics.detection_matching import Pair
@@ -94,6 +89,7 @@ class Reference:
         right_runs: Outputs of another run on the first images, as right as the reference, where activations
             are rounded: what differs in it may differ in a right file.
         spreads: By name, the standard deviation over the evaluation set, where `outputs` are not all of it.
+        batch_axes: By name of an input or output, which axis is the batch; None if there is none.
         unrounded: By name, what the network itself gives in float64, where `outputs` are those of a rounding.
     """
 
@@ -108,6 +104,7 @@ class Reference:
     right_runs: tuple[Outputs, ...] = ()
     unrounded: Mapping[str, tuple[Array, ...]] = field(default_factory=dict)
     spreads: Mapping[str, float] = field(default_factory=dict)
+    batch_axes: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def floors(self) -> dict[str, float]:
@@ -166,6 +163,10 @@ class Reference:
     def kind(self) -> OutputKind:
         return OUTPUT_KINDS[self.task]
 
+    def stacked(self, arrays: Sequence[Array], name: str) -> Array:
+        """Values of an input or output of several runs as one of a batch."""
+        return np.concatenate(arrays, axis=self.batch_axes.get(name, 0) or 0)
+
     def paired(self, outputs: Sequence[Outputs]) -> list[Pair]:
         """Outputs of the first images, each paired with the reference's."""
         truths = ({name: values[i] for name, values in self.outputs.items()} for i in range(len(outputs)))
@@ -197,12 +198,7 @@ class Reference:
         }
 
 
-def feeds_of(images: EvaluationSet) -> tuple[Feeds, ...]:
-    """One feed for each image, at batch 1."""
-    return tuple({"image": sample.image[None]} for sample in images.samples)
-
-
-def reference_key(subject: ModelUnderTest, images: EvaluationSet) -> Key:
+def reference_key(subject: ModelUnderTest, images: InputSet) -> Key:
     parts = {
         "checkpoint": subject.weights_digest,
         "network": network_digest(subject.spec),
@@ -218,9 +214,9 @@ def reference_key(subject: ModelUnderTest, images: EvaluationSet) -> Key:
     return Key(f"{subject.label} reference", parts)
 
 
-def reference_of(bench: Workbench, subject: ModelUnderTest, images: EvaluationSet) -> Reference:
+def reference_of(bench: Workbench, subject: ModelUnderTest, images: InputSet) -> Reference:
     """Computed once for a model and an evaluation set, then read from the store."""
-    feeds = feeds_of(images)
+    feeds = images.feeds
     names = subject.signature.output_names
 
     def make(folder: Path) -> dict[str, Any]:
@@ -235,8 +231,17 @@ def reference_of(bench: Workbench, subject: ModelUnderTest, images: EvaluationSe
     with np.load(entry.path(_FILE)) as file:
         outputs = {name: tuple(file[f"{name}/{i}"] for i in range(len(feeds))) for name in names}
     noise = {name: Noise(*map(float, numbers)) for name, numbers in entry.meta["noise"].items()}
-    names_of_images = tuple(sample.name for sample in images.samples)
-    return Reference(names_of_images, feeds, outputs, noise, subject.spec.task, samples=len(feeds))
+    return Reference(
+        images.names,
+        feeds,
+        outputs,
+        noise,
+        subject.spec.task,
+        samples=len(feeds),
+        batch_axes={
+            port.name: port.batch_axis for port in (*subject.signature.inputs, *subject.signature.outputs)
+        },
+    )
 
 
 class GeneratedReference:
@@ -253,7 +258,7 @@ class GeneratedReference:
 
     def of(self, feed: Mapping[str, Array]) -> tuple[Outputs, dict[str, Noise]]:
         """Float64 outputs by name, and the float32 noise of each on this feed."""
-        key = feed["image"].tobytes()
+        key = b"".join(feed[name].tobytes() for name in sorted(feed))
         with self._lock:
             if key not in self._known:
                 truth = self._bench.reference(self._subject, [feed], precision="float64")

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from modelparity.converters.converter import Converter
+from modelparity.converters.engine.model_under_test import ModelUnderTest
 from modelparity.converters.engine.store import Key, Store
-from modelparity.converters.engine.workbench import Calibration, ModelUnderTest, Workbench, digest_of_arrays
+from modelparity.converters.engine.workbench import Calibration, Workbench, digest_of_arrays
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, RUN_TIMEOUT_S, Workers
 from modelparity.converters.formats import CONVERTERS
 from modelparity.converters.recipes import QUANTIZATIONS
@@ -18,13 +19,14 @@ from modelparity.fixtures.arrays import Feeds
 from modelparity.fixtures.inputs.evaluation_sets import (
     EvaluationSet,
     calibration_from_directory,
-    calibration_set,
     evaluation_set,
 )
+from modelparity.fixtures.inputs.input_sets import InputSet, calibration_inputs, evaluation_inputs
+from modelparity.fixtures.inputs.tensors import TensorSet
 from modelparity.fixtures.keep_float import KeepFloat
 from modelparity.fixtures.limitations import Limitation
 from modelparity.fixtures.models import MODELS
-from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.specs import NetworkSpec
 from modelparity.modelfiles.description import Artifact
 from modelparity.parity.cells import Cell
 from modelparity.parity.claims.kind_claims import KIND_CLAIMS
@@ -35,7 +37,6 @@ from modelparity.parity.prove import OWN, Variant, prove_file
 from modelparity.parity.reference import (
     GeneratedReference,
     ReferenceData,
-    feeds_of,
     reference_key,
     reference_of,
 )
@@ -56,6 +57,7 @@ class Session:
     Args:
         input_size: Side of the images in pixels; None for each model's default.
         on_miss: Called with a label and a key when the store has to make something.
+        data: By model, the owner's own samples instead of generated ones.
         workers: Those of another session, so that they need not start again; None for its own.
     """
 
@@ -67,15 +69,17 @@ class Session:
         input_size: int | None = None,
         *,
         check_budget: CheckBudget | None = None,
-        models: Mapping[str, ModelSpec] | None = None,
+        models: Mapping[str, NetworkSpec] | None = None,
         converters: Mapping[str, Converter] | None = None,
         limitations: Mapping[Cell, Limitation] | None = None,
         on_miss: Callable[[str, str], None] | None = None,
         run_timeout_s: float = RUN_TIMEOUT_S,
         workers: Workers | None = None,
+        data: Mapping[str, TensorSet] | None = None,
     ) -> None:
         self.check_budget = check_budget or CheckBudget()
-        self.models = MODELS if models is None else models
+        self.models: Mapping[str, NetworkSpec] = MODELS if models is None else models
+        self._data = dict(data or {})
         self.limitations = LIMITATIONS if limitations is None else limitations
         self.workers = workers or Workers()
         converters = CONVERTERS if converters is None else converters
@@ -91,6 +95,7 @@ class Session:
         # Caches of the instance, not of the class, so that they end with it.
         self.subject = functools.cache(self._subject)
         self.evaluation_set = functools.cache(self._evaluation_set)
+        self.inputs = functools.cache(self._inputs)
         self.calibration = functools.cache(self._calibration)
         self.calibration_from = functools.cache(self._calibration_from)
 
@@ -106,18 +111,23 @@ class Session:
         return ModelUnderTest.of(spec, checkpoint, self._input_size, self._size)
 
     def _evaluation_set(self, model: str) -> EvaluationSet:
-        subject = self.subject(model)
-        return evaluation_set(
-            subject.spec, subject.input_size, self.check_budget.images, self.check_budget.seed
-        )
+        """The photographs of a network that takes some, with their ground truth."""
+        subject, budget = self.subject(model), self.check_budget
+        return evaluation_set(subject.photographs, subject.input_size, budget.images, budget.seed)
+
+    def _inputs(self, model: str) -> InputSet:
+        """What the verdict is about."""
+        subject, budget = self.subject(model), self.check_budget
+        data = self._data.get(model)
+        return evaluation_inputs(subject.spec, subject.input_size, budget.images, budget.seed, data)
 
     def _calibration(self, model: str) -> Calibration:
         subject = self.subject(model)
-        return calibration_of(calibration_set(subject.spec, subject.input_size))
+        return calibration_of(calibration_inputs(subject.spec, subject.input_size, self._data.get(model)))
 
     def _calibration_from(self, model: str, images: Path) -> Calibration:
         subject = self.subject(model)
-        return calibration_of(calibration_from_directory(subject.spec, subject.input_size, images))
+        return calibration_of(calibration_from_directory(subject.photographs, subject.input_size, images))
 
     def truth(self, model: str) -> ReferenceData:
         """The reference of a model, computed at the first call."""
@@ -127,7 +137,7 @@ class Session:
             if model not in self._truths:
                 subject = self.subject(model)
                 meta = self.bench.exported(subject).meta
-                reference = reference_of(self.bench, subject, self.evaluation_set(model))
+                reference = reference_of(self.bench, subject, self.inputs(model))
                 sides = KIND_CLAIMS[subject.spec.task].one_sided(reference, subject.spec)
                 self._truths[model] = ReferenceData(
                     subject,
@@ -140,7 +150,7 @@ class Session:
 
     def feeds(self, model: str) -> tuple[Feeds, ...]:
         """The evaluation set, one feed for each image."""
-        return feeds_of(self.evaluation_set(model))
+        return self.inputs(model).feeds
 
     def cached(self, cell: Cell) -> CellRecord | None:
         """The record of an earlier run with the same inputs; None if there is none."""
@@ -214,7 +224,7 @@ class Session:
         return evidence_key(
             self.bench,
             subject,
-            reference_key(subject, self.evaluation_set(cell.model)),
+            reference_key(subject, self.inputs(cell.model)),
             cell,
             limitation=self.limitations.get(cell),
             calibration=self.calibration(cell.model),
@@ -228,6 +238,5 @@ class Session:
         self.workers.close()
 
 
-def calibration_of(images: EvaluationSet) -> Calibration:
-    feeds = feeds_of(images)
-    return Calibration(feeds, digest_of_arrays(feeds))
+def calibration_of(inputs: InputSet) -> Calibration:
+    return Calibration(inputs.feeds, digest_of_arrays(inputs.feeds))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelparity.fixtures.specs import ModelSpec, Signature, TensorSpec
+from modelparity.fixtures.specs import ModelSpec, NetworkSpec, Signature, TensorSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,7 +27,7 @@ class Exported:
     """A stored program, and where its weights are if they are not in it (None: the goldens')."""
 
     path: Path
-    spec: ModelSpec | None = None
+    spec: NetworkSpec | None = None
     checkpoint: Path | None = None
 
     def load(self) -> ExportedProgram:
@@ -37,7 +37,7 @@ class Exported:
         if any(map(_is_apart, program.state_dict.values())):
             from modelparity.fixtures.checkpoints.load import weighted
 
-            assert self.spec is not None
+            assert isinstance(self.spec, ModelSpec)
             held = tensors_of(weighted(self.spec, self.checkpoint))
             program.state_dict.update({name: held[name] for name in program.state_dict})
         return program
@@ -80,7 +80,7 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _at_batch_one(ports: Iterable[TensorSpec]) -> Shapes:
-    return {port.name: tuple(1 if isinstance(n, str) else n for n in port.shape) for port in ports}
+    return {port.name: port.extents() for port in ports}
 
 
 def _is_apart(tensor: Tensor) -> bool:

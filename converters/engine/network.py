@@ -1,32 +1,37 @@
 """Exports the network once for all formats, and runs it in float32 and float64 as the reference.
 
 Everything here runs in the `torch` worker. Weights come from a checkpoint file or, where the
-path is None, from the goldens.
+path is None, from the goldens. The checkpoint of a network that its owner brought is its program.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
+from torch.export import ExportedProgram
+from torch.fx import GraphModule
 
 from modelparity.converters.engine import exported_program as program_file
+from modelparity.converters.engine.float64 import as_float64
 from modelparity.fixtures.arrays import Feeds, Outputs
 from modelparity.fixtures.checkpoints.load import read_checkpoint, weighted
-from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.programs import ProgramSpec
+from modelparity.fixtures.specs import ModelSpec, NetworkSpec, Signature, TensorSpec
 
 # A batch of 2 keeps the traced batch from being taken for a constant 1.
 _TRACE_BATCH = 2
 
 
-_LATEST: dict[tuple[ModelSpec, Path | None], dict[str, nn.Module]] = {}
+_LATEST: dict[tuple[NetworkSpec, Path | None], dict[str, nn.Module]] = {}
 LARGE = 200_000_000  # weights, of which float32 and float64 together are 2.4 GB
 
 
-def _deployed(spec: ModelSpec, checkpoint: Path | None, precision: str) -> nn.Module:
+def _deployed(spec: NetworkSpec, checkpoint: Path | None, precision: str) -> nn.Module:
     """The module, kept in memory until another network is asked for; of a large one, one precision."""
     key = (spec, checkpoint)
     if key not in _LATEST:
@@ -35,8 +40,23 @@ def _deployed(spec: ModelSpec, checkpoint: Path | None, precision: str) -> nn.Mo
     if precision not in kept:
         if any(sum(p.numel() for p in module.parameters()) > LARGE for module in kept.values()):
             kept.clear()
-        kept[precision] = weighted(spec, checkpoint).to(getattr(torch, precision))
+        kept[precision] = _made(spec, checkpoint, precision)
     return kept[precision]
+
+
+def _made(spec: NetworkSpec, checkpoint: Path | None, precision: str) -> nn.Module:
+    if isinstance(spec, ModelSpec):
+        return weighted(spec, checkpoint).to(getattr(torch, precision))
+    assert checkpoint is not None
+    module = runnable(program_file.Exported(checkpoint).load())
+    return as_float64(module) if precision == "float64" else module
+
+
+def runnable(program: ExportedProgram) -> GraphModule:
+    """The program as a module that takes inputs of any dtype."""
+    module = program.module(check_guards=False)
+    module._forward_pre_hooks.clear()  # they hold the inputs to the program's own dtypes
+    return module
 
 
 def fitted(spec: ModelSpec, checkpoint: Path) -> ModelSpec:
@@ -44,12 +64,17 @@ def fitted(spec: ModelSpec, checkpoint: Path) -> ModelSpec:
     return read_checkpoint(checkpoint, spec).spec
 
 
-def export(spec: ModelSpec, checkpoint: Path | None, input_size: int, target: Path) -> dict[str, int]:
+def export(spec: NetworkSpec, checkpoint: Path | None, input_size: int, target: Path) -> dict[str, int]:
     """Writes the deployed module as a `.pt2` exported program with a dynamic batch.
 
     Returns counts of the module's elements: `weights` of matrices and kernels, which no exporter
     folds away, and `elements` of everything it holds.
     """
+    if isinstance(spec, ProgramSpec):
+        assert checkpoint is not None
+        shutil.copyfile(checkpoint, target)
+        return _counts_of_program(program_file.Exported(checkpoint).load())
+    assert isinstance(spec, ModelSpec)
     module = _deployed(spec, checkpoint, "float32")
     image = torch.zeros(_TRACE_BATCH, 3, input_size, input_size)
     axes = {0: torch.export.Dim("batch", min=1)}
@@ -66,8 +91,31 @@ def export(spec: ModelSpec, checkpoint: Path | None, input_size: int, target: Pa
     }
 
 
+def _counts_of_program(program: ExportedProgram) -> dict[str, int]:
+    """As `export` counts them: of the tensors that the graph reads, each once."""
+    read = {node.name for node in program.graph.nodes if node.op == "placeholder" and node.users}
+    signature = program.graph_signature
+    held = {
+        **{name: program.state_dict[of] for name, of in signature.inputs_to_parameters.items()},
+        **{
+            name: program.state_dict.get(of, program.constants.get(of))
+            for name, of in signature.inputs_to_buffers.items()
+        },
+    }
+    once = {
+        (tensor.data_ptr(), tensor.shape): tensor
+        for name, tensor in held.items()
+        if name in read and tensor is not None and tensor.is_floating_point()
+    }
+    parameters = [tensor for tensor in once.values() if isinstance(tensor, nn.Parameter)]
+    return {
+        "weights": sum(tensor.numel() for tensor in parameters if tensor.dim() >= 2),
+        "elements": sum(tensor.numel() for tensor in once.values()),
+    }
+
+
 def run(
-    spec: ModelSpec,
+    spec: NetworkSpec,
     checkpoint: Path | None,
     feeds: Sequence[Feeds],
     *,
@@ -81,21 +129,22 @@ def run(
     summation orders, all of them float32 and none more right than another.
     """
     module = _deployed(spec, checkpoint, precision)
-    names = spec.signature().output_names
     dtype = getattr(torch, precision)
-    return _run(module, names, feeds, dtype, threads=threads, fused_kernels=fused_kernels)
+    return _run(module, spec.signature(), feeds, dtype, threads=threads, fused_kernels=fused_kernels)
 
 
 def run_published(spec: ModelSpec, checkpoint: Path | None, feeds: Feeds) -> Outputs:
     """Every output of the published network, named as in the goldens."""
     module = weighted(spec, checkpoint, published=True)
-    names, threads = spec.published_outputs, torch.get_num_threads()
-    return _run(module, names, [feeds], torch.float32, threads=threads, fused_kernels=True)[0]
+    threads = torch.get_num_threads()
+    outputs = tuple(TensorSpec(name, (), "") for name in spec.published_outputs)
+    ports = Signature(spec.signature().inputs, outputs)
+    return _run(module, ports, [feeds], torch.float32, threads=threads, fused_kernels=True)[0]
 
 
 def _run(
     module: nn.Module,
-    names: Sequence[str],
+    ports: Signature,
     feeds: Sequence[Feeds],
     dtype: torch.dtype,
     *,
@@ -113,9 +162,7 @@ def _run(
                 {
                     name: value.numpy().copy()
                     for name, value in zip(
-                        names,
-                        module(torch.from_numpy(np.ascontiguousarray(feed["image"])).to(dtype)),
-                        strict=True,
+                        ports.output_names, module(*arguments(feed, ports, dtype)), strict=True
                     )
                 }
                 for feed in feeds
@@ -124,6 +171,12 @@ def _run(
         for hook in hooks:
             hook.remove()
         torch.set_num_threads(before)
+
+
+def arguments(feed: Feeds, ports: Signature, dtype: torch.dtype) -> list[torch.Tensor]:
+    """The inputs in their order; floating-point ones in `dtype`."""
+    tensors = [torch.from_numpy(np.ascontiguousarray(feed[port.name])) for port in ports.inputs]
+    return [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
 
 
 def _contiguous(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

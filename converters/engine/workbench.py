@@ -15,15 +15,16 @@ import numpy as np
 from modelparity.converters.converter import Converter
 from modelparity.converters.engine.child import Reply
 from modelparity.converters.engine.exported_program import Exported, FloatFile
+from modelparity.converters.engine.model_under_test import ModelUnderTest
 from modelparity.converters.engine.source_digest import source_digest
-from modelparity.converters.engine.store import Entry, Key, Store, sha256_of
+from modelparity.converters.engine.store import Entry, Key, Store
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, RUN_TIMEOUT_S, Workers
 from modelparity.converters.formats import CONVERTERS
 from modelparity.converters.recipes import FLOAT, QUANTIZATIONS
 from modelparity.fixtures.arrays import Feeds, Outputs
 from modelparity.fixtures.keep_float import KeepFloat
 from modelparity.fixtures.models import KEEP_FLOAT
-from modelparity.fixtures.specs import ModelSpec, Signature
+from modelparity.fixtures.specs import ModelSpec, NetworkSpec
 from modelparity.modelfiles.describe import describe
 from modelparity.modelfiles.description import Artifact, Description, whole
 from modelparity.modelfiles.formats import FILE_FORMATS
@@ -41,46 +42,6 @@ class Calibration:
 
     feeds: Sequence[Feeds]
     digest: str
-
-
-@dataclass(frozen=True)
-class ModelUnderTest:
-    """A model with its weights at one input size. `checkpoint` None: the goldens' weights."""
-
-    spec: ModelSpec
-    input_size: int
-    checkpoint: Path | None = None
-    weights_digest: str = ""
-
-    @staticmethod
-    def of(
-        spec: ModelSpec, checkpoint: Path | None = None, input_size: int | None = None, size: str = "reduced"
-    ) -> ModelUnderTest:
-        """Without a checkpoint, `size` says which definition of the network it is; a checkpoint tells."""
-        if checkpoint is None:
-            spec = spec.at(size)
-            digest = "golden:" + source_digest("modelparity.fixtures.goldens.weights")
-        else:
-            checkpoint = checkpoint.resolve()
-            digest = sha256_of(checkpoint)
-        return ModelUnderTest(spec, input_size or spec.default_input_size, checkpoint, digest)
-
-    @property
-    def signature(self) -> Signature:
-        return self.spec.signature(self.input_size)
-
-    @property
-    def size(self) -> str:
-        return self.spec.size
-
-    @property
-    def definition(self) -> str:
-        """Everything declared of the model, at its settings, for keys."""
-        return repr(self.spec)
-
-    @property
-    def label(self) -> str:
-        return f"{self.spec.name}@{self.input_size}"
 
 
 class Workbench:
@@ -138,7 +99,7 @@ class Workbench:
     ) -> Key:
         """Names what the artifact depends on; nothing is made to know it."""
         converter = self._maker(format, quantization)
-        keep = kept_float(subject.spec.name, converter.format, quantization) if mixed is None else mixed
+        keep = kept_float(subject.spec, converter.format, quantization) if mixed is None else mixed
         if not QUANTIZATIONS[quantization].is_float:
             source = self.artifact_key(subject, format, FLOAT)
         elif converter.source:
@@ -151,7 +112,7 @@ class Workbench:
             "recipe": json.dumps([quantization, [asdict(entry) for entry in keep]]),
             "calibration": _calibration_for(quantization, calibration).digest,
             "toolchain": versions_text(converter.toolchain),
-            "card": hashlib.sha256(self.card(subject, format, quantization).text().encode()).hexdigest()[:16],
+            "card": hashlib.sha256(self._card_text(subject, format, quantization).encode()).hexdigest()[:16],
         }
         if again:
             parts["again"] = "by another process"
@@ -195,11 +156,11 @@ class Workbench:
             else:
                 function = "quantize"
                 made_from = self.artifact(subject, format, FLOAT)[0].path
-                own = kept_float(subject.spec.name, converter.format, quantization)
+                own = kept_float(subject.spec, converter.format, quantization)
                 options = {
                     "quantization": quantization,
                     "keep_float": own if mixed is None else mixed,
-                    "calibration": _calibration_for(quantization, calibration).feeds,
+                    "calibration": converter.fed(_calibration_for(quantization, calibration).feeds),
                 }
             worker = self.workers[format if is_float else converter.format]
             if again:
@@ -214,13 +175,13 @@ class Workbench:
                 timeout=CONVERT_TIMEOUT_S,
                 **options,
             )
-            text = self.card(subject, format, quantization).text()
-            worker.call(
-                "modelparity.modelfiles.model_card:write_metadata",
-                folder / name,
-                text,
-                timeout=CONVERT_TIMEOUT_S,
-            )
+            if text := self._card_text(subject, format, quantization):
+                worker.call(
+                    "modelparity.modelfiles.model_card:write_metadata",
+                    folder / name,
+                    text,
+                    timeout=CONVERT_TIMEOUT_S,
+                )
             meta = {"kept_float": reply.value or [], "pid": worker.pid, **_cost(reply)}
             if reply.peak_bytes > _LARGE_BYTES:
                 worker.close()  # toolchains keep what they had, beside what comes next
@@ -236,7 +197,7 @@ class Workbench:
         converter = self._maker(format, quantization)
         versions = {name: importlib.metadata.version(name) for name in converter.toolchain}
         return card_for(
-            subject.spec,
+            subject.photographs,
             subject.signature,
             converter.format,
             quantization,
@@ -244,6 +205,12 @@ class Workbench:
             versions=versions,
             dynamic_batch=converter.dynamic_batch,
         )
+
+    def _card_text(self, subject: ModelUnderTest, format: str, quantization: str) -> str:
+        """The card of a network of photographs; "" for any other, whose files have none."""
+        if not isinstance(subject.spec, ModelSpec):
+            return ""
+        return self.card(subject, format, quantization).text()
 
     def _maker(self, format: str, quantization: str) -> Converter:
         """Who makes it: a second route makes float files, which its format's own converter quantizes."""
@@ -291,7 +258,7 @@ class Workbench:
             reply = self.workers[artifact.format].call(
                 "modelparity.modelfiles.lineage:observed_ranges",
                 artifact.path,
-                calibration.feeds,
+                self.converters[artifact.format].fed(calibration.feeds),
                 missing,
                 timeout=CONVERT_TIMEOUT_S,
             )
@@ -316,7 +283,7 @@ class Workbench:
             "modelparity.converters.engine.tasks:run",
             self.converters[format].module,
             path,
-            feeds,
+            self.converters[format].fed(feeds),
             threads=threads,
             fresh=fresh,
             kernels=kernels,
@@ -331,7 +298,7 @@ class Workbench:
         reply = self.workers["torch"].call(
             "modelparity.converters.engine.training_transforms:prepared",
             jpegs,
-            subject.spec.preprocessing,
+            subject.photographs.preprocessing,
             input_size,
             resized,
             timeout=CONVERT_TIMEOUT_S,
@@ -368,14 +335,15 @@ def _calibration_for(quantization: str, calibration: Calibration | None) -> Cali
     return calibration
 
 
-def kept_float(model: str, format: str, quantization: str) -> tuple[KeepFloat, ...]:
+def kept_float(spec: NetworkSpec, format: str, quantization: str) -> tuple[KeepFloat, ...]:
     """The recipe's exceptions for one model; none unless declared."""
-    return KEEP_FLOAT.get((model, format, quantization), ())
+    declared = isinstance(spec, ModelSpec)  # another network may bear the same name
+    return KEEP_FLOAT.get((spec.name, format, quantization), ()) if declared else ()
 
 
-def network_digest(spec: ModelSpec) -> str:
+def network_digest(spec: NetworkSpec) -> str:
     """One hash over the sources that define the network."""
-    return source_digest(*sorted({path.partition(":")[0] for path in (spec.deployed, spec.published)}))
+    return source_digest(*sorted({path.partition(":")[0] for path in spec.sources}))
 
 
 def _format_digest(converter: Converter) -> str:

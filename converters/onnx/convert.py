@@ -12,12 +12,12 @@ from typing import Any
 from modelparity.converters.engine.exported_program import APART_BYTES, Exported, weight_bytes
 from modelparity.converters.onnx.quantize import kept_float, quantize
 from modelparity.converters.onnx.runner import OnnxRunner
+from modelparity.fixtures.specs import BATCH
 
 __all__ = ["OPSET", "OnnxRunner", "convert_float", "kept_float", "open_runner", "quantize"]
 
 # The exporter's own: it writes this natively, and LayerNormalization (17) and Gelu (20) stay one node.
 OPSET = 20
-_AXES = ("batch", "channels", "height", "width")
 
 
 def convert_float(exported: Exported, target: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -41,8 +41,10 @@ def convert_float(exported: Exported, target: Path, inputs: Sequence[str], outpu
         _write_weights(converted.model, target)
     model = converted.model_proto
     for value in [*model.graph.input, *model.graph.output]:
-        for axis, name in zip(value.type.tensor_type.shape.dim, _AXES, strict=False):
-            if axis.dim_param:
+        axes = value.type.tensor_type.shape.dim
+        names = exported.spec.axis_names(value.name) if exported.spec else (BATCH,)
+        for axis, name in zip(axes, names, strict=False):
+            if axis.dim_param and name:
                 _rename_dimension(model, axis.dim_param, name)
     _strip_paths(model)
     onnx.save_model(model, target)

@@ -21,4 +21,5 @@ CONVERTER = Converter(
     ),
     operator_runner="modelparity.converters.tflite.operator_runner:OperatorRunner",
     runner="modelparity.converters.tflite.runner:TfliteRunner",
+    narrows={"int64": "int32"},
 )

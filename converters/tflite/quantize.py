@@ -21,6 +21,7 @@ from modelparity.fixtures.keep_float import KeepFloat
 from modelparity.modelfiles.tflite.operators import OPERATORS
 
 _LAYERS = tuple(kind for kind, of in OPERATORS.items() if of.layer)
+_CAST = (*_LAYERS, "EMBEDDING_LOOKUP")  # what float16 weights are stored for
 
 
 def quantize(
@@ -73,9 +74,9 @@ class _Operator:
     def matches(self, entry: KeepFloat) -> bool:
         return entry.matches(self.kind, [self.scope], self.constants.values())
 
-    def is_layer(self, keep_float: Iterable[KeepFloat]) -> bool:
+    def is_layer(self, keep_float: Iterable[KeepFloat], kinds: Sequence[str] = _LAYERS) -> bool:
         """Owns a weight, and is not left in float."""
-        return self.kind in _LAYERS and 1 in self.constants and not any(map(self.matches, keep_float))
+        return self.kind in kinds and 1 in self.constants and not any(map(self.matches, keep_float))
 
 
 def _operators(source: Path) -> Iterator[_Operator]:
@@ -110,10 +111,11 @@ def _recipe(source: Path, quantization: str, keep_float: Sequence[KeepFloat]) ->
     if quantization not in _ARITHMETIC:
         raise ValueError(f"tflite has no recipe {quantization!r}")
     recipe = recipe_manager.RecipeManager()
-    for layer in map(qtyping.TFLOperationName, _LAYERS):
+    kinds = _ARITHMETIC[quantization].kinds
+    for layer in map(qtyping.TFLOperationName, kinds):
         _ARITHMETIC[quantization].configure(recipe, layer)
     for operator in _operators(source):
-        if operator.kind in _LAYERS and not operator.is_layer(keep_float):
+        if operator.kind in kinds and not operator.is_layer(keep_float, kinds):
             recipe.add_quantization_config(
                 f"^{re.escape(operator.scope)}$",
                 qtyping.TFLOperationName(operator.kind),
@@ -143,14 +145,15 @@ def _static(recipe: Any, layer: Any) -> None:
 
 
 class _Arithmetic(NamedTuple):
-    """How a recipe quantizes one type of layer, and whether by calibrated ranges."""
+    """How a recipe quantizes one type of layer, whether by calibrated ranges, and which types."""
 
     configure: Callable[[Any, Any], None]
     calibrated: bool = False
+    kinds: Sequence[str] = _LAYERS
 
 
 _ARITHMETIC = {
-    "fp16": _Arithmetic(_float16),
+    "fp16": _Arithmetic(_float16, kinds=_CAST),
     "int8_dynamic": _Arithmetic(_dynamic),
     "int8_static": _Arithmetic(_static, calibrated=True),
 }

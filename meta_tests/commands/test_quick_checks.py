@@ -41,8 +41,8 @@ class Session:
     def subject(self, _: str) -> SimpleNamespace:
         return SimpleNamespace(signature=SPEC.signature(), spec=SPEC, input_size=256)
 
-    def evaluation_set(self, _: str) -> SimpleNamespace:
-        return SimpleNamespace(samples=[SimpleNamespace(name="astronaut-crop0")])
+    def inputs(self, _: str) -> SimpleNamespace:
+        return SimpleNamespace(names=("astronaut-crop0",))
 
     def feeds(self, _: str) -> list[dict[str, np.ndarray]]:
         return [{"image": np.zeros((1, 3, 256, 256), np.float32)}]

@@ -13,8 +13,9 @@ from meta_tests.converters.test_kernels import NOISE, RIGHT, reference_of_one
 from meta_tests.miniatures.miniature import session_of
 from modelparity.commands import convert
 from modelparity.converters.engine.exported_program import FloatFile
+from modelparity.converters.engine.model_under_test import ModelUnderTest
 from modelparity.converters.engine.store import Store
-from modelparity.converters.engine.workbench import ModelUnderTest, Workbench
+from modelparity.converters.engine.workbench import Workbench
 from modelparity.converters.engine.workers import Workers
 from modelparity.converters.formats import CONVERTERS, ROUTES
 from modelparity.converters.onnx2tf.convert import convert_float, missing

@@ -10,6 +10,7 @@ import pytest
 
 from modelparity.converters.onnx import quantize as onnx_quantization
 from modelparity.converters.tflite import quantize as tflite_quantization
+from modelparity.fixtures.specs import Signature, TensorSpec
 from modelparity.modelfiles.description import Description
 from modelparity.modelfiles.onnx.describe import describe_onnx
 from modelparity.modelfiles.tflite.describe import describe_tflite
@@ -76,7 +77,8 @@ def simulated(files, path):
     from modelparity.modelfiles.lineage import graph_of
     from modelparity.parity.simulation.network import simulate
 
-    spec = SimpleNamespace(signature=lambda: SimpleNamespace(output_names=["x"]))
+    ports = Signature((TensorSpec("image", ("batch",), ""),), (TensorSpec("x", ("batch",), ""),))
+    spec = SimpleNamespace(signature=lambda: ports)
     exported = Exported(files.program, spec)
     return simulate(exported, graph_of(path), feeds=FEEDS, perturbed=range(len(FEEDS)))
 

@@ -37,7 +37,6 @@ from modelparity.parity.cells import Cell
 from modelparity.parity.judge import CheckBudget
 from modelparity.parity.metrics.chance import most_likely_share
 from modelparity.parity.proof_cache import harness_digest
-from modelparity.parity.reference import feeds_of
 from modelparity.parity.results import CellRecord, Claim
 from modelparity.parity.session import Session
 from modelparity.reports.markdown import inline, table
@@ -121,7 +120,7 @@ def rows_of(
     spec = MODELS[model]
     images = evaluation_set(spec, spec.default_input_size, CHECK_BUDGET.images, CHECK_BUDGET.seed)
     with tempfile.TemporaryDirectory(prefix="modelparity-draw-") as folder:
-        path = drawn(spec, draw, feeds_of(images), workers, folder=Path(folder))
+        path = drawn(spec, draw, images.feeds, workers, folder=Path(folder))
         session = Session(
             Path(folder) / "store",
             {model: path},

@@ -13,7 +13,6 @@ from modelparity.converters.engine.workers import Workers
 from modelparity.fixtures.inputs.evaluation_sets import evaluation_set
 from modelparity.fixtures.models import MODELS
 from modelparity.parity.proof_cache import harness_digest
-from modelparity.parity.reference import feeds_of
 from modelparity.parity.results import CellRecord, Claim, outcome_of
 
 ROW = Row("tiny_ladeda-onnx-fp32", "tiny_ladeda", 0, harness_digest(), "passed", 30, (), (), (), 1.0)
@@ -27,7 +26,7 @@ def test_a_draw_has_its_own_weights_and_decides_either_way(tmp_path):
     import torch
 
     spec = MODELS["tiny_ladeda"]
-    feeds = feeds_of(evaluation_set(spec, spec.default_input_size, 4, 0))
+    feeds = evaluation_set(spec, spec.default_input_size, 4, 0).feeds
     found = []
     with Workers() as workers:
         for draw in (0, 1):

@@ -307,7 +307,7 @@ def test_our_own_file_without_a_card_is_red(session):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_network_is_fed_what_training_feeds_it(session, model):
-    from modelparity.converters.engine.workbench import ModelUnderTest
+    from modelparity.converters.engine.model_under_test import ModelUnderTest
 
     subject = ModelUnderTest.of(MODELS[model])
     made = preprocessing.preprocessing(session.bench, subject, session.bench.card(subject, "onnx", "fp32"))

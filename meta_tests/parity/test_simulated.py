@@ -15,7 +15,7 @@ import pytest
 from meta_tests.modelfiles.lineage_editors import OnnxEditor, TfliteEditor
 from modelparity.converters.onnx import quantize as onnx_quantization
 from modelparity.converters.tflite import quantize as tflite_quantization
-from modelparity.fixtures.specs import TensorSpec
+from modelparity.fixtures.specs import Signature, TensorSpec
 from modelparity.modelfiles.constants import Constant
 from modelparity.parity.claims import basic, simulated
 from modelparity.parity.noise_floor import Noise, noises
@@ -147,6 +147,9 @@ def exact_reference(spec: SimpleNamespace, make: Callable[[], Any]) -> Reference
     return Reference(tuple("0123"), tuple(FEEDS), values, noise, samples=len(FEEDS))
 
 
+IMAGE = TensorSpec("image", ("batch", 3, 32, 32), "an image")
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     import torch
@@ -161,8 +164,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
         torch.export.export(network(), (torch.zeros(2, 3, 32, 32),), dynamic_shapes=batch),
         program := folder / "network.pt2",
     )
-    names, head = SimpleNamespace(output_names=["head"]), TensorSpec("head", ("batch", 1024, 10), "logits")
-    spec = SimpleNamespace(signature=lambda: names, task="map", outputs=(head,))
+    head = TensorSpec("head", ("batch", 1024, 10), "logits")
+    ports = Signature((IMAGE,), (head,))
+    spec = SimpleNamespace(signature=lambda: ports, task="map", outputs=(head,))
     files = Files(folder, program, spec, exact_reference(spec, network))
     for format, module in (("onnx", onnx_format), ("tflite", tflite_format)):
         source = folder / f"network.{format}"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelparity.converters.engine.workbench import ModelUnderTest
+from modelparity.converters.engine.model_under_test import ModelUnderTest
 from modelparity.converters.recipes import FLOAT
 from modelparity.fixtures.images import Pixels, preprocess
 from modelparity.modelfiles.model_card import ModelCard, card_for
@@ -71,7 +71,7 @@ def of_artifact(session: Session, cell: Cell, path: Path) -> EvaluatedModel:
 def card_of(subject: ModelUnderTest) -> ModelCard:
     """The card of the network itself, which says what its outputs mean."""
     return card_for(
-        subject.spec,
+        subject.photographs,
         subject.signature,
         "pytorch",
         FLOAT,

@@ -37,7 +37,7 @@ def write_documents(
     files: Sequence[Packaged],
 ) -> None:
     """Writes `inference/` and `docs/`."""
-    spec = session.subject(model).spec
+    spec = session.subject(model).photographs
     values = _values(session, spec, weights=weights, trained=trained, run=run, files=files)
     inference, docs = folder / "inference", folder / "docs"
     examples = docs / "deployment_examples"

@@ -113,7 +113,7 @@ def package(
             files = _write_models(session, plan, run=run, folder=folder, weights=weights[plan.model])
             if plan.checkpoint:
                 (folder / "pretrained").mkdir()
-                spec = session.subject(plan.model).spec
+                spec = session.subject(plan.model).photographs
                 write_pretrained(session, plan.checkpoint, spec, folder / "pretrained", folder=True)
             write_documents(
                 session,

@@ -42,7 +42,7 @@ def packaged(
 ) -> Packaged:
     """Describes a file that is in the package already."""
     subject = session.subject(model)
-    signature, spec = subject.signature, subject.spec
+    signature, spec = subject.signature, subject.photographs
     declared: Description | None = None
     opset = None
     if format != PYTORCH:

@@ -22,7 +22,7 @@ from modelparity.converters.engine.workbench import versions_text
 from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
 from modelparity.evaluate import predictors
 from modelparity.fixtures.images import Pixels
-from modelparity.fixtures.specs import Preprocessing
+from modelparity.fixtures.specs import ModelSpec, Preprocessing
 from modelparity.modelfiles.model_card import ModelCard
 from modelparity.parity.cells import Cell
 from modelparity.parity.reference import reference_key
@@ -40,6 +40,8 @@ def with_picture(session: Session, cell: Cell, record: CellRecord) -> CellRecord
     """The record with its worst sample's picture, or with the reason why it cannot be drawn."""
     if record.artifact is None or not record.samples:
         return record
+    if not isinstance(session.subject(cell.model).spec, ModelSpec):
+        return replace(record, not_asked={**record.not_asked, NAME: "the network takes no photographs"})
     try:
         return replace(record, picture=_picture(session, cell, record))
     except (WorkerFailedError, WorkerCrashedError) as error:

@@ -12,7 +12,8 @@ from typing import Any
 
 from modelparity import terminal
 from modelparity.clean_weights import weights_words
-from modelparity.converters.engine.workbench import ModelUnderTest, network_digest, versions_text
+from modelparity.converters.engine.model_under_test import ModelUnderTest
+from modelparity.converters.engine.workbench import network_digest, versions_text
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S
 from modelparity.converters.formats import CONVERTERS
 from modelparity.converters.recipes import QUANTIZATIONS
@@ -59,7 +60,7 @@ def convert(wanted: Request, as_json: bool) -> bool:
             _check_device(session, wanted.device)
             # Where they come from; which settings they tell, the summary lists by itself.
             weights = weights_words(session, spec, wanted.run.checkpoint).partition("; ")[0]
-            _check_classes(wanted, session.subject(MODEL).spec, classes)
+            _check_classes(wanted, session.subject(MODEL).photographs, classes)
             artifact = session.artifact(
                 MODEL, wanted.format, wanted.quantization, images=wanted.calibration, opset=wanted.opset
             )
@@ -180,7 +181,7 @@ def _pair(session: Session, wanted: Request, artifact: Artifact, file: Path) -> 
     return Pair(
         ComparedModel("pytorch", wanted.run.checkpoint, network, key),
         ComparedModel(wanted.format, file, converted, made),
-        lambda pixels: preprocess(pixels, subject.spec.preprocessing, wanted.run.input_size),
+        lambda pixels: preprocess(pixels, subject.photographs.preprocessing, wanted.run.input_size),
     )
 
 

@@ -53,9 +53,9 @@ class Checks:
 def photograph_of(session: Session, model: str, image: Path | None) -> tuple[str, dict[str, Any]]:
     """Name and feed of the user's picture, or of the first photograph of the evaluation set."""
     if image is None:
-        return session.evaluation_set(model).samples[0].name, dict(session.feeds(model)[0])
+        return session.inputs(model).names[0], dict(session.feeds(model)[0])
     subject = session.subject(model)
-    pixels = preprocess(decode(image), subject.spec.preprocessing, subject.input_size)
+    pixels = preprocess(decode(image), subject.photographs.preprocessing, subject.input_size)
     return image.name, {"image": pixels[None]}
 
 

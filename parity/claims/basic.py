@@ -49,8 +49,7 @@ def interface(
 
 
 def _port(spec: TensorSpec, dynamic_batch: bool, free_size: bool = False) -> Port:
-    batch = "batch" if dynamic_batch else 1
-    shape = tuple(batch if isinstance(axis, str) else axis for axis in spec.shape)
+    shape = spec.shape if dynamic_batch else spec.extents()
     return Port(spec.name, (*shape[:2], "height", "width") if free_size else shape, spec.dtype)
 
 
@@ -131,7 +130,7 @@ def weight_count(description: Description, weights: int, elements: int) -> Claim
 
 def outputs_as_declared(runs: Sequence[tuple[str, Outputs]], signature: Signature, batch: int = 1) -> Claim:
     """Every run returned exactly the declared outputs, in the shapes and dtypes of the signature."""
-    expected = {spec.name: (_shape(spec, batch), spec.dtype) for spec in signature.outputs}
+    expected = {spec.name: (spec.extents(batch), spec.dtype) for spec in signature.outputs}
     for label, outputs in runs:
         got = {name: (tuple(value.shape), str(value.dtype)) for name, value in outputs.items()}
         if got != expected:
@@ -142,10 +141,6 @@ def outputs_as_declared(runs: Sequence[tuple[str, Outputs]], signature: Signatur
 
 
 _BECAUSE_OUTPUTS = "a missing, extra or misshapen output fails the cell; nothing is skipped for it"
-
-
-def _shape(spec: TensorSpec, batch: int) -> tuple[int, ...]:
-    return tuple(batch if isinstance(axis, str) else axis for axis in spec.shape)
 
 
 def _got(ports: Mapping[str, tuple[tuple[int, ...], str]]) -> str:

@@ -22,7 +22,7 @@ GREY = "grey"  # how `rounded_reference` is asked for it
 
 def grey(truth: ReferenceData) -> dict[str, Array]:
     """One mid-grey image [1, 3, N, N], normalised for the network."""
-    normal = truth.subject.spec.preprocessing
+    normal = truth.subject.photographs.preprocessing
     shape = truth.reference.feeds[0]["image"].shape
     mean, std = (np.array(values, np.float32).reshape(1, -1, 1, 1) for values in (normal.mean, normal.std))
     return {"image": np.broadcast_to((np.float32(_LEVEL) - mean) / std, shape).astype(np.float32)}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from modelparity.fixtures.arrays import Array, Outputs
-from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.specs import NetworkSpec
 from modelparity.parity.claims.margins import Decided, Decisions, claim_of, error_bound
 from modelparity.parity.claims.ranking import ranking, top_patches
 from modelparity.parity.metrics.chance import changed_decisions
@@ -63,7 +63,7 @@ def message_parts(_: Sequence[Array]) -> list[Part]:
 def taken(
     reference: Reference,
     outputs: Sequence[Outputs],
-    spec: ModelSpec,
+    spec: NetworkSpec,
     *,
     parts: Callable[[Sequence[Array]], list[Part]],
 ) -> list[Decisions]:
@@ -98,7 +98,7 @@ def taken(
 def decisions(
     reference: Reference,
     outputs: Sequence[Outputs],
-    spec: ModelSpec,
+    spec: NetworkSpec,
     *,
     parts: Callable[[Sequence[Array]], list[Part]],
 ) -> list[Claim]:
@@ -114,7 +114,7 @@ def decisions(
 
 
 def one_sided(
-    reference: Reference, spec: ModelSpec, *, parts: Callable[[Sequence[Array]], list[Part]]
+    reference: Reference, spec: NetworkSpec, *, parts: Callable[[Sequence[Array]], list[Part]]
 ) -> list[Side]:
     """The decisions at a threshold that the reference takes alike on every image."""
     sides = []
@@ -132,7 +132,7 @@ def one_sided(
 def changes(
     reference: Reference,
     outputs: Sequence[Outputs],
-    spec: ModelSpec,
+    spec: NetworkSpec,
     _: Sequence[Pair],
     *,
     parts: Callable[[Sequence[Array]], list[Part]],

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from modelparity.fixtures.arrays import Array, Outputs
-from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.specs import NetworkSpec
 from modelparity.parity.claims.margins import NOTHING_SURE, candid, error_bound, in_bounds, too_many
 from modelparity.parity.metrics.chance import changed_decisions
 from modelparity.parity.metrics.detection_matching import (
@@ -87,7 +87,7 @@ class Unmatched:
     tie: str
 
 
-def objects(reference: Reference, outputs: Sequence[Outputs], spec: ModelSpec) -> list[Claim]:
+def objects(reference: Reference, outputs: Sequence[Outputs], spec: NetworkSpec) -> list[Claim]:
     """Every object of the reference is found, and no other, except by ties."""
     score, corner = (error_bound(reference, name) for name in ("score", "location"))
     rules = _rules(spec, score.value, corner.value)
@@ -160,7 +160,7 @@ def _counted(
 
 
 def changed_objects(
-    _: Reference, __: Sequence[Outputs], ___: ModelSpec, pairs: Sequence[Pair]
+    _: Reference, __: Sequence[Outputs], ___: NetworkSpec, pairs: Sequence[Pair]
 ) -> list[DecisionRecord]:
     """How many objects either run has and the other has not, whatever explains it."""
     rows = sum(sum(pair.rows) for pair in pairs)
@@ -168,7 +168,7 @@ def changed_objects(
     return [changed_decisions("objects", "objects", alone, rows)]
 
 
-def _rules(spec: ModelSpec, score: float, corner: float) -> Rules:
+def _rules(spec: NetworkSpec, score: float, corner: float) -> Rules:
     least, most = (spec.values[name] for name in ("score_threshold", "nms_threshold"))
     assert isinstance(least, float)
     assert isinstance(most, float)

@@ -9,16 +9,20 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from modelparity.converters.engine.workbench import ModelUnderTest
+from modelparity.converters.engine.model_under_test import ModelUnderTest
 from modelparity.converters.engine.workers import WorkerFailedError
-from modelparity.fixtures.arrays import Array, Outputs
+from modelparity.fixtures.arrays import Array, Feeds, Outputs
 from modelparity.fixtures.inputs.strategies import GeneratedImage, images
+from modelparity.fixtures.inputs.tensors import GeneratedFeeds, feeds_strategy, sample
+from modelparity.fixtures.programs import ProgramSpec
+from modelparity.fixtures.specs import BATCH
 from modelparity.parity.claims import basic
 from modelparity.parity.claims.kind_claims import KindClaims
 from modelparity.parity.claims.metamorphic import Run
-from modelparity.parity.reference import GENERATED, ReferenceData
+from modelparity.parity.reference import GENERATED, Reference, ReferenceData
 from modelparity.parity.results import Claim
 
+Generated = GeneratedImage | GeneratedFeeds
 # Runs that may be spent on shrinking an example.
 SHRINK_RUNS = 25
 LARGEST_BATCH = 2
@@ -32,16 +36,16 @@ class _SpentError(BaseException):
 class Falsified:
     """The simplest generated image for which the check failed, and the check's message."""
 
-    image: GeneratedImage
+    input: Generated
     message: str
 
 
 def falsify(
-    subject: ModelUnderTest, check: Callable[[GeneratedImage], str], draws: int, seeded: int = 0
+    subject: ModelUnderTest, check: Callable[[Generated], str], draws: int, seeded: int = 0
 ) -> Falsified | None:
-    """Generates images until `check` returns a message other than ""; None if it never does.
+    """Generates inputs until `check` returns a message other than ""; None if it never does.
 
-    A seed generates the same images in every run and every format.
+    A seed generates the same inputs in every run and every format.
     """
     failures: list[Falsified] = []
     runs_since = 0
@@ -55,15 +59,15 @@ def falsify(
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    @given(image=images(subject.spec, st.integers(1, LARGEST_BATCH), subject.input_size))
-    def search(image: GeneratedImage) -> None:
+    @given(generated=_strategy(subject))
+    def search(generated: Generated) -> None:
         nonlocal runs_since
         if failures:
             runs_since += 1
             if runs_since > SHRINK_RUNS:
                 raise _SpentError
-        if message := check(image):
-            failures.append(Falsified(image, message))
+        if message := check(generated):
+            failures.append(Falsified(generated, message))
             raise AssertionError(message)
 
     try:
@@ -74,22 +78,28 @@ def falsify(
     return failures[-1] if failures else None
 
 
+def _strategy(subject: ModelUnderTest) -> st.SearchStrategy[Generated]:
+    if isinstance(subject.spec, ProgramSpec):
+        return feeds_strategy(subject.spec, LARGEST_BATCH)
+    return images(subject.photographs, st.integers(1, LARGEST_BATCH), subject.input_size)
+
+
 def generated_inputs(
-    subject: ModelUnderTest, check: Callable[[GeneratedImage], str], draws: int, seeded: int = 0
+    subject: ModelUnderTest, check: Callable[[Generated], str], draws: int, seeded: int = 0
 ) -> Claim:
     """Constant, extreme and synthetic images: finite and in range; float files within 60 floors."""
     falsified = falsify(subject, check, draws, seeded)
     return Claim(
         "generated_inputs",
         basic.verdict(falsified is None),
-        "all hold" if falsified is None else falsified.image.description,
+        "all hold" if falsified is None else falsified.input.description,
         f"{draws} drawn inputs hold",
         "a network meets more than photographs: black, white, noise, edges, values out of range",
         detail=falsified.message if falsified else "",
     )
 
 
-def any_size(photograph: Array, check: Callable[[GeneratedImage], str]) -> Claim:
+def any_size(photograph: Array, check: Callable[[Generated], str]) -> Claim:
     """A part of a photograph [1, 3, H, W], of another size and shape."""
     height, width = photograph.shape[2] * 3 // 4, photograph.shape[3] * 7 // 8
     part = photograph[:, :, :height, :width].copy()
@@ -103,8 +113,32 @@ def any_size(photograph: Array, check: Callable[[GeneratedImage], str]) -> Claim
     )
 
 
+def other_extents(subject: ModelUnderTest, check: Callable[[Generated], str]) -> Claim | None:
+    """Inputs whose dynamic axes other than the batch have another extent; None if there is no such axis."""
+    spec = subject.spec
+    assert isinstance(spec, ProgramSpec)
+    usual = {
+        axis: extent
+        for port in spec.inputs
+        for axis, extent in zip(port.shape, port.extents(), strict=True)
+        if isinstance(axis, str) and axis != BATCH
+    }
+    if not usual:
+        return None
+    extents = {name: spec.another_extent(name, extent) for name, extent in usual.items()}
+    words = ", ".join(f"{name} {extent}" for name, extent in extents.items())
+    problem = check(GeneratedFeeds(words, sample(spec, "modelparity:extents", extents=extents)))
+    return Claim(
+        "any_size",
+        basic.verdict(not problem),
+        problem or "holds",
+        f"holds at {words}",
+        "these axes are dynamic; exporters silently freeze the traced extent",
+    )
+
+
 def problem_on(
-    image: GeneratedImage,
+    generated: Generated,
     run: Run,
     truth: ReferenceData,
     by_kind: KindClaims,
@@ -112,31 +146,51 @@ def problem_on(
     dynamic: bool,
     is_float: bool,
 ) -> str:
-    """What is wrong on an image; "" if outputs are finite, in range and, for float files, right.
+    """What is wrong on an input; "" if outputs are finite, in range and, for float files, right.
 
-    Where the format has no `dynamic` batch, the images of a batch run one at a time.
+    Where the format has no `dynamic` batch, the samples of a batch run one at a time. An input on which the
+    network itself is not finite, or does not run, tells nothing.
     """
-    signature = truth.subject.signature
+    signature, feeds = truth.subject.signature, generated.feeds
+    expected: Outputs = {}
+    if truth.subject.spec.task == "tensors":
+        try:
+            expected, _ = truth.generated.of(feeds)
+        except WorkerFailedError:
+            return ""
+        if not all(np.isfinite(value).all() for value in expected.values()):
+            return ""
     try:
-        outputs = _together(run, image.array, dynamic)
+        outputs = _together(run, feeds, truth.reference, dynamic)
     except WorkerFailedError as error:
         return f"does not run: {error}"
-    runs = [(image.description, outputs)]
+    runs = [(generated.description, outputs)]
     claims = [
-        basic.outputs_as_declared(runs, signature, len(image.array)),
+        _shaped_as(outputs, expected)
+        if expected
+        else basic.outputs_as_declared(runs, signature, _samples(feeds, truth.reference)),
         basic.finite(runs),
         *basic.in_range(runs, signature),
     ]
     for claim in claims:
         if not claim.passed:
             return f"{claim.name}: {claim.observed}, but should be {claim.bound} {claim.detail}"
-    return _off_reference(image, outputs, truth, by_kind) if is_float else ""
+    return _off_reference(generated, outputs, truth, by_kind) if is_float else ""
 
 
-def _off_reference(image: GeneratedImage, outputs: Outputs, truth: ReferenceData, by_kind: KindClaims) -> str:
+def _shaped_as(outputs: Outputs, expected: Outputs) -> Claim:
+    """Outputs of the shapes that the network itself gives."""
+    got, due = (
+        ", ".join(f"{name} {list(value.shape)}" for name, value in sorted(each.items()))
+        for each in (outputs, expected)
+    )
+    return Claim("outputs", basic.verdict(got == due), got, due, "as the network gives them")
+
+
+def _off_reference(generated: Generated, outputs: Outputs, truth: ReferenceData, by_kind: KindClaims) -> str:
     """How a float file's outputs leave the bounds; "" if they do not."""
     reference = truth.reference
-    expected, noise = truth.generated.of(image.feeds)
+    expected, noise = truth.generated.of(generated.feeds)
     pair = reference.kind.paired(outputs, expected)
     if matched := by_kind.share_matched(reference, pair, noise):
         share, least = matched
@@ -149,9 +203,21 @@ def _off_reference(image: GeneratedImage, outputs: Outputs, truth: ReferenceData
     return ""
 
 
-def _together(run: Run, images: Array, dynamic: bool) -> Outputs:
-    """Outputs of [N, ...] images."""
-    if dynamic:
-        return run([{"image": images}])[0]
-    singles = run([{"image": image[None]} for image in images])
-    return {name: np.concatenate([outputs[name] for outputs in singles]) for name in singles[0]}
+def _samples(feeds: Feeds, reference: Reference) -> int:
+    """How many samples the feeds hold."""
+    name = next(iter(feeds))
+    return feeds[name].shape[reference.batch_axes.get(name, 0) or 0]
+
+
+def _together(run: Run, feeds: Feeds, reference: Reference, dynamic: bool) -> Outputs:
+    """Outputs of the feeds, which may hold a batch."""
+    axes = {name: reference.batch_axes.get(name, 0) for name in feeds}
+    if dynamic or None in axes.values():
+        return run([feeds])[0]
+    singles = run(
+        [
+            {name: value.take([index], axis=axes[name]) for name, value in feeds.items()}
+            for index in range(_samples(feeds, reference))
+        ]
+    )
+    return {name: reference.stacked([outputs[name] for outputs in singles], name) for name in singles[0]}

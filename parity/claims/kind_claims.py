@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelparity.fixtures.arrays import Feeds, Outputs
-from modelparity.fixtures.specs import ModelSpec, Task
+from modelparity.fixtures.specs import NetworkSpec, Task
 from modelparity.parity.claims.constant_image import constant_image, in_other_settings, no_object
 from modelparity.parity.claims.decisions import (
     Side,
@@ -50,9 +50,9 @@ class KindClaims:
         in_other_settings: The feeds of these two claims, by name.
     """
 
-    decisions: Callable[[Reference, Sequence[Outputs], ModelSpec], list[Claim]]
-    changes: Callable[[Reference, Sequence[Outputs], ModelSpec, Sequence[Pair]], list[DecisionRecord]]
-    one_sided: Callable[[Reference, ModelSpec], list[Side]] = lambda *_: []
+    decisions: Callable[[Reference, Sequence[Outputs], NetworkSpec], list[Claim]]
+    changes: Callable[[Reference, Sequence[Outputs], NetworkSpec, Sequence[Pair]], list[DecisionRecord]]
+    one_sided: Callable[[Reference, NetworkSpec], list[Side]] = lambda *_: []
     structure: Callable[[Sequence[tuple[str, Outputs]]], list[Claim]] = lambda _: []
     matches: Callable[[Reference, Sequence[Pair]], list[Claim]] = lambda *_: []
     share_matched: Callable[[Reference, Pair, Mapping[str, Noise]], tuple[float, float] | None] = lambda *_: (
@@ -66,6 +66,8 @@ class KindClaims:
     ] = padding
     in_other_settings: Callable[[ReferenceData], dict[str, Feeds]] = in_other_settings
 
+
+_NO_PICTURE = "the network is not known to take photographs"
 
 KIND_CLAIMS: dict[Task, KindClaims] = {
     "map": KindClaims(
@@ -81,6 +83,13 @@ KIND_CLAIMS: dict[Task, KindClaims] = {
         share_matched=share_matched,
         constant_image=lambda run, truth, *_: no_object(run, truth),
         padding=lambda *_: ([], {"padding": RESIZED}),
+        in_other_settings=lambda _: {},
+    ),
+    "tensors": KindClaims(
+        lambda *_: [],
+        lambda *_: [],
+        constant_image=lambda *_: ([], {"constant_image": _NO_PICTURE}),
+        padding=lambda *_: ([], {"padding": _NO_PICTURE}),
         in_other_settings=lambda _: {},
     ),
     "message": KindClaims(

@@ -10,8 +10,6 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
-
 from modelparity.converters.engine.workers import WorkerFailedError
 from modelparity.fixtures.arrays import Array, Feeds, Outputs
 from modelparity.parity.claims.basic import number, same_bytes, verdict
@@ -53,7 +51,7 @@ def batches(
             (together,) = run([batch_of(reference, size)])
         except WorkerFailedError as error:
             return [Claim("batch", "failed", str(error), f"runs batch {size}", because)]
-        apart = {name: np.concatenate([o[name] for o in singles[:size][::-1]]) for name in names}
+        apart = {name: reference.stacked([o[name] for o in singles[:size][::-1]], name) for name in names}
         detail = f"worst at batch {size}, reversed, against {size} single runs"
         if (simulated := right.others.get(batch_name(size))) is not None:
             apart = dict(simulated)
@@ -91,7 +89,8 @@ def batch_name(size: int) -> str:
 
 def batch_of(reference: Reference, size: int) -> dict[str, Array]:
     """The first images of the evaluation set in one feed, in reversed order."""
-    return {"image": np.concatenate([feed["image"] for feed in reference.feeds[:size][::-1]])}
+    feeds = reference.feeds[:size][::-1]
+    return {name: reference.stacked([feed[name] for feed in feeds], name) for name in feeds[0]}
 
 
 def again(run: Run, reference: Reference, outputs: Sequence[Outputs]) -> list[Claim]:

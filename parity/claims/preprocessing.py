@@ -15,7 +15,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from modelparity.converters.engine.workbench import ModelUnderTest, Workbench
+from modelparity.converters.engine.model_under_test import ModelUnderTest
+from modelparity.converters.engine.workbench import Workbench
 from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.images import decode, preprocess
 from modelparity.fixtures.inputs.evaluation_sets import photograph
@@ -64,9 +65,9 @@ def preprocessing(bench: Workbench, subject: ModelUnderTest, card: ModelCard) ->
     """The card's preparation against training's, in levels: 1/255 of white, before normalisation."""
     pictures = jpegs()
     served = [preprocess(decode(data), card.preprocessing, card.input_size) for data in pictures]
-    size = subject.spec.prepared_size or (subject.input_size, subject.input_size)
+    size = subject.photographs.prepared_size or (subject.input_size, subject.input_size)
     trained = bench.training_feeds(subject, pictures, size, "picture")
-    scale = 255 * np.array(subject.spec.preprocessing.std, np.float64)[:, None, None]
+    scale = 255 * np.array(subject.photographs.preprocessing.std, np.float64)[:, None, None]
     greatest = max(_levels(a, b, scale) for a, b in zip(served, trained, strict=True))
     claims = [
         Claim(
@@ -80,11 +81,15 @@ def preprocessing(bench: Workbench, subject: ModelUnderTest, card: ModelCard) ->
             sense="<=",
         )
     ]
-    if because := _PUBLISHED.get(subject.spec.resize_backend):
-        published = bench.training_feeds(subject, pictures, size, subject.spec.resize_backend)
+    if because := _PUBLISHED.get(subject.photographs.resize_backend):
+        published = bench.training_feeds(subject, pictures, size, subject.photographs.resize_backend)
         claims.append(
             _published(
-                served, published, scale, because=because, aliases=subject.spec.resize_backend == "opencv"
+                served,
+                published,
+                scale,
+                because=because,
+                aliases=subject.photographs.resize_backend == "opencv",
             )
         )
     return claims

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from modelparity.converters.engine.workbench import PROGRAM, ModelUnderTest, Workbench
+from modelparity.converters.engine.model_under_test import ModelUnderTest
+from modelparity.converters.engine.workbench import PROGRAM, Workbench
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S
 from modelparity.converters.recipes import FLOAT, QUANTIZATIONS
 from modelparity.fixtures.arrays import Feeds, Outputs

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from modelparity.converters.engine.workbench import ModelUnderTest, Workbench
+from modelparity.converters.engine.model_under_test import ModelUnderTest
+from modelparity.converters.engine.workbench import Workbench
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S
 from modelparity.fixtures.arrays import Feeds
 from modelparity.modelfiles.activations import FileTensor

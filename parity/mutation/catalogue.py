@@ -63,7 +63,7 @@ def _rescaled(scale: tuple[float, ...], shift: tuple[float, ...]) -> Mapping[str
 
 
 def _prepared(truth: ReferenceData) -> tuple[Preprocessing, Any, Any]:
-    preprocessing = truth.subject.spec.preprocessing
+    preprocessing = truth.subject.photographs.preprocessing
     return preprocessing, np.array(preprocessing.mean), np.array(preprocessing.std)
 
 

@@ -50,7 +50,7 @@ from modelparity.parity.mutation.first_failure import (
 )
 from modelparity.parity.mutation.other_rules import refused_by
 from modelparity.parity.proof_cache import judge_digest
-from modelparity.parity.reference import ReferenceData, feeds_of
+from modelparity.parity.reference import ReferenceData
 from modelparity.parity.results import FaultRecord
 from modelparity.parity.results_json import fault_from_json
 
@@ -333,9 +333,9 @@ def _without_effect(record: FaultRecord) -> bool:
 def _resampled(truth: ReferenceData) -> ReferenceData:
     """The right reference, with feeds that were prepared by the other resampling."""
     subject, reference = truth.subject, truth.reference
-    preprocessing = subject.spec.preprocessing
+    preprocessing = subject.photographs.preprocessing
     other = replace(preprocessing, resample="bilinear" if preprocessing.resample == "bicubic" else "bicubic")
     images = evaluation_set(
-        replace(subject.spec, preprocessing=other), subject.input_size, len(reference.feeds)
+        replace(subject.photographs, preprocessing=other), subject.input_size, len(reference.feeds)
     )
-    return replace(truth, reference=replace(reference, feeds=feeds_of(images)))
+    return replace(truth, reference=replace(reference, feeds=images.feeds))

@@ -14,15 +14,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from modelparity.converters.engine.model_under_test import ModelUnderTest
 from modelparity.converters.engine.source_digest import source_digest
 from modelparity.converters.engine.store import Key
-from modelparity.converters.engine.workbench import (
-    NETWORKS,
-    ModelUnderTest,
-    Workbench,
-    network_digest,
-    versions_text,
-)
+from modelparity.converters.engine.workbench import NETWORKS, Workbench, network_digest, versions_text
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S
 from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.inputs.image_recipes import Recipe, Step, recipe_of
@@ -77,7 +72,7 @@ def opposite(
     recipes = [recipe_of(data) for data in json.loads(entry.path(_FILE).read_text(encoding="utf-8"))]
     if not recipes:
         return None
-    feeds = tuple({"image": recipe.feed(subject.spec, subject.input_size)} for recipe in recipes)
+    feeds = tuple({"image": recipe.feed(subject.photographs, subject.input_size)} for recipe in recipes)
     truth = bench.reference(subject, feeds, precision="float64")
     own = noises(subject.spec, truth, float32_runs(partial(bench.reference, subject), feeds, repeat=False))
     return replace(

@@ -155,7 +155,7 @@ class Search:
 
     def _run(self, recipe: Recipe) -> Score:
         subject = self._truth.subject
-        feed = {"image": recipe.feed(subject.spec, subject.input_size)}
+        feed = {"image": recipe.feed(subject.photographs, subject.input_size)}
         try:
             (outputs,) = self._outputs([feed])
         except (WorkerFailedError, WorkerCrashedError) as error:
@@ -244,7 +244,7 @@ class Search:
             "modelparity.parity.search.gradient_ascent:gradient_ascent",
             subject.spec,
             subject.checkpoint,
-            plain.levels(subject.spec, subject.input_size),
+            plain.levels(subject.photographs, subject.input_size),
             quantization=self._cell.quantization,
             calibration=self._calibration.feeds,
             scales={name: max(reference.spread(name), floor) for name, floor in reference.floors.items()},
@@ -273,6 +273,6 @@ class Search:
     def _simpler(self, recipe: Recipe) -> Iterator[Recipe]:
         """The recipe's mean colour alone, then its own simplifications."""
         subject = self._truth.subject
-        colour = recipe.levels(subject.spec, subject.input_size).mean(axis=(1, 2))
+        colour = recipe.levels(subject.photographs, subject.input_size).mean(axis=(1, 2))
         yield Recipe(Step("constant", tuple(round(float(level)) for level in colour)))
         yield from simpler(recipe)

@@ -145,7 +145,10 @@ def replayed(
     }
     subject, new, records = truth.subject, [], []
     for entry in inputs:
-        words, feed = entry.recipe.words, {"image": entry.recipe.feed(subject.spec, subject.input_size)}
+        words, feed = (
+            entry.recipe.words,
+            {"image": entry.recipe.feed(subject.photographs, subject.input_size)},
+        )
         try:
             (outputs,) = run([feed])
         except WorkerFailedError as error:

@@ -34,7 +34,7 @@ from modelparity.converters.engine.exported_program import Exported
 from modelparity.converters.formats import CONVERTERS
 from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.lookup import named
-from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.specs import NetworkSpec
 from modelparity.modelfiles.constants import HALF_STEP, Constant, real
 from modelparity.modelfiles.formats import format_of
 from modelparity.modelfiles.graph import Graph, QuantizationParams
@@ -73,7 +73,7 @@ _CLIPS: Mapping[Any, tuple[float, ...]] = {
 
 def simulate(
     program: Path,
-    spec: ModelSpec,
+    spec: NetworkSpec,
     checkpoint: Path | None,
     path: Path,
     *,
@@ -102,12 +102,13 @@ def simulate(
     stored, unknown_constants = _replaced(module, rounded_constants(graph))
     if missing := (*unmatched, *unknown, *unknown_constants):
         return Simulated((), (), len(layers), missing)
-    names = spec.signature().output_names
+    ports = spec.signature()
+    names = ports.output_names
 
     def run(exact: bool) -> tuple[dict[str, Array], ...]:
         simulation = _Network(module, places, cast=cast, exact=exact)
         simulation.stored = stored
-        runs = network.run_all(simulation, feeds[:_IMAGES])
+        runs = network.run_all(simulation, feeds[:_IMAGES], ports)
         return tuple({n: v.numpy().copy() for n, v in zip(names, o, strict=True)} for o in runs)
 
     due = run(exact=True)

@@ -36,9 +36,9 @@ from torch import Tensor, fx
 from torch.utils._pytree import tree_map
 
 from modelparity.converters.engine.exported_program import Exported
-from modelparity.converters.engine.network import LARGE
-from modelparity.fixtures.arrays import Array
-from modelparity.fixtures.specs import ModelSpec
+from modelparity.converters.engine.network import LARGE, arguments
+from modelparity.fixtures.arrays import Array, Feeds
+from modelparity.fixtures.specs import NetworkSpec, Signature
 from modelparity.modelfiles.graph import Graph
 from modelparity.modelfiles.lineage import graph_of
 from modelparity.parity.simulation.file_layers import DYNAMIC_LSTM, TABLE
@@ -87,12 +87,13 @@ def simulate(
     rounded_weights = len(layers) or len(constants)
     if unmatched or unknown:
         return Simulated((), (), rounded_weights, (*unmatched, *unknown))
-    names = exported.spec.signature().output_names
+    ports = exported.spec.signature()
+    names = ports.output_names
     sharing: set[str] = set()
 
     def run(feeds: Sequence[Mapping[str, Array]], **options: Any) -> tuple[dict[str, Array], ...]:
         simulation = Simulation(module, places, cast=cast, **options)
-        outputs = run_all(simulation, feeds)
+        outputs = run_all(simulation, feeds, ports)
         sharing.update(simulation.sharing)
         return tuple({n: v.numpy().copy() for n, v in zip(names, o, strict=True)} for o in outputs)
 
@@ -128,7 +129,7 @@ def program_of(exported: Exported) -> torch.nn.Module:
     return _LATEST[key]
 
 
-def run_all(simulation: Simulation, feeds: Sequence[Mapping[str, Array]]) -> list[Any]:
+def run_all(simulation: Simulation, feeds: Sequence[Feeds], ports: Signature) -> list[Any]:
     """Runs on one thread, because other toolchains run beside it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -136,30 +137,35 @@ def run_all(simulation: Simulation, feeds: Sequence[Mapping[str, Array]]) -> lis
         with torch.no_grad():
             runs = []
             for feed in feeds:
-                image = torch.from_numpy(np.ascontiguousarray(feed["image"]))
-                simulation.images = len(image)
+                simulation.images = samples_of(feed, ports)
                 simulation.flat = is_flat(feed)
-                runs.append(simulation.run(image))
+                runs.append(simulation.run(*arguments(feed, ports, torch.float32)))
             return runs
     finally:
         torch.set_num_threads(before)
 
 
-def is_flat(feed: Mapping[str, Array]) -> bool:
-    """Whether an image has one colour."""
-    image = feed["image"]
-    return bool((image == image[..., :1, :1]).all())
+def samples_of(feed: Feeds, ports: Signature) -> int:
+    """How many samples a feed holds; 1 without a batch axis."""
+    batched = [port for port in ports.inputs if port.batch_axis is not None]
+    return feed[batched[0].name].shape[batched[0].batch_axis or 0] if batched else 1
+
+
+def is_flat(feed: Feeds) -> bool:
+    """Whether the only input is an image [B, C, H, W] of one colour."""
+    image, *others = feed.values()
+    return not others and image.ndim == 4 and bool((image == image[..., :1, :1]).all())
 
 
 def coarsest(
-    program: Path, spec: ModelSpec, checkpoint: Path | None, path: Path, *, feed: Mapping[str, Array]
+    program: Path, spec: NetworkSpec, checkpoint: Path | None, path: Path, *, feed: Mapping[str, Array]
 ) -> str:
     """Names the layer whose own rounding, of weights and input, has the lowest SQNR at its output."""
     module = program_of(Exported(program, spec, checkpoint))
     places, _ = planned(module, layers_of(graph_of(path)))
     simulation = Simulation(module, places)
     simulation.own = {}
-    run_all(simulation, [feed])
+    run_all(simulation, [feed], spec.signature())
     own = simulation.own
     if not own:
         return "not known"

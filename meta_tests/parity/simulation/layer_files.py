@@ -7,8 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from meta_tests.parity.test_simulated import FEEDS, QUANTIZERS, Files, exact_reference
-from modelparity.fixtures.specs import TensorSpec
+from meta_tests.parity.test_simulated import FEEDS, IMAGE, QUANTIZERS, Files, exact_reference
+from modelparity.fixtures.specs import Signature, TensorSpec
 
 LAYERS = ["Conv", "MatMul", "Gemm", "ConvTranspose"]
 
@@ -44,8 +44,9 @@ def onnx_files_of(make: Callable[[], Any], folder: Path) -> Files:
     onnx_format.convert_float(Exported(program), folder / "network.onnx", ["image"], ["head"])
     with torch.no_grad():
         shape = tuple(network(torch.zeros(1, 3, 32, 32))[0].shape)
-    names, head = SimpleNamespace(output_names=["head"]), TensorSpec("head", ("batch", *shape[1:]), "logits")
-    spec = SimpleNamespace(signature=lambda: names, task="map", outputs=(head,))
+    head = TensorSpec("head", ("batch", *shape[1:]), "logits")
+    ports = Signature((IMAGE,), (head,))
+    spec = SimpleNamespace(signature=lambda: ports, task="map", outputs=(head,))
     return Files(folder, program, spec, exact_reference(spec, made))
 
 

@@ -12,9 +12,9 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from meta_tests.parity.test_simulated import FEEDS, Files, exact_reference, outputs_of
+from meta_tests.parity.test_simulated import FEEDS, IMAGE, Files, exact_reference, outputs_of
 from modelparity.fixtures.lookup import named
-from modelparity.fixtures.specs import TensorSpec
+from modelparity.fixtures.specs import Signature, TensorSpec
 from modelparity.parity.claims import simulated
 
 RIGHT = ("per_channel.onnx", "signed.onnx", "integers.tflite")
@@ -76,8 +76,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     batch = {"image": {0: torch.export.Dim("batch")}}
     exported = torch.export.export(network(), (torch.zeros(2, 3, 32, 32),), dynamic_shapes=batch)
     torch.export.save(exported, program := folder / "network.pt2")
-    names, head = SimpleNamespace(output_names=["head"]), TensorSpec("head", ("batch", 16, 10), "logits")
-    spec = SimpleNamespace(signature=lambda: names, task="map", outputs=(head,))
+    head = TensorSpec("head", ("batch", 16, 10), "logits")
+    ports = Signature((IMAGE,), (head,))
+    spec = SimpleNamespace(signature=lambda: ports, task="map", outputs=(head,))
     for module, name in ((onnx_format, "float.onnx"), (tflite_format, "float.tflite")):
         module.convert_float(Exported(program), folder / name, ["image"], ["head"])
     quantize_static(folder / "float.onnx", folder / "per_channel.onnx", Reader(), per_channel=True)

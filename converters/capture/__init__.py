@@ -1,0 +1,1 @@
+"""Captures networks of users' own code as exported programs."""
