@@ -33,6 +33,8 @@ _USERS = (
     "RunDirectoryError",
     "DatasetError",
     "ModelFileError",
+    "TargetError",
+    "CaptureError",
 )
 
 

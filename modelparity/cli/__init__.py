@@ -93,6 +93,7 @@ def _root(
 # In the order in which `--help` lists them.
 app.command("list")(converting.list_)
 for _command in (
+    proving.prove,
     converting.convert,
     answering.run,
     proving.verify,

@@ -44,6 +44,72 @@ def verify(
         raise typer.Exit(1)
 
 
+def prove(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="package.module:name, path/to/file.py:name or model.pt2."),
+    ],
+    *,
+    example: Annotated[
+        str, typer.Option("--example", metavar="MODULE:NAME", help="Example inputs, or what returns them.")
+    ] = "",
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=DTYPE:AXES", help="An input, as x=float32:batch,3,64,64."),
+    ] = None,
+    dims: Annotated[
+        list[str] | None,
+        typer.Option("--dim", metavar="NAME=LOW:HIGH", help="The extents that a dynamic axis may have."),
+    ] = None,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option("--range", metavar="NAME=LOW:HIGH", help="The values that an input may have."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="NPZ", help="Samples: an array for each input, stacked."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", metavar="PATH", help="A state dict of the network.")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="How files are named.")] = "",
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", metavar="onnx|tflite", help="What to make; ONNX if not given."),
+    ] = None,
+    quantizations: Annotated[
+        list[str] | None,
+        typer.Option("--quantization", metavar="Q", help="fp32, fp16, int8_dynamic, int8_static; or all."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="Where proven files go.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Convert your own network and prove the files. Exit 0 only if all are proven."""
+    from modelparity.commands.prove import prove_target, request
+
+    model = request(
+        target,
+        example=example,
+        inputs=inputs or [],
+        dims=dims or [],
+        ranges=ranges or [],
+        data=data,
+        weights=weights,
+        name=name,
+    )
+    passed = prove_target(
+        model,
+        formats=formats or ["onnx"],
+        quantizations=quantizations or ["fp32"],
+        output=output,
+        as_json=as_json,
+    )
+    if not passed:
+        raise typer.Exit(1)
+
+
 def gate(
     *,
     expression: Annotated[
@@ -71,7 +137,25 @@ def gate(
     ),
     as_json: Json = False,
 ) -> None:
-    """Convert, prove, measure and report. Exit 0 only if everything may be released."""
+    """Convert, prove, measure and report. Exit 0 only if everything may be released.
+
+    In a folder whose pyproject.toml declares models, it proves these.
+    """
+    from modelparity.api.project import declared_models
+
+    if declared := declared_models(Path.cwd()):
+        from modelparity.commands.project_gate import gate_project
+
+        if not gate_project(
+            declared,
+            expression,
+            output=output,
+            as_json=as_json,
+            allow=allow or [],
+            require_quality=require_quality,
+        ):
+            raise typer.Exit(1)
+        return
     from modelparity.commands.gate import gate
 
     passed = gate(

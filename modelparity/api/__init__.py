@@ -1,0 +1,1 @@
+"""Proves networks of other people's code: declare a `Model`, and `prove` it."""
