@@ -32,8 +32,7 @@ def add(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        before = [row(**json.loads(line)) for line in lines]
+        before = read(path, row)
         known = {key(one): one for one in (*before, *found)}
         every = [known[one] for one in sorted(known)]
         lines = [json.dumps(asdict(one)) + "\n" for one in every]  # type: ignore[call-overload]
@@ -41,6 +40,12 @@ def add(
             with written(target) as file:
                 file.write(text.encode())
     return every
+
+
+def read(path: Path, row: Callable[..., Row]) -> list[Row]:
+    """The rows that are in a file; none if there is no such file."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [row(**json.loads(line)) for line in lines]
 
 
 def by_harness(

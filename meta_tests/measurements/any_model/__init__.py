@@ -1,0 +1,1 @@
+"""Networks of other people's packages, unmodified, each declared in at most three lines."""
