@@ -178,7 +178,8 @@ class Judge:
         def observe(names: list[str]) -> Ranges:
             return self._bench.observed_ranges(source, self._calibration, names)
 
-        file = self._ask("modelparity.modelfiles.lineage:lineage", self._path, source.path)
+        ports = self._bench.ports[self._path]
+        file = self._ask("modelparity.modelfiles.lineage:lineage", self._path, source.path, ports)
         if not self._third_party:
             self.claims += lineage.claims(file, observe)
             return

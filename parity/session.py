@@ -56,6 +56,7 @@ class Session:
     Args:
         input_size: Side of the images in pixels; None for each model's default.
         on_miss: Called with a label and a key when the store has to make something.
+        inputs: Samples of the user's own, in the place of the evaluation set.
         workers: Those of another session, so that they need not start again; None for its own.
     """
 
@@ -72,6 +73,7 @@ class Session:
         limitations: Mapping[Cell, Limitation] | None = None,
         on_miss: Callable[[str, str], None] | None = None,
         run_timeout_s: float = RUN_TIMEOUT_S,
+        inputs: EvaluationSet | None = None,
         workers: Workers | None = None,
     ) -> None:
         self.check_budget = check_budget or CheckBudget()
@@ -85,6 +87,7 @@ class Session:
         self._checkpoints = dict(checkpoints or {})
         self._size = size
         self._input_size = input_size
+        self._inputs = inputs
         self._truths: dict[str, ReferenceData] = {}
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
@@ -106,6 +109,8 @@ class Session:
         return ModelUnderTest.of(spec, checkpoint, self._input_size, self._size)
 
     def _evaluation_set(self, model: str) -> EvaluationSet:
+        if self._inputs is not None:
+            return self._inputs
         subject = self.subject(model)
         return evaluation_set(
             subject.spec, subject.input_size, self.check_budget.images, self.check_budget.seed
