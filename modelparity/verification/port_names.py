@@ -41,13 +41,13 @@ def ports_of(
         if not any(_has(have, theirs) and _has(wanted, ours) for have, wanted in sides):
             known = _known(description, signature)
             raise BadInputError(f"--rename {theirs}={ours}: no two inputs or outputs of these names; {known}")
-    names = [_side(have, wanted, pairs) for have, wanted in sides]
+    inputs, outputs = (_side(have, wanted, pairs) for have, wanted in sides)
     for option, layout, (have, _) in zip(("--input-layout", "--output-layout"), layouts, sides, strict=True):
         if layout not in LAYOUTS:
             raise BadInputError(f"{option} {layout}, but should be {' or '.join(LAYOUTS)}")
         if layout == LAST and not any(len(port.shape) == len(LAST) for port in have):
             raise BadInputError(f"{option} {layout}: no port has four axes: {mapping.words(have)}")
-    return Ports(*names, *layouts)
+    return Ports(inputs, outputs, input_layout=layouts[0], output_layout=layouts[1])
 
 
 def _has(ports: Sequence[Port | TensorSpec], name: str) -> bool:

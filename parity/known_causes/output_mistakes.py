@@ -42,7 +42,7 @@ class Mistake:
 def holds(reference: Reference, outputs: Sequence[Outputs]) -> bool:
     """Whether the outputs are right, by the claims that a file is held to, and those could have failed."""
     vary = all(reference.spread(name) >= LEAST_SPREAD * floor for name, floor in reference.floors.items())
-    if not (vary or reference.rounded):
+    if not (vary or reference.rounded) or not _comparable(reference, outputs):
         return False
     claims = parity(reference, reference.paired(outputs))
     return bool(claims) and all(claim.passed for claim in claims)
@@ -65,6 +65,10 @@ def exchanged(reference: Reference, outputs: Sequence[Outputs]) -> str:
             pairs = (f"{taken[name]} holds what {name} should" for name in moved)
             return f"outputs are in another order: {', '.join(pairs)}"
     return ""
+
+
+def _comparable(reference: Reference, outputs: Sequence[Outputs]) -> bool:
+    return _same_shapes(reference, outputs, {name: name for name in reference.outputs})
 
 
 def _same_shapes(reference: Reference, outputs: Sequence[Outputs], taken: Mapping[str, str]) -> bool:
@@ -110,8 +114,7 @@ def _only(reference: Reference, name: str) -> Reference:
 
 
 def _right(reference: Reference, name: str, given: Images) -> bool:
-    same = all(one.shape == due.shape for one, due in zip(given, reference.outputs[name], strict=True))
-    return same and holds(reference, [{name: one} for one in given])
+    return holds(reference, [{name: one} for one in given])
 
 
 def _explains(mistake: Mistake, reference: Reference, name: str, given: Images) -> bool:
@@ -152,10 +155,10 @@ def _activations(due: Images) -> Iterator[Mistake]:
     probabilities = all(one.min() >= 0 and one.max() <= 1 for one in due if one.size)
     logarithms = all(one.max() <= 0 for one in due if one.size)
     twice = "is applied twice" if probabilities else "is applied, which the network does not have"
-    yield Mistake("it is negated", np.negative)
+    yield Mistake("negated", np.negative)
     if probabilities:
         # Before the softmax, which makes the same of logarithms.
-        yield Mistake("it is the logarithm of what it should be", np.exp)
+        yield Mistake("the logarithm of the right values", np.exp)
         yield Mistake("the sigmoid is missing", _sigmoid)
     if logarithms:
         yield Mistake("the logarithm is missing", made=np.exp)
@@ -181,15 +184,13 @@ def _linear(due: Images, given: Images) -> Iterator[Mistake]:
         return
     factor = float(x @ y / (x @ x))
     if factor:
-        yield Mistake(f"it is {factor:.6g} times what it should be", lambda v: v / factor)
+        yield Mistake(f"{factor:.6g} times the right values", lambda v: v / factor)
     offset = float(np.mean(y - x))
-    yield Mistake(f"it is off by {offset:+.6g} throughout", lambda v: v - offset)
+    yield Mistake(f"off by {offset:+.6g} throughout", lambda v: v - offset)
     centred = x - x.mean()
     if slope := float(centred @ y / (centred @ centred)) if centred.any() else 0.0:
         shift = float(y.mean() - slope * x.mean())
-        words = (
-            f"it is {slope:.6g} times what it should be, {'plus' if shift > 0 else 'minus'} {abs(shift):.6g}"
-        )
+        words = f"{slope:.6g} times the right values, {'plus' if shift > 0 else 'minus'} {abs(shift):.6g}"
         yield Mistake(words, lambda v: (v - shift) / slope)
 
 
@@ -201,11 +202,11 @@ def _layouts(due: tuple[int, ...], given: tuple[int, ...]) -> Iterator[Mistake]:
     if len(given) == rank <= _MOST_AXES:
         for order in permutations(range(rank)):
             if order != tuple(range(rank)) and tuple(given[axis] for axis in order) == due:
-                words = f"its axes are in another order: axes {list(order)} are those of the network"
+                words = f"axes in another order: axes {list(order)} are those of the network"
                 yield Mistake(words, lambda v, order=order: v.transpose(order))  # type: ignore[misc]
     if given == due:
         for axis in (axis for axis, extent in enumerate(due) if axis and extent > 1):
             yield Mistake(f"axis {axis} runs backwards", lambda v, axis=axis: np.flip(v, axis))  # type: ignore[misc]
     elif np.prod(given) == np.prod(due):
-        words = f"it has the shape {list(given)}, but should have {list(due)}; the numbers are right"
+        words = f"of shape {list(given)} instead of {list(due)}; the numbers are right"
         yield Mistake(words, lambda v: v.reshape(due))

@@ -65,7 +65,7 @@ def _turned(graph):
     graph.before("Transpose", perm=[0, 1, 3, 2])
 
 
-NETWORK_AXES = "its axes are in another order: axes {} are those of the network"
+NETWORK_AXES = "axes in another order: axes {} are those of the network"
 MISTAKES = {
     "outputs left and right are exchanged": _exchanged,
     "the file takes BGR pictures, not RGB": _bgr,
@@ -78,12 +78,12 @@ MISTAKES = {
     "output left: a sigmoid is applied, which the network does not have": _behind("left", "Sigmoid"),
     "output classes: the softmax over axis 1 is missing": _without("classes"),
     "output classes: a softmax over axis 1 is applied twice": _behind("classes", "Softmax", axis=1),
-    "output classes: it is the logarithm of what it should be": _behind("classes", "Log"),
+    "output classes: the logarithm of the right values": _behind("classes", "Log"),
     "output kinds: the logarithm is missing": _behind("kinds", "Exp"),
-    "output right: it is negated": _behind("right", "Neg"),
-    "outputs left, right: it is 2 times what it should be": _scaled,
-    "output right: it is off by +0.5 throughout": _behind("right", "Add", NUMBER(0.5)),
-    "output left: it is 2 times what it should be, plus 0.5": _linear,
+    "output right: negated": _behind("right", "Neg"),
+    "outputs left, right: 2 times the right values": _scaled,
+    "output right: off by +0.5 throughout": _behind("right", "Add", NUMBER(0.5)),
+    "output left: 2 times the right values, plus 0.5": _linear,
     f"output mask: {NETWORK_AXES.format([0, 1, 3, 2])}": _behind("mask", "Transpose", perm=[0, 1, 3, 2]),
     "output mask: axis 1 runs backwards": _behind("mask", "Gather", np.array([2, 1, 0]), axis=1),
     "output classes: the softmax over axis 1 is missing; output mask: the sigmoid is missing": (
