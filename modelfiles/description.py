@@ -28,7 +28,8 @@ class Description:
     `weights` counts elements of constant tensors by dtype. `macs` counts multiply-accumulates of
     one image by what they are computed in: "float32", "float16", "int8". `quantization` is the
     recipe whose traces the file bears: fp32, fp16, int8_dynamic or int8_static, or
-    int8_weight_only, which this project does not make.
+    int8_weight_only, which this project does not make. `random` names the operators that draw random numbers:
+    Dropout in training mode, and those that do nothing else.
     """
 
     format: str
@@ -39,6 +40,7 @@ class Description:
     macs: Mapping[str, int] = field(default_factory=dict)
     operators: Mapping[str, int] = field(default_factory=dict)  # operator type -> count
     producer: str = ""
+    random: tuple[str, ...] = ()
 
 
 class NotAModelError(ValueError):

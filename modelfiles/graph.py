@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelparity.modelfiles.constants import Constant
+from modelparity.modelfiles.ports import AS_NETWORK, Ports
 
 OF_INTEGERS = " of integers"  # ends the kind of an operator whose integers a reader does not interpret
 Ranges = dict[str, tuple[float, float]]
@@ -53,10 +54,14 @@ class Edge:
 
 @dataclass(frozen=True)
 class Graph:
-    """What a file computes. `shared` are roundings that the format wants to be of one scale."""
+    """What a file computes. `shared` are roundings that the format wants to be of one scale.
+
+    `ports` maps the file's names and axes, which the graph has, to the network's.
+    """
 
     outputs: tuple[tuple[str, Edge], ...]
     shared: tuple[tuple[QuantizationParams, QuantizationParams], ...] = ()
+    ports: Ports = AS_NETWORK
 
     def operators(self) -> Iterator[Operator]:
         """Those that the outputs depend on, each after those that it reads."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from math import prod
 from pathlib import Path
@@ -27,6 +27,7 @@ from modelparity.modelfiles.constants import Compared, Constant, measured
 from modelparity.modelfiles.description import BrokenModelError, NotAModelError, broken
 from modelparity.modelfiles.formats import FILE_FORMATS, format_of
 from modelparity.modelfiles.graph import Edge, Graph, Operator, QuantizationParams, Ranges
+from modelparity.modelfiles.ports import AS_NETWORK, Ports
 
 # Operators that own weights, of all formats, and the axis of the weight's output channels.
 CHANNEL_AXIS: dict[str, int] = {
@@ -57,13 +58,13 @@ class Lineage:
     rounded: list[Rounded] = field(default_factory=list)
 
 
-def lineage(path: Path, source: Path) -> Lineage:
-    """What `path` made of `source`, a float file of the same format.
+def lineage(path: Path, source: Path, ports: Ports = AS_NETWORK) -> Lineage:
+    """What `path`, whose ports may be called otherwise, made of `source`, a float file of the same format.
 
     Raises NotAModelError and BrokenModelError.
     """
     with _reading(path):
-        return compare(graph_of(path), graph_of(source))
+        return compare(replace(graph_of(path), ports=ports), graph_of(source))
 
 
 def graph_of(path: Path) -> Graph:
@@ -121,10 +122,11 @@ def observed_ranges(path: Path, feeds: Sequence[Feeds], names: Sequence[str]) ->
 def compare(graph: Graph, source: Graph) -> Lineage:
     """Walks both graphs from their outputs back."""
     walk = _Walk()
-    names, wanted = ([name for name, _ in g.outputs] for g in (graph, source))
+    made = graph.ports.renamed(graph.outputs)
+    names, wanted = [name for name, _ in made], [name for name, _ in source.outputs]
     if names != wanted:
         walk.found.differences.append(f"outputs are {', '.join(names)}, but should be {', '.join(wanted)}")
-    pairs = zip(graph.outputs, source.outputs, strict=False)
+    pairs = zip(made, source.outputs, strict=False)
     walk.run([(edge, origin, f"output {name}", None) for (_, edge), (name, origin) in pairs], graph.shared)
     return walk.found
 

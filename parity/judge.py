@@ -26,7 +26,8 @@ from modelparity.parity.claims.generated_inputs import (
     other_extents,
     problem_on,
 )
-from modelparity.parity.claims.kind_claims import KIND_CLAIMS, asked_of_outputs, images_needed
+from modelparity.parity.claims.kind_claims import KIND_CLAIMS, asked_of_outputs, images_needed, parity
+from modelparity.parity.known_causes.causes import WrongFile, known_cause
 from modelparity.parity.metrics.errors import OutputError
 from modelparity.parity.reference import ReferenceData
 from modelparity.parity.results import Claim, QualityRecord, SampleRecord, WorstRecord
@@ -102,6 +103,7 @@ class Judge:
         self.worst: list[WorstRecord] = []
         self.description: Description | None = None
         self.headline = ""
+        self.explanation = ""  # the known mistake that explains a failed claim
         self.outputs: Sequence[Outputs] = ()  # over the evaluation set, once it ran
         self.quality: QualityRecord | None = None
         self._errors: Sequence[OutputError] = ()
@@ -117,6 +119,7 @@ class Judge:
             self._lineage()
         self.stage = "run"
         if not self._outputs_comparable():
+            self._explain(RoundedReference(self._truth.reference, {}) if self._recipe.is_float else None)
             return
         lost = self._quality()
         right = self._right()
@@ -134,6 +137,7 @@ class Judge:
         self._padding(right)
         self._threads(right)
         self._kernels(right)
+        self._explain(right)
 
     def _run(
         self, feeds: Sequence[Mapping[str, Any]], fresh: bool = False, threads: int | None = None
@@ -150,6 +154,7 @@ class Judge:
             basic.interface(description, self._signature, self._dynamic, self._dynamic and self._free_size),
             basic.precision(description, self._cell.quantization),
             basic.weight_count(description, **self._truth.elements),
+            *basic.inference_mode(description),
         ]
         self.claims += basic.weight_share(
             description,
@@ -187,7 +192,8 @@ class Judge:
         def observe(names: list[str]) -> Ranges:
             return self._bench.observed_ranges(source, self._calibration, names)
 
-        file = self._ask("modelparity.modelfiles.lineage:lineage", self._path, source.path)
+        ports = self._bench.ports[self._path]
+        file = self._ask("modelparity.modelfiles.lineage:lineage", self._path, source.path, ports)
         if not self._third_party:
             self.claims += lineage.claims(file, observe)
             return
@@ -283,11 +289,7 @@ class Judge:
         outputs = self.outputs[: len(reference.feeds)]
         pairs = reference.paired(outputs)
         errors = reference.errors(pairs)
-        self.claims += self._by_kind.matches(reference, pairs)
-        if reference.rounded:
-            self.claims += simulated.agree(reference, pairs)
-        else:
-            self.claims += [basic.float_parity(reference, error) for error in errors]
+        self.claims += parity(reference, pairs)
         if errors and self._recipe.is_float and not quality.not_finite(errors):
             worst = max(error.worst_rms.rms / reference.floors[error.output] for error in errors)
             self.headline = f"{worst:.1f} × floor"
@@ -295,6 +297,15 @@ class Judge:
         if others is not None and (joined := with_opposite(right, others)) is not None:
             reference, outputs = joined, [*outputs, *self._run(others.feeds)]
         self.claims += self._by_kind.decisions(reference, outputs, spec)
+
+    def _explain(self, right: RoundedReference | None) -> None:
+        """Looks for the mistake behind a failed claim."""
+        if self.description and any(claim.status == "failed" for claim in self.claims):
+            batch = max(self._batch_sizes, default=0)
+            file = WrongFile(
+                self._bench, self._truth, self.description, self._run, self.claims, self.outputs, right, batch
+            )
+            self.explanation = known_cause(file)
 
     # --- the same input in another setting ----------------------------------------------------
 

@@ -180,6 +180,7 @@ def judged(record: CellRecord, judge: Judge) -> tuple[CellRecord, Outcome | None
         quality=judge.quality,
         worst=tuple(judge.worst),
         headline=judge.headline,
+        explanation=judge.explanation,
         not_asked=judge.not_asked,
     )
     return record, caught.outcome

@@ -163,8 +163,7 @@ class QualityRecord:
     """What a file's precision costs: measured, and judged only against what somebody stated.
 
     Attributes:
-        sqnr_db: By output, over the evaluation set; None where there is no error.
-        worst_sqnr_db: By output, of the worst image.
+        sqnr_db, worst_sqnr_db: By output, over the evaluation set and of its worst image; None without error.
         is_price: Whether the precision is another than the network's; a float file has no price.
         judged_by: What it was judged by; "" if nobody stated or accepted anything.
     """
@@ -327,6 +326,8 @@ class CellRecord:
     claims: tuple[Claim, ...] = ()
     artifact: ArtifactRecord | None = None
     headline: str = ""  # the number that matters: "2.4 x floor", "0 of 12 labels changed, 32.9 dB"
+    explanation: str = ""  # the known mistake that makes a claim fail
+    remarks: tuple[str, ...] = ()  # told of the file, not judged
     samples: tuple[SampleRecord, ...] = ()
     quality: QualityRecord | None = None
     cost: Cost = field(default_factory=Cost)
@@ -394,7 +395,6 @@ def outcome_of(claims: Iterable[Claim]) -> Outcome:
         return Mismatched()
     inconclusive = [claim for claim in claims if claim.status == "inconclusive"]
     if inconclusive or not claims:
-        return Inconclusive(
-            "; ".join(claim.detail or claim.name for claim in inconclusive) or "no claim was judged"
-        )
+        reason = "; ".join(claim.detail or claim.name for claim in inconclusive)
+        return Inconclusive(reason or "no claim was judged")
     return Passed()

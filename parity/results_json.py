@@ -118,6 +118,7 @@ def cell_from_json(data: Mapping[str, Any]) -> CellRecord:
     data["worst"] = tuple(WorstRecord(**worst) for worst in data.get("worst", ()))
     data["cost"] = cost_from_json(data["cost"])
     data["reproduce"] = tuple(data["reproduce"])
+    data["remarks"] = tuple(data.get("remarks", ()))
     if data["artifact"] is not None:
         artifact = dict(data["artifact"])
         artifact["kept_float"] = tuple(KeptFloat(**entry) for entry in artifact["kept_float"])

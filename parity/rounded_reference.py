@@ -100,6 +100,7 @@ def rounded_reference(
         path,
         feeds=[*exact.feeds[:images], *others.values()],
         perturbed=[*range(images), *places],
+        ports=bench.ports[path],
         timeout=CONVERT_TIMEOUT_S,
     )
     simulation: Simulated = reply.value

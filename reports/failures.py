@@ -30,10 +30,12 @@ def undecided_or_failed(cell: CellRecord) -> tuple[Claim, ...]:
 
 
 def outcome_line(entry: Entry) -> str:
-    """Why a cell did not pass, in one line; empty for a passed cell."""
+    """Why a cell did not pass, in one line: the known mistake, if there is one. Empty for a passed cell."""
     cell, name = entry.cell, one_line(entry.id)
     if cell is None:
         return f"{name}: missing: the run should include this cell, but has no record of it"
+    if cell.explanation and not cell.green:
+        return f"{name}: {one_line(cell.explanation)}"
     match cell.outcome:
         case Errored(stage, message):
             return f"{name}: error in {one_line(stage)}: {one_line(message)}"

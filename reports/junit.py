@@ -70,8 +70,9 @@ def _claim(suite: ET.Element, entry: Entry, claim: Claim) -> None:
     kind = "inconclusive" if claim.status == "inconclusive" else "mismatch"
     line = failure_line(entry.cell, claim)
     failure = ET.SubElement(case, "failure", type=kind, message=visible(line))
+    explanation = outcome_line(entry) if entry.cell.explanation else ""
     reproduce = (f"reproduce: {command}" for command in entry.cell.reproduce)
-    failure.text = visible("\n".join(filter(None, (line, claim.detail, *reproduce))))
+    failure.text = visible("\n".join(filter(None, (explanation, line, claim.detail, *reproduce))))
 
 
 def _outcome(case: ET.Element, entry: Entry) -> None:

@@ -172,6 +172,8 @@ class _Report:
         return f"reason {self.reasons.setdefault(because, len(self.reasons) + 1)}"
 
     def _facts(self, cell: CellRecord) -> Iterable[str]:
+        for remark in cell.remarks:
+            yield f"remark: {inline(remark)}"
         if quality := evidence.quality_line(cell):
             yield f"quality: {inline(quality)}"
         for line in evidence.worst_sample_lines(cell):

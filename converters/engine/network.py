@@ -6,8 +6,9 @@ path is None, from the goldens. The checkpoint of a network that its owner broug
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -122,15 +123,34 @@ def run(
     precision: str = "float32",
     threads: int = 1,
     fused_kernels: bool = True,
+    batch_statistics: bool = False,
 ) -> list[Outputs]:
     """The deployed module's outputs by name, one dictionary a feed.
 
     `precision` is "float32" or "float64"; `threads` and `fused_kernels` (oneDNN) choose among
-    summation orders, all of them float32 and none more right than another.
+    summation orders, all of them float32 and none more right than another. `batch_statistics` is what batch
+    norms compute with in training.
     """
     module = _deployed(spec, checkpoint, precision)
     dtype = getattr(torch, precision)
-    return _run(module, spec.signature(), feeds, dtype, threads=threads, fused_kernels=fused_kernels)
+    with _batch_statistics(module) if batch_statistics else contextlib.nullcontext():
+        return _run(module, spec.signature(), feeds, dtype, threads=threads, fused_kernels=fused_kernels)
+
+
+@contextlib.contextmanager
+def _batch_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch norms take the mean and the variance of the batch, and leave their own as they are."""
+    norms = [each for each in module.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+    tracking = [norm.track_running_stats for norm in norms]
+    try:
+        for norm in norms:
+            norm.track_running_stats = False
+            norm.train()
+        yield
+    finally:
+        for norm, tracks in zip(norms, tracking, strict=True):
+            norm.track_running_stats = tracks
+            norm.eval()
 
 
 def run_published(spec: ModelSpec, checkpoint: Path | None, feeds: Feeds) -> Outputs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from modelparity.modelfiles.describe import describe
 from modelparity.modelfiles.description import Artifact, Description, whole
 from modelparity.modelfiles.formats import FILE_FORMATS
 from modelparity.modelfiles.model_card import ModelCard, card_for
+from modelparity.modelfiles.ports import Ports
 
 PROGRAM = "program.pt2"
 _LARGE_BYTES = 2 << 30
@@ -58,6 +60,7 @@ class Workbench:
         self.store = store
         self.workers = workers
         self.converters = CONVERTERS if converters is None else converters
+        self.ports = defaultdict[Path, Ports](Ports)  # of files that call or lay out theirs otherwise
         self._observed: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
 
     def exported_key(self, subject: ModelUnderTest) -> Key:
@@ -215,11 +218,8 @@ class Workbench:
     def _maker(self, format: str, quantization: str) -> Converter:
         """Who makes it: a second route makes float files, which its format's own converter quantizes."""
         converter = self.converters[format]
-        return (
-            converter
-            if QUANTIZATIONS[quantization].is_float
-            else self.converters.get(converter.format, converter)
-        )
+        is_float = QUANTIZATIONS[quantization].is_float
+        return converter if is_float else self.converters.get(converter.format, converter)
 
     def at_opset(self, artifact: Artifact, opset: int) -> Artifact:
         """An artifact written again at an older opset, of a format that has them."""
@@ -243,8 +243,8 @@ class Workbench:
         return replace(artifact, path=entry.path(name), sha256=sha256, bytes=size, key=entry.key)
 
     def describe(self, path: Path) -> Description:
-        """What the file says of itself; raises as `modelparity.modelfiles.describe` does."""
-        return describe(path)
+        """What the file says of itself, in the network's terms; raises as `modelfiles.describe`."""
+        return self.ports[path].seen(describe(path))
 
     def observed_ranges(
         self, artifact: Artifact, calibration: Calibration, names: Sequence[str]
@@ -275,21 +275,22 @@ class Workbench:
         fresh: bool = False,
         kernels: str = "",
     ) -> list[Outputs]:
-        """Runs an artifact in the format's worker, one dictionary of outputs a feed.
+        """Runs an artifact in the format's worker, one dictionary of outputs a feed, in the network's terms.
 
         `kernels` "reference" are the runtime's plain ones, where it has them.
         """
+        ports = self.ports[path]
         reply = self.workers[format].call(
             "modelparity.converters.engine.tasks:run",
             self.converters[format].module,
             path,
-            self.converters[format].fed(feeds),
+            self.converters[format].fed([ports.fed(feed) for feed in feeds]),
             threads=threads,
             fresh=fresh,
             kernels=kernels,
             timeout=self._run_timeout_s * len(feeds),
         )
-        return reply.value
+        return [ports.given(outputs) for outputs in reply.value]
 
     def training_feeds(
         self, subject: ModelUnderTest, jpegs: Sequence[bytes], input_size: tuple[int, int], resized: str
@@ -362,7 +363,6 @@ def digest_of_arrays(feeds: Sequence[Feeds]) -> str:
     digest = hashlib.sha256()
     for feed in feeds:
         for name in sorted(feed):
-            digest.update(
-                name.encode() + str(feed[name].shape).encode() + np.ascontiguousarray(feed[name]).tobytes()
-            )
+            shape = str(feed[name].shape)
+            digest.update(f"{name}{shape}".encode() + np.ascontiguousarray(feed[name]).tobytes())
     return digest.hexdigest()[:32]

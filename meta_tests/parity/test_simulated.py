@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from modelparity.converters.onnx import quantize as onnx_quantization
 from modelparity.converters.tflite import quantize as tflite_quantization
 from modelparity.fixtures.specs import Signature, TensorSpec
 from modelparity.modelfiles.constants import Constant
+from modelparity.modelfiles.ports import Ports
 from modelparity.parity.claims import basic, simulated
 from modelparity.parity.noise_floor import Noise, noises
 from modelparity.parity.reference import Reference
@@ -107,6 +109,7 @@ class Files:
         bench = SimpleNamespace(
             workers=SimpleNamespace(idle=lambda *_: InProcess()),
             exported=lambda _: SimpleNamespace(path=lambda _: self.program),
+            ports=defaultdict(Ports),
         )
         again = dict(zip(others, FEEDS, strict=False))
         return rounded_reference(bench, truth, path, others=again, ranged=ranged)

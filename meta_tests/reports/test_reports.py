@@ -14,7 +14,7 @@ import pytest
 from meta_tests.miniatures.sample_run import HEADER, IDS, cell, green_run, mixed_run, record
 from meta_tests.reports.rendering import ROOT, junit_is_red, rendered, section
 from modelparity import reports
-from modelparity.parity.results import Claim, Run
+from modelparity.parity.results import Claim, Mismatched, Run
 from modelparity.parity.results_json import read_run
 from modelparity.reports.failures import failure_line
 from modelparity.reports.view import STATUSES, entries
@@ -154,6 +154,22 @@ def test_matrix_is_models_by_columns_and_stacks_sizes() -> None:
 def test_a_failed_claim_in_words(status, observed, sense, bound, printed: str) -> None:
     claim = Claim("SQNR", status, observed, bound, "why", "mask", "dB", sense=sense)
     assert failure_line(cell(IDS[0]), claim) == f"{IDS[0]}: mask SQNR {printed} [why]"
+
+
+def test_a_known_mistake_is_said_before_any_number(tmp_path: Path) -> None:
+    claim = Claim("float_parity", "failed", 1e7, 8.0, "why", "mask", "floors", sense="<=")
+    words, remark = "outputs left and right are exchanged", "the file is called half.onnx, but is fp32"
+    wrong = replace(cell(IDS[0]), outcome=Mismatched(), claims=(claim,), explanation=words, remarks=(remark,))
+    run = Run(replace(HEADER, expected=IDS[:1]), (wrong,), 1.0)
+    texts = rendered(run, tmp_path)
+    assert words in texts["junit.xml"]
+    for name in ("report.md", "report.html"):
+        assert 0 < texts[name].index(words) < texts[name].index("1e+07"), name
+    assert remark in texts["report.md"]
+    assert remark in texts["report.html"]
+    (found,) = json.loads(texts["report.json"])["cells"]
+    assert (found["explanation"], found["remarks"]) == (words, [remark])
+    assert read_run(record(run, tmp_path / "again.jsonl")) == run
 
 
 def test_the_record_survives_the_sample(tmp_path: Path) -> None:

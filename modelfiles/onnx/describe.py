@@ -25,6 +25,7 @@ from onnx import (
     ValueInfoProto,
     helper,
     inliner,
+    numpy_helper,
     shape_inference,
 )
 from onnx.external_data_helper import uses_external_data
@@ -37,6 +38,11 @@ from modelparity.modelfiles.onnx.operators import traits
 _PROTOBUF_LIMIT = 2**31  # bytes in one message
 _SMALL = 256  # elements; larger constants are no shapes, and inference need not carry their data
 _NARROW = {"int4": 4, "uint4": 4, "float4e2m1": 4, "int2": 2, "uint2": 2}  # bits, where less than a byte
+_RANDOM = {
+    "Bernoulli",
+    "Multinomial",
+    *(f"Random{kind}" for kind in ("Normal", "NormalLike", "Uniform", "UniformLike")),
+}
 _NO_WEIGHTS = {"int64", "uint64", "uint32", "bool", "string"}
 
 # What protobuf, the checks below, inlining and inference raise on a damaged file.
@@ -67,8 +73,29 @@ def _describe(model: ModelProto) -> Description:
         weights=weights,
         macs=dict(sorted(macs.items())),
         operators=dict(sorted(Counter(node.op_type for node in nodes(model.graph)).items())),
+        random=tuple(
+            f"{n.op_type} {n.name or n.output[0]}" for n in nodes(model.graph) if _is_random(n, model.graph)
+        ),
         producer=" ".join(word for word in (model.producer_name, model.producer_version) if word),
     )
+
+
+def _is_random(node: NodeProto, graph: GraphProto) -> bool:
+    """Dropout only if its third input says that it is in training, and its second is no ratio of 0."""
+    if node.op_type != "Dropout":
+        return node.op_type in _RANDOM
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    values |= {
+        n.output[0]: a.t
+        for n in nodes(graph)
+        if n.op_type == "Constant"
+        for a in n.attribute
+        if a.name == "value"
+    }
+    _, ratio, training = (*node.input, "", "")[:3]
+    numbers = [numpy_helper.to_array(values[name]) if name in values else None for name in (ratio, training)]
+    drops = numbers[0] is None or bool(numbers[0].any())
+    return drops and numbers[1] is not None and bool(numbers[1].any())
 
 
 def _load(path: Path) -> ModelProto:

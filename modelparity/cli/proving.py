@@ -24,10 +24,28 @@ def verify(
     image: Annotated[
         Path | None, typer.Option("--image", metavar="IMAGE", help="The photograph of the quick checks.")
     ] = None,
+    quantization: Annotated[
+        str,
+        typer.Option("--as", metavar="QUANTIZATION", help="What it is meant to be: int8_static, ..."),
+    ] = "",
+    rename: Annotated[
+        list[str] | None,
+        typer.Option("--rename", metavar="THEIRS=OURS", help="The file's name of an input or output."),
+    ] = None,
+    input_layout: Annotated[
+        str, typer.Option("--input-layout", metavar="nchw|nhwc", help="Axes of the file's images.")
+    ] = "nchw",
+    output_layout: Annotated[
+        str, typer.Option("--output-layout", metavar="nchw|nhwc", help="Axes of the file's maps.")
+    ] = "nchw",
+    feeds: Annotated[
+        Path | None,
+        typer.Option("--feeds", metavar="NPZ", help="Your own inputs instead of the evaluation set."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Judge a file as the gate would. Exit 1 if it fails, 2 if it is no model at all."""
-    from modelparity.commands.verify import verify_file
+    from modelparity.commands.verify import Meant, verify_file
 
     passed = verify_file(
         artifact,
@@ -39,6 +57,7 @@ def verify(
         as_json=as_json,
         image=image,
         settings=settings or (),
+        meant=Meant(quantization, tuple(rename or ()), (input_layout, output_layout), feeds),
     )
     if not passed:
         raise typer.Exit(1)

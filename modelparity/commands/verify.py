@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,11 @@ from modelparity.fixtures.specs import ModelSpec
 from modelparity.modelfiles.formats import sniff
 from modelparity.parity.session import Session
 from modelparity.reports.evidence import claim_words, quality_line
-from modelparity.reports.failures import failure_line, failure_text, undecided_or_failed
+from modelparity.reports.failures import failure_line, failure_text, outcome_line, undecided_or_failed
 from modelparity.reports.view import Entry
 from modelparity.reports.words import GLYPHS, one_line, shares
 from modelparity.verification.quick_checks import lines
-from modelparity.verification.verify import Verification, verify
+from modelparity.verification.verify import AS_IT_IS, Meant, Verification, verify
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,6 +36,7 @@ def verify_file(
     as_json: bool,
     image: Path | None = None,
     settings: Sequence[str] = (),
+    meant: Meant = AS_IT_IS,
 ) -> bool:
     """Judges the file and prints the verdict; returns whether it is a pass."""
     spec = arguments.with_outputs(arguments.with_settings(arguments.model_named(model), settings), outputs)
@@ -57,6 +59,7 @@ def verify_file(
         size=size,
         n=input_size,
         image=image.absolute() if image else None,
+        meant=_checked(meant),
     )
     if as_json:
         terminal.say(verification.as_json())
@@ -65,8 +68,22 @@ def verify_file(
     return verification.verdict == "pass"
 
 
+def _checked(meant: Meant) -> Meant:
+    """With the quantization by this project's name, and an absolute path."""
+    quantization = meant.quantization and arguments.quantization_named(meant.quantization)
+    feeds = meant.feeds.absolute() if meant.feeds else None
+    return replace(meant, quantization=quantization, feeds=feeds)
+
+
 def _verified(
-    path: Path, spec: ModelSpec, *, checkpoint: Path | None, size: str, n: int | None, image: Path | None
+    path: Path,
+    spec: ModelSpec,
+    *,
+    checkpoint: Path | None,
+    size: str,
+    n: int | None,
+    image: Path | None,
+    meant: Meant,
 ) -> Verification:
     sniff(path)  # what is no model at all is refused before anything is read for it
     with terminal.progress(f"judging {path.name}") as progress:
@@ -82,6 +99,7 @@ def _verified(
             input_size=n,
             on_stage=progress.stage,
             image=image,
+            meant=meant,
         )
 
 
@@ -94,10 +112,16 @@ def _print(verification: Verification) -> None:
     if passed:
         line = f"{record.id}: {len(record.claims)} claims hold, {record.headline}"
     else:
-        line = failure_line(record, undecided_or_failed(record)[0])
+        line = (
+            outcome_line(entry)
+            if record.explanation
+            else failure_line(record, undecided_or_failed(record)[0])
+        )
     terminal.show(
         Text(f"{verification.verdict.upper()}: {line}", style="bold green" if passed else "bold red")
     )
+    for remark in record.remarks:
+        terminal.show(Text(f"remark: {remark}", style="yellow"))
     if verification.limitation:
         terminal.say(f"known limitation of this cell: {verification.limitation.reason}")
     if record.artifact:

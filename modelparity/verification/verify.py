@@ -22,6 +22,7 @@ from modelparity.fixtures.limitations import Limitation
 from modelparity.fixtures.specs import ModelSpec
 from modelparity.modelfiles.description import Description, NotAModelError
 from modelparity.modelfiles.formats import sniff
+from modelparity.modelfiles.ports import AS_NETWORK, FIRST, Ports
 from modelparity.parity.cells import Cell
 from modelparity.parity.claims import basic
 from modelparity.parity.judge import Judge
@@ -38,9 +39,41 @@ from modelparity.parity.results import (
     outcome_of,
 )
 from modelparity.parity.session import Session
+from modelparity.verification.file_names import remark
+from modelparity.verification.own_inputs import own_inputs
+from modelparity.verification.port_names import options, ports_of, proposal
 from modelparity.verification.quick_checks import Checks, checked
 
 UNKNOWN = "unknown"  # the quantization of a file that cannot be read
+
+
+@dataclass(frozen=True)
+class Meant:
+    """What the user says of a file and of its judging.
+
+    Attributes:
+        quantization: What the file is meant to be; "" for what it is.
+        renames: `THEIRS=OURS` texts: the file's names of inputs and outputs, and the network's.
+        layouts: Of the file's inputs and outputs, "nchw" or "nhwc".
+        feeds: An `.npz` of inputs, on which it is judged instead of the evaluation set.
+    """
+
+    quantization: str = ""
+    renames: tuple[str, ...] = ()
+    layouts: tuple[str, str] = (FIRST, FIRST)
+    feeds: Path | None = None
+
+    @property
+    def options(self) -> list[str]:
+        """The command-line options that say the same."""
+        return [
+            *(("--as", self.quantization) if self.quantization else ()),
+            *options(self.renames, self.layouts),
+            *(("--feeds", str(self.feeds)) if self.feeds else ()),
+        ]
+
+
+AS_IT_IS = Meant()
 
 
 class NoReferenceError(RuntimeError):
@@ -51,12 +84,15 @@ class NoReferenceError(RuntimeError):
 class Verification:
     """The evidence about one file; `limitation` is the declared one of such a cell, if there is one.
 
+    `ports` is how the file's ports were mapped to the network's.
+
     The verdict is on the file alone: a declared limitation explains why the file fails, and excuses nothing.
     """
 
     record: CellRecord
     limitation: Limitation | None = None
     checks: Checks | None = None
+    ports: Ports = AS_NETWORK
 
     @property
     def verdict(self) -> Literal["pass", "fail"]:
@@ -69,7 +105,12 @@ class Verification:
         claims = cell.pop("claims")
         cell["limitation"] = self.limitation.reason if self.limitation else None
         checks = asdict(self.checks) if self.checks else None
-        data = {"verdict": self.verdict, "cell": cell, "claims": claims, "checks": checks}
+        ports = {
+            "renamed": self.ports.renames,
+            "input_layout": self.ports.input_layout,
+            "output_layout": self.ports.output_layout,
+        }
+        data = {"verdict": self.verdict, "cell": cell, "claims": claims, "ports": ports, "checks": checks}
         return json.dumps(data, indent=1, allow_nan=False)
 
 
@@ -82,6 +123,7 @@ def verify(
     input_size: int | None = None,
     on_stage: Callable[[str], None] = lambda _: None,
     image: Path | None = None,
+    meant: Meant = AS_IT_IS,
 ) -> Verification:
     """Judges the file at an absolute path; the quick checks run on `image`, by default on a photograph.
 
@@ -101,20 +143,36 @@ def verify(
             description = reader.workers[format].call("modelparity.modelfiles.describe:describe", path).value
         except (WorkerFailedError, WorkerCrashedError) as error:
             return _unreadable(error, path, spec, format)
-    n = input_size or declared_input_size(description, spec)
+    ports = ports_of(description, spec.signature(), meant.renames, layouts=meant.layouts)
+    seen = ports.seen(description)
+    n = input_size or declared_input_size(seen, spec)
     with Session(
         checkpoints=checkpoints,
         size=size,
         input_size=n,
         models={spec.name: spec},
+        data={spec.name: own_inputs(meant.feeds, spec.signature(n))} if meant.feeds else None,
         on_miss=lambda label, _: on_stage(f"making {label}"),
     ) as session:
+        session.bench.ports[path] = ports
         if checkpoint is None:
-            _expect_definition(path, description, spec, size)
+            _expect_definition(path, seen, spec, size)
         on_stage(f"trying {path.name}")
-        checks = checked(session, spec.name, path=path, description=description, image=image)
-        verification = judge_file(session, path, spec=spec, description=description, on_stage=on_stage)
-        return replace(verification, checks=checks)
+        checks = checked(session, spec.name, path=path, description=seen, image=image)
+        verification = judge_file(session, path, spec=spec, description=seen, on_stage=on_stage, meant=meant)
+        record = verification.record
+        if verification.verdict == "fail" and (
+            words := proposal(description, session.subject(spec.name).signature, ports)
+        ):
+            record = replace(record, explanation=words)
+        if not meant.quantization and (words := remark(path, description)):
+            record = replace(record, remarks=(*record.remarks, words))
+        if said := options(meant.renames, meant.layouts):
+            record = replace(record, remarks=(*record.remarks, f"its ports are read by {shlex.join(said)}"))
+        if meant.feeds:
+            words = f"judged on {len(session.feeds(spec.name))} samples of {meant.feeds.name}"
+            record = replace(record, remarks=(*record.remarks, words))
+        return replace(verification, record=record, checks=checks, ports=ports)
 
 
 def _expect_definition(path: Path, description: Description, spec: ModelSpec, size: str) -> None:
@@ -162,13 +220,18 @@ def judge_file(
     spec: ModelSpec,
     description: Description,
     on_stage: Callable[[str], None],
+    meant: Meant = AS_IT_IS,
 ) -> Verification:
-    """Judges a readable file against the session's weights and input size."""
+    """Judges a readable file against the session's weights and input size.
+
+    Every claim judges the file as what it is, but for `precision`: that is what it is meant to be.
+    """
     cell = Cell(spec.name, description.format, description.quantization)
     subject = session.subject(spec.name)
-    record = _blank(cell, path, subject.size, subject.checkpoint)
+    record = _blank(cell, path, subject.size, subject.checkpoint, meant)
     if cell.quantization not in QUANTIZATIONS:
-        return Verification(_finished(record, _unknown_quantization(cell, description, session, spec), None))
+        unknown = _unknown_quantization(cell, description, session, spec)
+        return Verification(_finished(record, _as_meant(unknown, description, meant), None))
     limitation = session.limitations.get(cell)
     truth = reference_data(session, spec.name)
     on_stage(f"judging {path.name} as {cell.id}")
@@ -183,13 +246,27 @@ def judge_file(
         third_party=True,
     )
     record, outcome = judged(record, judge)
-    return Verification(_finished(record, record.claims, outcome), limitation)
+    return Verification(_finished(record, _as_meant(record.claims, description, meant), outcome), limitation)
 
 
-def _blank(cell: Cell, path: Path, size: str, checkpoint: Path | None) -> CellRecord:
+def _as_meant(claims: tuple[Claim, ...], description: Description, meant: Meant) -> tuple[Claim, ...]:
+    """The claims, `precision` being on what the file is meant to be."""
+    if meant.quantization in ("", description.quantization):
+        return claims
+    detail = (
+        f"meant to be {meant.quantization}, but what is in it is {description.quantization}; every other "
+        "claim judges it as that"
+    )
+    claim = replace(basic.precision(description, meant.quantization), detail=detail)
+    return tuple(claim if each.name == claim.name else each for each in claims)
+
+
+def _blank(cell: Cell, path: Path, size: str, checkpoint: Path | None, meant: Meant = AS_IT_IS) -> CellRecord:
     artifact = ArtifactRecord(sha256_of(path), path.stat().st_size)
     weights = ["--checkpoint", str(checkpoint)] if checkpoint else []
-    reproduce = (shlex.join(["modelparity", "verify", str(path), "--model", cell.model, *weights]),)
+    reproduce = (
+        shlex.join(["modelparity", "verify", str(path), "--model", cell.model, *weights, *meant.options]),
+    )
     return CellRecord(
         cell.id,
         cell.model,

@@ -75,6 +75,22 @@ def precision(description: Description, quantization: str) -> Claim:
     )
 
 
+def inference_mode(description: Description) -> list[Claim]:
+    """No Dropout is active; nothing is claimed of a file without one."""
+    if "Dropout" not in description.operators:
+        return []
+    active = [name for name in description.random if name.startswith("Dropout")]
+    return [
+        Claim(
+            "inference_mode",
+            verdict(not active),
+            ", ".join(active) or "no Dropout is active",
+            "no Dropout is active",
+            because="in training mode a file drops values at random; runtimes may skip it, and others do not",
+        )
+    ]
+
+
 def weight_share(
     description: Description, recipe: Quantization, reachable: Callable[[], float]
 ) -> list[Claim]:

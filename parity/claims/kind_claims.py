@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from modelparity.fixtures.arrays import Feeds, Outputs
 from modelparity.fixtures.specs import NetworkSpec, Task
+from modelparity.parity.claims import basic, simulated
 from modelparity.parity.claims.constant_image import constant_image, in_other_settings, no_object
 from modelparity.parity.claims.decisions import (
     Side,
@@ -98,6 +99,14 @@ KIND_CLAIMS: dict[Task, KindClaims] = {
         functools.partial(one_sided, parts=message_parts),
     ),
 }
+
+
+def parity(reference: Reference, pairs: Sequence[Pair]) -> list[Claim]:
+    """The claims on how far a file is from what a right one computes."""
+    claims = KIND_CLAIMS[reference.task].matches(reference, pairs)
+    if reference.rounded:
+        return [*claims, *simulated.agree(reference, pairs)]
+    return [*claims, *(basic.float_parity(reference, error) for error in reference.errors(pairs))]
 
 
 def asked_of_outputs(truth: ReferenceData) -> list[str]:

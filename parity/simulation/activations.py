@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from modelparity.modelfiles.formats import format_of
 from modelparity.modelfiles.graph import Graph, QuantizationParams
 from modelparity.modelfiles.lineage import graph_of
 from modelparity.modelfiles.operator_traits import OperatorTraits
+from modelparity.modelfiles.ports import AS_NETWORK, Ports
 from modelparity.parity.reference import FLOAT
 from modelparity.parity.simulation import network
 from modelparity.parity.simulation.graph_run import OperatorRunner, as_flipped, run_graph
@@ -79,6 +81,7 @@ def simulate(
     *,
     feeds: Sequence[Mapping[str, Array]],
     perturbed: Sequence[int],
+    ports: Ports = AS_NETWORK,
 ) -> Simulated:
     """What a right runtime computes from a file, over all feeds, and perturbed over those at `perturbed`.
 
@@ -87,7 +90,7 @@ def simulate(
     Raises:
         NotAModelError, BrokenModelError: By the file.
     """
-    graph, exported = graph_of(path), Exported(program, spec, checkpoint)
+    graph, exported = replace(graph_of(path), ports=ports), Exported(program, spec, checkpoint)
     if not (elsewhere := rounded_elsewhere(graph)):
         return network.simulate(exported, graph, feeds=feeds, perturbed=perturbed)
     layers = layers_of(graph)
@@ -123,7 +126,9 @@ def simulate(
     except NotImplementedError as error:
         return Simulated((), (), len(layers), elsewhere=str(error))
     wrong = tuple(found for place in places if (found := misrounded(module, place))[1])
-    steps = {name: edge.roundings[-1].scale for name, edge in graph.outputs if edge.roundings}
+    steps = {
+        name: edge.roundings[-1].scale for name, edge in graph.ports.renamed(graph.outputs) if edge.roundings
+    }
     return Simulated(outputs, moved, len(layers), wrong=wrong, unrounded=(plain, due), steps=steps)
 
 

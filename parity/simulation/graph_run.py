@@ -58,7 +58,8 @@ def run_graph(
     flat: bool = False,
     traits: Mapping[str, OperatorTraits] | None = None,
 ) -> dict[str, Array]:
-    """The outputs by name; with `moves`, each result of an operator is moved by its float32 error.
+    """The outputs by name, of the network's feed; with `moves`, each result of an operator is moved by its
+    float32 error.
 
     Args:
         flat: The image has one colour, so that all its places move alike.
@@ -73,6 +74,7 @@ def run_graph(
     left = Counter((edge.source, edge.place) for edge in read_by)
     steps = {(edge.source, edge.place): edge.roundings[0].scale for edge in read_by if edge.roundings}
     made: dict[tuple[Any, int], Array] = {}
+    feed = graph.ports.fed(feed)
 
     def read(edge: Edge) -> Array:
         key = edge.source, edge.place
@@ -99,7 +101,7 @@ def run_graph(
                 value = (moved + slack * moves(shape)).numpy()
             if left[operator, place]:
                 made[operator, place] = value
-    return {name: read(edge) for name, edge in graph.outputs}
+    return graph.ports.given({name: read(edge) for name, edge in graph.outputs})
 
 
 def _fed(operator: Operator, feed: Mapping[str, Array]) -> Array:
