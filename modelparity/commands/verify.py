@@ -61,7 +61,7 @@ def verify_file(
     if as_json:
         terminal.say(verification.as_json())
     else:
-        _print(verification)
+        print_verification(verification)
     return verification.verdict == "pass"
 
 
@@ -85,7 +85,8 @@ def _verified(
         )
 
 
-def _print(verification: Verification) -> None:
+def print_verification(verification: Verification) -> None:
+    """The verdict in one line, then the evidence, claim by claim."""
     from rich.text import Text
 
     record = verification.record

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -110,14 +110,14 @@ def verify(
         on_miss=lambda label, _: on_stage(f"making {label}"),
     ) as session:
         if checkpoint is None:
-            _expect_definition(path, description, spec, size)
+            expect_definition(path, description, spec, size)
         on_stage(f"trying {path.name}")
         checks = checked(session, spec.name, path=path, description=description, image=image)
         verification = judge_file(session, path, spec=spec, description=description, on_stage=on_stage)
         return replace(verification, checks=checks)
 
 
-def _expect_definition(path: Path, description: Description, spec: ModelSpec, size: str) -> None:
+def expect_definition(path: Path, description: Description, spec: ModelSpec, size: str) -> None:
     """Raises `BadInputError` for a file of another definition of the network."""
     have = {port.name: port.shape[1:] for port in description.outputs}
 
@@ -166,9 +166,10 @@ def judge_file(
     """Judges a readable file against the session's weights and input size."""
     cell = Cell(spec.name, description.format, description.quantization)
     subject = session.subject(spec.name)
-    record = _blank(cell, path, subject.size, subject.checkpoint)
+    words = _words(path, cell.model, subject.checkpoint)
+    record = blank_record(cell, path, size=subject.size, words=words)
     if cell.quantization not in QUANTIZATIONS:
-        return Verification(_finished(record, _unknown_quantization(cell, description, session, spec), None))
+        return Verification(finished(record, _unknown_quantization(cell, description, session, spec), None))
     limitation = session.limitations.get(cell)
     truth = reference_data(session, spec.name)
     on_stage(f"judging {path.name} as {cell.id}")
@@ -183,13 +184,17 @@ def judge_file(
         third_party=True,
     )
     record, outcome = judged(record, judge)
-    return Verification(_finished(record, record.claims, outcome), limitation)
+    return Verification(finished(record, record.claims, outcome), limitation)
 
 
-def _blank(cell: Cell, path: Path, size: str, checkpoint: Path | None) -> CellRecord:
-    artifact = ArtifactRecord(sha256_of(path), path.stat().st_size)
+def _words(path: Path, model: str, checkpoint: Path | None) -> tuple[str, ...]:
+    """The command that verifies the file again."""
     weights = ["--checkpoint", str(checkpoint)] if checkpoint else []
-    reproduce = (shlex.join(["modelparity", "verify", str(path), "--model", cell.model, *weights]),)
+    return ("modelparity", "verify", str(path), "--model", model, *weights)
+
+
+def blank_record(cell: Cell, path: Path, *, size: str, words: Sequence[str]) -> CellRecord:
+    """The record of a file before it is judged; `words` are the command that judges it again."""
     return CellRecord(
         cell.id,
         cell.model,
@@ -197,12 +202,12 @@ def _blank(cell: Cell, path: Path, size: str, checkpoint: Path | None) -> CellRe
         cell.quantization,
         size,
         Passed(),
-        artifact=artifact,
-        reproduce=reproduce,
+        artifact=ArtifactRecord(sha256_of(path), path.stat().st_size),
+        reproduce=(shlex.join(words),),
     )
 
 
-def _finished(record: CellRecord, claims: tuple[Claim, ...], outcome: Outcome | None) -> CellRecord:
+def finished(record: CellRecord, claims: tuple[Claim, ...], outcome: Outcome | None) -> CellRecord:
     """The record with its outcome; if the file stopped the judging, with a failed claim that says so."""
     match outcome:
         case Crashed(stage=stage, signal=signal, message=message):
@@ -231,8 +236,9 @@ def _unreadable(
         outcome = Errored("load", explained(error)[0])
     else:
         raise error
-    record = _blank(Cell(spec.name, format, UNKNOWN), path, spec.size, None)
-    return Verification(_finished(record, (), outcome))
+    cell = Cell(spec.name, format, UNKNOWN)
+    record = blank_record(cell, path, size=spec.size, words=_words(path, spec.name, None))
+    return Verification(finished(record, (), outcome))
 
 
 def _unknown_quantization(

@@ -37,11 +37,17 @@ class Falsified:
 
 
 def falsify(
-    subject: ModelUnderTest, check: Callable[[GeneratedImage], str], draws: int, seeded: int = 0
+    subject: ModelUnderTest,
+    check: Callable[[GeneratedImage], str],
+    draws: int,
+    seeded: int = 0,
+    *,
+    shrink: bool = True,
 ) -> Falsified | None:
     """Generates images until `check` returns a message other than ""; None if it never does.
 
-    A seed generates the same images in every run and every format.
+    A seed generates the same images in every run and every format. Without `shrink`, the image of the answer
+    is the first that fails.
     """
     failures: list[Falsified] = []
     runs_since = 0
@@ -51,7 +57,7 @@ def falsify(
         max_examples=draws,
         database=None,
         deadline=None,
-        phases=(Phase.generate, Phase.shrink),
+        phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
@@ -75,10 +81,15 @@ def falsify(
 
 
 def generated_inputs(
-    subject: ModelUnderTest, check: Callable[[GeneratedImage], str], draws: int, seeded: int = 0
+    subject: ModelUnderTest,
+    check: Callable[[GeneratedImage], str],
+    draws: int,
+    seeded: int = 0,
+    *,
+    shrink: bool = True,
 ) -> Claim:
     """Constant, extreme and synthetic images: finite and in range; float files within 60 floors."""
-    falsified = falsify(subject, check, draws, seeded)
+    falsified = falsify(subject, check, draws, seeded, shrink=shrink)
     return Claim(
         "generated_inputs",
         basic.verdict(falsified is None),
