@@ -331,6 +331,7 @@ class CellRecord:
     quality: QualityRecord | None = None
     cost: Cost = field(default_factory=Cost)
     versions: Mapping[str, str] = field(default_factory=dict)
+    ran_on: Mapping[str, str] = field(default_factory=dict)  # cpu, its flags, runtime, the session's options
     reproduce: tuple[str, ...] = ()
     not_asked: Mapping[str, str] = field(default_factory=dict)  # claims that were left out, and why
     worst: tuple[WorstRecord, ...] = ()  # on inputs that searches have found
@@ -394,7 +395,6 @@ def outcome_of(claims: Iterable[Claim]) -> Outcome:
         return Mismatched()
     inconclusive = [claim for claim in claims if claim.status == "inconclusive"]
     if inconclusive or not claims:
-        return Inconclusive(
-            "; ".join(claim.detail or claim.name for claim in inconclusive) or "no claim was judged"
-        )
+        reason = "; ".join(claim.detail or claim.name for claim in inconclusive)
+        return Inconclusive(reason or "no claim was judged")
     return Passed()

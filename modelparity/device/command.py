@@ -10,7 +10,7 @@ from modelparity import arguments, terminal
 from modelparity.commands.verify import print_verification
 from modelparity.device import manifest
 from modelparity.device.exchanged import exchanged
-from modelparity.device.recorded import RecordedRuns, expect_inputs, expect_outputs
+from modelparity.device.recorded import RecordedRuns, device_in, expect_inputs, expect_outputs
 from modelparity.device.runs import runs_asked
 from modelparity.device.target import Target
 from modelparity.errors import BadInputError
@@ -81,6 +81,7 @@ def verified(
     manifest.expect_runs(data, manifest.manifest_of(head, runs), folder)
     expect_inputs(folder, data)
     expect_outputs(outputs, data, folder)
+    told = device_in(outputs)
     on_stage(f"judging {outputs} as {cell.id}")
     judge = Judge(
         session.bench,
@@ -96,7 +97,7 @@ def verified(
     blank = blank_record(cell, path, size=session.subject(cell.model).size, words=words)
     record, outcome = judged(blank, judge)
     _expect_order(judge, truth.reference, folder=outputs, data=data)
-    record = replace(record, not_asked={**record.not_asked, **NOT_ASKED})
+    record = replace(record, not_asked={**record.not_asked, **NOT_ASKED}, ran_on=told)
     return Verification(finished(record, record.claims, outcome), session.limitations.get(cell))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from modelparity.exit_codes import os_words
 from modelparity.fixtures.arrays import Array, Feeds, Outputs
 from modelparity.reports.words import one_line, trim
 
+DEVICE = "device.json"
 _ERROR_CHARS = 300
 
 
@@ -48,6 +50,25 @@ def expect_outputs(folder: Path, data: Data, feeds: Path) -> None:
         if not (folder / run["error"]).is_file():
             for entry in run["outputs"]:
                 _read(folder / entry["file"], entry["bytes"])
+
+
+def device_in(folder: Path) -> dict[str, str]:
+    """What a runner says of itself beside its outputs, such as device, runtime and delegate; {} if nothing.
+
+    Raises:
+        BadInputError: the file is no JSON object of texts and numbers.
+    """
+    path = folder / DEVICE
+    if not path.is_file():
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        plain = all(isinstance(value, str | int | float) for value in data.values())
+    except (ValueError, AttributeError) as error:
+        raise BadInputError(f"{path}: not a JSON object: {error}") from error
+    if not plain:
+        raise BadInputError(f"{path}: should be an object of texts and numbers")
+    return {str(name): str(value) for name, value in data.items()}
 
 
 def _read(path: Path, size: int) -> bytes:

@@ -25,7 +25,7 @@ from modelparity.modelfiles.formats import sniff
 from modelparity.parity.cells import Cell
 from modelparity.parity.claims import basic
 from modelparity.parity.judge import Judge
-from modelparity.parity.prove import judged
+from modelparity.parity.prove import judged_here
 from modelparity.parity.reference import ReferenceData
 from modelparity.parity.results import (
     ArtifactRecord,
@@ -183,7 +183,8 @@ def judge_file(
         calibration=calibration,
         third_party=True,
     )
-    record, outcome = judged(record, judge)
+    threads = session.check_budget.threads
+    record, outcome = judged_here(record, judge, session.bench, path, threads=threads)
     return Verification(finished(record, record.claims, outcome), limitation)
 
 

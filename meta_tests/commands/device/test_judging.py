@@ -109,6 +109,12 @@ def test_an_error_on_the_evaluation_set_ends_the_judging(case):
     assert "no such operator" in found.record.claims[-1].detail
 
 
+def test_the_record_says_what_the_device_says_of_itself(case):
+    assert case.judge().record.ran_on == {}  # and nothing of this machine
+    (case.outputs / "device.json").write_text('{"device": "Pixel 9", "threads": 4}')
+    assert case.judge().record.ran_on == {"device": "Pixel 9", "threads": "4"}
+
+
 def test_a_judge_asks_a_device_for_what_was_recorded_alone(case):
     recorded = RecordedRuns(case.outputs, {"runs": case.entries}, case.runs)
     with pytest.raises(LookupError, match="no device was asked for"):

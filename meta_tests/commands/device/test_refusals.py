@@ -125,6 +125,15 @@ def test_an_output_that_is_not_whole(case, change, words):
     assert f"{path}: {words}" in refused(case)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("{", "not a JSON object"), ("[1]", "not a JSON object"), ('{"a": [1]}', "an object of texts")],
+)
+def test_a_device_that_says_nothing_readable_of_itself(case, text, words):
+    (case.outputs / "device.json").write_text(text)
+    assert words in refused(case)
+
+
 def swap(case, *numbers):
     """Gives each of these images the outputs of the next."""
     paths = [[case.output(number, place) for place in range(3)] for number in numbers]
