@@ -17,6 +17,9 @@ class Runner(Protocol):
     def ports(self) -> tuple[dict[str, Shape], dict[str, Shape]]:
         """Returns the shapes of inputs and outputs by name, a text for a dynamic axis."""
 
+    def options(self) -> dict[str, str]:
+        """The runtime with its version, and the options of the session, by the runtime's own names."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(

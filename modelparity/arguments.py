@@ -9,9 +9,11 @@ from pathlib import Path
 from modelparity.converters.formats import CONVERTERS
 from modelparity.converters.recipes import QUANTIZATIONS
 from modelparity.errors import BadInputError, nearest
+from modelparity.exit_codes import os_words
 from modelparity.fixtures.models import MODELS
 from modelparity.fixtures.specs import ModelSpec
 from modelparity.modelfiles.formats import FILE_FORMATS
+from modelparity.parity.cells import Cell, all_cells
 
 PRETRAINED = "pretrained"
 FORMATS = (*CONVERTERS, PRETRAINED)
@@ -27,6 +29,30 @@ GOLDEN_WORDS = "deterministic weights of the goldens (no checkpoint given)"
 def model_named(name: str) -> ModelSpec:
     """The spec of a model."""
     return MODELS[known_as("model", name, MODELS)]
+
+
+def cell_or_file(target: str, model: str | None) -> tuple[ModelSpec, Cell | None, Path | None]:
+    """The model of a cell's id or of a file, and which of the two it is; a file needs its model's name."""
+    cells = {cell.id: cell for cell in all_cells()}
+    path = Path(target).absolute()
+    if target in cells and not path.exists():
+        cell = cells[target]
+        if model is not None and model != cell.model:
+            raise BadInputError(f"--model {model}, but {target} is a cell of {cell.model}")
+        return MODELS[cell.model], cell, None
+    if not path.exists():
+        raise BadInputError(f"{target}: no such cell or file{nearest(target, cells)}")
+    if model is None:
+        raise BadInputError(f"{target}: say which model the file claims to be with --model MODEL")
+    spec = model_named(model)
+    try:
+        with path.open("rb"):
+            pass
+    except IsADirectoryError:
+        raise BadInputError(f"{path}: a directory, not a file") from None
+    except OSError as error:
+        raise BadInputError(os_words(error, path)) from error
+    return spec, None, path
 
 
 def with_settings(spec: ModelSpec, pairs: Iterable[str]) -> ModelSpec:

@@ -15,6 +15,7 @@ import psutil
 
 from modelparity import terminal
 from modelparity.benchmarks import costs
+from modelparity.converters.engine.machine import cpu
 from modelparity.converters.formats import CONVERTERS
 from modelparity.evaluate.cells import task_records
 from modelparity.fixtures.datasets.labelled import Labelled
@@ -135,19 +136,9 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, str]:
     """The machine that the costs are measured on."""
     return {
-        "cpu": _cpu_name(),
+        **cpu(),
         "cores": str(os.cpu_count()),
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

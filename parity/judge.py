@@ -70,6 +70,7 @@ class Judge:
         calibration: The feeds that a static recipe was calibrated on.
         third_party: The file may come from another toolchain, calibrated on other images.
         float_file: Gives the float file that a quantized one was made from; by default, the cell's own.
+        run: Stands in for the format's runtime on this machine: outputs that were recorded elsewhere.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Judge:
         calibration: Calibration,
         third_party: bool = False,
         float_file: Callable[[], Artifact] | None = None,
+        run: metamorphic.Run | None = None,
     ) -> None:
         self._bench = bench
         self._truth = truth
@@ -92,6 +94,7 @@ class Judge:
         self._calibration = calibration
         self._third_party = third_party
         self._float_file = float_file or self._own_float_file
+        self._elsewhere = run
         self._dynamic = bench.converters[cell.format].dynamic_batch
         self._free_size = truth.subject.spec.free_size
         self._signature = bench.converters[cell.format].ports(truth.subject.signature)
@@ -106,6 +109,7 @@ class Judge:
         self.explanation = ""  # the known mistake that explains a failed claim
         self.outputs: Sequence[Outputs] = ()  # over the evaluation set, once it ran
         self.quality: QualityRecord | None = None
+        self.right: RoundedReference | None = None  # what a right file computes, once that is known
         self._errors: Sequence[OutputError] = ()
         self.not_asked: dict[str, str] = {}
 
@@ -128,6 +132,11 @@ class Judge:
         self.claims += lost  # a wrong conversion, which may lose an output, is named before its effect
         if right is not None and self._recipe.rounds_activations:
             self.claims = simulated.explained(self.claims, self._coarsest)
+        self.right = right
+        self.other_settings(right)
+
+    def other_settings(self, right: RoundedReference | None) -> None:
+        """The claims on the same input in another setting, and on other inputs."""
         self._batches(right)
         self._repetition()
         self._another_size()
@@ -143,6 +152,8 @@ class Judge:
         self, feeds: Sequence[Mapping[str, Any]], fresh: bool = False, threads: int | None = None
     ) -> list[Outputs]:
         threads = threads or self._budget.threads
+        if self._elsewhere is not None:
+            return self._elsewhere(feeds, fresh=fresh, threads=threads)
         return self._bench.run(self._cell.format, self._path, feeds, threads=threads, fresh=fresh)
 
     # --- the file -----------------------------------------------------------------------------
@@ -353,6 +364,9 @@ class Judge:
         kind = self._bench.converters[self._cell.format].plain_kernels
         if kind is None:
             return
+        if self._elsewhere is not None:
+            self.not_asked["kernels"] = "outputs do not tell what other kernels of the same runtime give"
+            return
         if reason := kernels.skipped(self._cell, kind) or ("" if right else metamorphic.NOT_KNOWN):
             self.not_asked["kernels"] = reason
         if reason or right is None:
@@ -389,7 +403,8 @@ class Judge:
 
     def _generated_inputs(self) -> None:
         subject, draws, seed = self._truth.subject, self._budget.draws, self._budget.seed
-        self.claims.append(generated_inputs(subject, self._problem_on, draws, seed))
+        shrink = self._elsewhere is None  # no smaller example was recorded
+        self.claims.append(generated_inputs(subject, self._problem_on, draws, seed, shrink=shrink))
 
     def _worst_inputs(self) -> None:
         """The worst inputs that searches have found."""

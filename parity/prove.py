@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from modelparity.converters.engine.machine import cpu
 from modelparity.converters.engine.model_under_test import ModelUnderTest
 from modelparity.converters.engine.workbench import Calibration, Workbench, kept_float
-from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
+from modelparity.converters.engine.workers import (
+    CONVERT_TIMEOUT_S,
+    WorkerCrashedError,
+    WorkerFailedError,
+)
 from modelparity.converters.recipes import FLOAT
 from modelparity.fixtures.keep_float import KeepFloat
 from modelparity.fixtures.limitations import Limitation
@@ -154,7 +160,7 @@ def _judged(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None
         third_party=bool(case.variant.maker),
         float_file=case.float_file,
     )
-    return judged(record, judge)
+    return judged_here(record, judge, case.bench, artifact.path, threads=case.check_budget.threads)
 
 
 def _converted_again(case: _Case, record: CellRecord) -> tuple[CellRecord, Outcome | None]:
@@ -183,6 +189,26 @@ def judged(record: CellRecord, judge: Judge) -> tuple[CellRecord, Outcome | None
         explanation=judge.explanation,
         not_asked=judge.not_asked,
     )
+    return record, caught.outcome
+
+
+def judged_here(
+    record: CellRecord, judge: Judge, bench: Workbench, path: Path, *, threads: int
+) -> tuple[CellRecord, Outcome | None]:
+    """As `judged`; the record also has this CPU, the runtime, and the options of the file's session."""
+    record, outcome = judged(record, judge)
+    record = replace(record, ran_on=cpu())
+    if outcome is not None or not judge.outputs:
+        return record, outcome
+    with _as_outcome("load") as caught:
+        reply = bench.workers[record.format].call(
+            "modelparity.converters.engine.tasks:session_options",
+            bench.converters[record.format].module,
+            path,
+            threads=threads,
+            timeout=CONVERT_TIMEOUT_S,
+        )
+        record = replace(record, ran_on={**cpu(), **reply.value})
     return record, caught.outcome
 
 

@@ -332,6 +332,7 @@ class CellRecord:
     quality: QualityRecord | None = None
     cost: Cost = field(default_factory=Cost)
     versions: Mapping[str, str] = field(default_factory=dict)
+    ran_on: Mapping[str, str] = field(default_factory=dict)  # cpu, its flags, runtime, the session's options
     reproduce: tuple[str, ...] = ()
     not_asked: Mapping[str, str] = field(default_factory=dict)  # claims that were left out, and why
     worst: tuple[WorstRecord, ...] = ()  # on inputs that searches have found

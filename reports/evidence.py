@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from modelparity.parity.results import CellRecord, Claim, Cost, Number, Run, SampleRecord
-from modelparity.reports.view import Entry
-from modelparity.reports.words import NONE, megabytes, milliseconds, number, one_line, shares, value, visible
+from modelparity.reports.view import CPU_FLAGS, Entry, other_cpu
+from modelparity.reports.words import (
+    NONE,
+    megabytes,
+    milliseconds,
+    number,
+    one_line,
+    pairs,
+    shares,
+    value,
+    visible,
+)
 
 CACHED = "cached evidence: taken from an earlier run with the same inputs"
 COST_HEADER = (
@@ -204,6 +215,37 @@ def cost_note(run: Run) -> str:
 def _range(numbers: set[int]) -> str:
     low, high = min(numbers), max(numbers)
     return str(low) if low == high else f"{low} to {high}"
+
+
+def ran_on_line(cell: CellRecord) -> str:
+    """The CPU, the runtime and the options of the session that judged a cell; "" if not recorded."""
+    return pairs(cell.ran_on) if cell.ran_on else ""
+
+
+def ran_on_lines(run: Run) -> tuple[str, ...]:
+    """The same for a run: one line for each kind of session, with the number of its cells."""
+    lines = Counter(line for cell in run.cells if (line := ran_on_line(cell)))
+    return tuple(f"{line} ({count} cell{'s' * (count > 1)})" for line, count in sorted(lines.items()))
+
+
+def other_cpu_line(cell: CellRecord, run: Run) -> str:
+    """That a stored proof is of a CPU with other kernels; "" if it is not."""
+    theirs = other_cpu(cell, run.header.machine)
+    return f"proven on a CPU with other kernels: {one_line(theirs)}" if theirs else ""
+
+
+def other_cpu_note(run: Run) -> str:
+    """Why proofs of CPUs with other kernels hold on the run's; "" if there are none."""
+    count = sum(bool(other_cpu(cell, run.header.machine)) for cell in run.cells)
+    if not count:
+        return ""
+    here = one_line(run.header.machine[CPU_FLAGS])
+    return (
+        f"Cells that were proven on a CPU with other kernels than the one of this run ({here}): {count}. "
+        "Their numbers are of that CPU. Their verdicts hold. Other kernels add in another order, which the "
+        "bounds allow; and where sums of integers saturate on some CPUs, the claim `saturation` says that "
+        "those of the file do not."
+    )
 
 
 def other_versions(cell: CellRecord, run: Run) -> Mapping[str, str]:

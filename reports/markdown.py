@@ -190,6 +190,8 @@ class _Report:
             yield "artifact: none"
         for name, because in cell.not_asked.items():
             yield f"not asked: {inline(name)}, because {self._reason(one_line(because))}"
+        if line := evidence.other_cpu_line(cell, self.run):
+            yield inline(line)
         if versions := evidence.other_versions(cell, self.run):
             yield f"other versions than the run's: {inline(pairs(versions))}"
         if cell.status == "passed":  # other cells have it in their failure
@@ -203,8 +205,11 @@ class _Report:
                 f"- started: {inline(header.started) or NONE}",
                 f"- machine: {inline(pairs(header.machine))}",
                 f"- versions: {inline(pairs(header.versions))}",
+                *(f"- judged on: {inline(line)}" for line in evidence.ran_on_lines(self.run)),
             )
         )
+        if note := evidence.other_cpu_note(self.run):
+            yield inline(note)
 
 
 def _linked(slot: Slot) -> str:

@@ -6,6 +6,7 @@ All of them take their cells from `entries`, so that none can leave out a cell w
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -174,13 +175,27 @@ def quality_words(run: Run) -> str:
     return f"; quality: judged by {'; '.join(judges)}{missing}"
 
 
+CPU_FLAGS = "cpu flags"
+
+
+def other_cpu(cell: CellRecord, machine: Mapping[str, str]) -> str:
+    """The flags that decide kernels of the CPU that a cell was proven on; "" if they are those of `machine`.
+
+    Also "" where either was not recorded.
+    """
+    theirs, ours = cell.ran_on.get(CPU_FLAGS, ""), machine.get(CPU_FLAGS, "")
+    return theirs if theirs and ours and theirs != ours else ""
+
+
 def counts_line(run: Run) -> str:
-    """One sentence: the cells by status, those on cached evidence, the duration."""
+    """One sentence: the cells by status, those on cached evidence and of another CPU, the duration."""
     by_status = ", ".join(f"{count} {status}" for status, count in counts(run).items() if count)
     cached = sum(cell.cached for cell in run.cells)
     parts = [f"{len(entries(run))} cells: {by_status or 'nothing to judge'}"]
     if cached:
         parts.append(f"{cached} on cached evidence")
+    if elsewhere := sum(bool(other_cpu(cell, run.header.machine)) for cell in run.cells):
+        parts.append(f"{elsewhere} proven on a CPU with other kernels")
     if run.duration_s is None:
         parts.append("the run did not reach its end")
     else:

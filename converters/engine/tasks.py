@@ -16,6 +16,8 @@ class Runner(Protocol):
 
     def run(self, feeds: Feeds) -> Outputs: ...
 
+    def options(self) -> dict[str, str]: ...
+
     def __enter__(self) -> Runner: ...
 
     def __exit__(self, *_: object) -> None: ...
@@ -84,12 +86,22 @@ def run(
 
     `kernels` "" is what users run; another word is the format's own.
     """
+    runner = _opened(module, path, threads, fresh=fresh, kernels=kernels)
+    return [runner.run(feed) for feed in feeds]
+
+
+def session_options(module: str, path: Path, *, threads: int = 1) -> dict[str, str]:
+    """The runtime with its version, and the options of the session that `run` runs the file in."""
+    return _opened(module, path, threads).options()
+
+
+def _opened(module: str, path: Path, threads: int, *, fresh: bool = False, kernels: str = "") -> Runner:
     key = (module, path, path.stat().st_mtime_ns, threads, kernels)
     if fresh or key not in _OPEN:
         close()
         options = {"kernels": kernels} if kernels else {}
         _OPEN[key] = load(module).open_runner(path, threads, **options).__enter__()
-    return [_OPEN[key].run(feed) for feed in feeds]
+    return _OPEN[key]
 
 
 def close() -> None:

@@ -11,6 +11,8 @@ import numpy as np
 
 from modelparity.fixtures.arrays import Shape
 
+_STOPS_SPINNING = "session.force_spinning_stop"
+
 
 class OnnxRunner:
     """Runs a file on the CPU; feeds and outputs are arrays by name.
@@ -31,7 +33,7 @@ class OnnxRunner:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # A thread pool that spins after its last run slows the next file's by a fifth, where two take turns.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.add_session_config_entry(_STOPS_SPINNING, "1")
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._outputs = [output.name for output in self._session.get_outputs()]
 
@@ -42,6 +44,21 @@ class OnnxRunner:
         """Shapes of inputs and outputs by name, a text for a dynamic axis."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         return _shapes(inputs), _shapes(outputs)
+
+    def options(self) -> dict[str, str]:
+        """The runtime with its version, and the options of the session, as the session tells them."""
+        import onnxruntime
+
+        set_ = self._session.get_session_options()
+        return {
+            "runtime": f"onnxruntime {onnxruntime.__version__}",
+            "providers": ", ".join(self._session.get_providers()),
+            "graph_optimization_level": set_.graph_optimization_level.name,
+            "execution_mode": set_.execution_mode.name,
+            "intra_op_num_threads": str(set_.intra_op_num_threads),
+            "inter_op_num_threads": str(set_.inter_op_num_threads),
+            _STOPS_SPINNING: set_.get_session_config_entry(_STOPS_SPINNING),
+        }
 
     def __enter__(self) -> OnnxRunner:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +24,10 @@ class TfliteRunner:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         resolvers = {"xnnpack": OpResolverType.AUTO, "reference": OpResolverType.BUILTIN_REF}
+        self._options = {
+            "num_threads": str(threads),
+            "experimental_op_resolver_type": resolvers[kernels].name,
+        }
         self._interpreter = Interpreter(
             str(path), num_threads=threads, experimental_op_resolver_type=resolvers[kernels]
         )
@@ -37,6 +42,10 @@ class TfliteRunner:
     def ports(self) -> tuple[dict[str, Shape], dict[str, Shape]]:
         """Shapes of inputs and outputs by name."""
         return _shapes(self._run.get_input_details()), _shapes(self._run.get_output_details())
+
+    def options(self) -> dict[str, str]:
+        """The runtime with its version, and the options of the interpreter, which does not tell them."""
+        return {"runtime": f"ai-edge-litert {version('ai-edge-litert')}", **self._options}
 
     def __enter__(self) -> TfliteRunner:
         return self

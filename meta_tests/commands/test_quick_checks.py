@@ -99,14 +99,14 @@ def test_each_check_can_fail(tmp_path, failed, session, outputs):
 
 def test_a_file_of_the_other_size_is_told_apart(tmp_path):
     from modelparity.errors import BadInputError
-    from modelparity.verification.verify import _expect_definition
+    from modelparity.verification.verify import expect_definition
 
     def described(outputs: int) -> Description:
         return Description("onnx", "fp32", (), (Port("preds", ("batch", outputs), "float32"),))
 
     with pytest.raises(BadInputError, match="--size full"):
-        _expect_definition(tmp_path, described(1025), SPEC, "reduced")
+        expect_definition(tmp_path, described(1025), SPEC, "reduced")
     with pytest.raises(BadInputError, match="--size reduced"):
-        _expect_definition(tmp_path, described(33), SPEC, "full")
+        expect_definition(tmp_path, described(33), SPEC, "full")
     # Neither: the claims say what is wrong.
-    _expect_definition(tmp_path, described(7), SPEC, "reduced")
+    expect_definition(tmp_path, described(7), SPEC, "reduced")

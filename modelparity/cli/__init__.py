@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from modelparity import terminal
-from modelparity.cli import answering, converting, proving
+from modelparity.cli import answering, converting, device, proving
 from modelparity.reports.words import one_line
 
 # Missing arguments, unknown options and unknown commands, which the parser itself refuses.
@@ -97,6 +97,8 @@ for _command in (
     converting.convert,
     answering.run,
     proving.verify,
+    device.feeds,
+    device.judge,
     proving.gate,
     proving.accept,
     answering.evaluate,

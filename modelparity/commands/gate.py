@@ -14,13 +14,13 @@ from modelparity.evaluate import predictors
 from modelparity.evaluate.evaluate import check_measures
 from modelparity.exit_codes import StoppedError, os_words
 from modelparity.fixtures.datasets.labelled import Labelled, open_dataset
-from modelparity.gate import run_gate
+from modelparity.gate import machine, run_gate
 from modelparity.parity.cells import Cell, select
 from modelparity.parity.results import CellRecord, Run
 from modelparity.parity.session import Session
 from modelparity.quality.standard import Standard, standard_of
 from modelparity.reports import RECORD
-from modelparity.reports.view import Entry
+from modelparity.reports.view import Entry, other_cpu
 from modelparity.reports.words import GLYPHS
 
 STOPPED = "stopped; finished cells are kept, run again to go on"
@@ -88,6 +88,14 @@ def selected(expression: str) -> tuple[Cell, ...]:
     return cells
 
 
+def cached_words(record: CellRecord, here: Mapping[str, str]) -> str:
+    """That a proof was stored, and of which kind of CPU, if not of the machine `here`; "" if it is new."""
+    if not record.cached:
+        return ""
+    elsewhere = other_cpu(record, here)
+    return f" (cached, proven on a CPU with {elsewhere})" if elsewhere else " (cached)"
+
+
 def _run(
     cells: tuple[Cell, ...],
     models: list[str],
@@ -101,11 +109,12 @@ def _run(
     require_quality: bool,
 ) -> Run:
     width = max(len(cell.id) for cell in cells)
+    here = machine()
     with terminal.progress("proving", total=len(cells)) as progress:
 
         def on_cell(record: CellRecord, done: int, total: int) -> None:
             words = Entry(record.id, record.model, record.format, record.quantization, record).headline
-            cached = " (cached)" if record.cached else ""
+            cached = cached_words(record, here)
             count = f"{done:{len(str(total))}}/{total}"
             progress.line(
                 f"{count} {GLYPHS[record.status]} {record.id:{width}} {record.status} {words}{cached}"

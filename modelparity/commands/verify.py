@@ -14,7 +14,7 @@ from modelparity.exit_codes import os_words
 from modelparity.fixtures.specs import ModelSpec
 from modelparity.modelfiles.formats import sniff
 from modelparity.parity.session import Session
-from modelparity.reports.evidence import claim_words, quality_line
+from modelparity.reports.evidence import claim_words, quality_line, ran_on_line
 from modelparity.reports.failures import failure_line, failure_text, outcome_line, undecided_or_failed
 from modelparity.reports.view import Entry
 from modelparity.reports.words import GLYPHS, one_line, shares
@@ -64,7 +64,7 @@ def verify_file(
     if as_json:
         terminal.say(verification.as_json())
     else:
-        _print(verification)
+        print_verification(verification)
     return verification.verdict == "pass"
 
 
@@ -103,7 +103,8 @@ def _verified(
         )
 
 
-def _print(verification: Verification) -> None:
+def print_verification(verification: Verification) -> None:
+    """The verdict in one line, then the evidence, claim by claim."""
     from rich.text import Text
 
     record = verification.record
@@ -129,6 +130,8 @@ def _print(verification: Verification) -> None:
         terminal.say(f"{record.artifact.bytes:,} bytes, sha256 {record.artifact.sha256}")
         if weights:
             terminal.say(f"weights {shares(weights)}; arithmetic {shares(record.artifact.arithmetic_share)}")
+    if line := ran_on_line(record):
+        terminal.say(f"judged on: {line}")
     if quality := quality_line(record):
         terminal.say(f"quality: {quality}")
     if verification.checks:

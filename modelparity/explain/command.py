@@ -14,13 +14,11 @@ from modelparity import arguments, terminal
 from modelparity.arrays import written
 from modelparity.converters.formats import CONVERTERS
 from modelparity.converters.recipes import FLOAT, QUANTIZATIONS, recipe_text
-from modelparity.errors import BadInputError, nearest
-from modelparity.exit_codes import os_words
+from modelparity.errors import BadInputError
 from modelparity.explain.reproduction import write_reproduction
 from modelparity.explain.text import layer_lines, mixed_lines, ranking_lines, verdict_line, waterfall_lines
-from modelparity.fixtures.models import MODELS
 from modelparity.fixtures.specs import ModelSpec
-from modelparity.parity.cells import Cell, all_cells
+from modelparity.parity.cells import Cell
 from modelparity.parity.explain.error_by_stage import Stage, waterfall
 from modelparity.parity.explain.explain import Followed, explain, explain_quantized, followed
 from modelparity.parity.explain.mixed_precision import Mixed, smallest
@@ -52,31 +50,14 @@ class Request:
 
 def request(target: str, model: str | None, checkpoint: Path | None, output: Path | None) -> Request:
     """Checks the arguments, as far as that costs nothing."""
-    cells = {cell.id: cell for cell in all_cells()}
     weights = checkpoint.absolute() if checkpoint else None
     folder = output.absolute() if output else None
     if folder is not None:
         if folder.exists() and not folder.is_dir():
             raise BadInputError(f"{folder}: a file, not a folder to write the reproduction to")
         arguments.writable_folder(folder.parent)
-    path = Path(target).absolute()
-    if target in cells and not path.exists():
-        cell = cells[target]
-        if model is not None and model != cell.model:
-            raise BadInputError(f"--model {model}, but {target} is a cell of {cell.model}")
-        return Request(target, MODELS[cell.model], cell, None, weights, folder)
-    if not path.exists():
-        raise BadInputError(f"{target}: no such cell or file{nearest(target, cells)}")
-    if model is None:
-        raise BadInputError(f"{target}: say which model the file claims to be with --model MODEL")
-    try:
-        with path.open("rb"):
-            pass
-    except IsADirectoryError:
-        raise BadInputError(f"{path}: a directory, not a file") from None
-    except OSError as error:
-        raise BadInputError(os_words(error, path)) from error
-    return Request(target, arguments.model_named(model), None, path, weights, folder)
+    spec, cell, path = arguments.cell_or_file(target, model)
+    return Request(target, spec, cell, path, weights, folder)
 
 
 def explain_target(wanted: Request, as_json: bool) -> bool:

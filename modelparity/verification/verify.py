@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from modelparity.modelfiles.ports import AS_NETWORK, FIRST, Ports
 from modelparity.parity.cells import Cell
 from modelparity.parity.claims import basic
 from modelparity.parity.judge import Judge
-from modelparity.parity.prove import judged
+from modelparity.parity.prove import judged_here
 from modelparity.parity.reference import ReferenceData
 from modelparity.parity.results import (
     ArtifactRecord,
@@ -156,7 +156,7 @@ def verify(
     ) as session:
         session.bench.ports[path] = ports
         if checkpoint is None:
-            _expect_definition(path, seen, spec, size)
+            expect_definition(path, seen, spec, size)
         on_stage(f"trying {path.name}")
         checks = checked(session, spec.name, path=path, description=seen, image=image)
         verification = judge_file(session, path, spec=spec, description=seen, on_stage=on_stage, meant=meant)
@@ -175,7 +175,7 @@ def verify(
         return replace(verification, record=record, checks=checks, ports=ports)
 
 
-def _expect_definition(path: Path, description: Description, spec: ModelSpec, size: str) -> None:
+def expect_definition(path: Path, description: Description, spec: ModelSpec, size: str) -> None:
     """Raises `BadInputError` for a file of another definition of the network."""
     have = {port.name: port.shape[1:] for port in description.outputs}
 
@@ -228,10 +228,11 @@ def judge_file(
     """
     cell = Cell(spec.name, description.format, description.quantization)
     subject = session.subject(spec.name)
-    record = _blank(cell, path, subject.size, subject.checkpoint, meant)
+    words = (*_words(path, cell.model, subject.checkpoint), *meant.options)
+    record = blank_record(cell, path, size=subject.size, words=words)
     if cell.quantization not in QUANTIZATIONS:
         unknown = _unknown_quantization(cell, description, session, spec)
-        return Verification(_finished(record, _as_meant(unknown, description, meant), None))
+        return Verification(finished(record, _as_meant(unknown, description, meant), None))
     limitation = session.limitations.get(cell)
     truth = reference_data(session, spec.name)
     on_stage(f"judging {path.name} as {cell.id}")
@@ -245,8 +246,9 @@ def judge_file(
         calibration=calibration,
         third_party=True,
     )
-    record, outcome = judged(record, judge)
-    return Verification(_finished(record, _as_meant(record.claims, description, meant), outcome), limitation)
+    threads = session.check_budget.threads
+    record, outcome = judged_here(record, judge, session.bench, path, threads=threads)
+    return Verification(finished(record, _as_meant(record.claims, description, meant), outcome), limitation)
 
 
 def _as_meant(claims: tuple[Claim, ...], description: Description, meant: Meant) -> tuple[Claim, ...]:
@@ -261,12 +263,14 @@ def _as_meant(claims: tuple[Claim, ...], description: Description, meant: Meant)
     return tuple(claim if each.name == claim.name else each for each in claims)
 
 
-def _blank(cell: Cell, path: Path, size: str, checkpoint: Path | None, meant: Meant = AS_IT_IS) -> CellRecord:
-    artifact = ArtifactRecord(sha256_of(path), path.stat().st_size)
+def _words(path: Path, model: str, checkpoint: Path | None) -> tuple[str, ...]:
+    """The command that verifies the file again."""
     weights = ["--checkpoint", str(checkpoint)] if checkpoint else []
-    reproduce = (
-        shlex.join(["modelparity", "verify", str(path), "--model", cell.model, *weights, *meant.options]),
-    )
+    return ("modelparity", "verify", str(path), "--model", model, *weights)
+
+
+def blank_record(cell: Cell, path: Path, *, size: str, words: Sequence[str]) -> CellRecord:
+    """The record of a file before it is judged; `words` are the command that judges it again."""
     return CellRecord(
         cell.id,
         cell.model,
@@ -274,12 +278,12 @@ def _blank(cell: Cell, path: Path, size: str, checkpoint: Path | None, meant: Me
         cell.quantization,
         size,
         Passed(),
-        artifact=artifact,
-        reproduce=reproduce,
+        artifact=ArtifactRecord(sha256_of(path), path.stat().st_size),
+        reproduce=(shlex.join(words),),
     )
 
 
-def _finished(record: CellRecord, claims: tuple[Claim, ...], outcome: Outcome | None) -> CellRecord:
+def finished(record: CellRecord, claims: tuple[Claim, ...], outcome: Outcome | None) -> CellRecord:
     """The record with its outcome; if the file stopped the judging, with a failed claim that says so."""
     match outcome:
         case Crashed(stage=stage, signal=signal, message=message):
@@ -308,8 +312,9 @@ def _unreadable(
         outcome = Errored("load", explained(error)[0])
     else:
         raise error
-    record = _blank(Cell(spec.name, format, UNKNOWN), path, spec.size, None)
-    return Verification(_finished(record, (), outcome))
+    cell = Cell(spec.name, format, UNKNOWN)
+    record = blank_record(cell, path, size=spec.size, words=_words(path, spec.name, None))
+    return Verification(finished(record, (), outcome))
 
 
 def _unknown_quantization(

@@ -41,11 +41,17 @@ class Falsified:
 
 
 def falsify(
-    subject: ModelUnderTest, check: Callable[[Generated], str], draws: int, seeded: int = 0
+    subject: ModelUnderTest,
+    check: Callable[[Generated], str],
+    draws: int,
+    seeded: int = 0,
+    *,
+    shrink: bool = True,
 ) -> Falsified | None:
     """Generates inputs until `check` returns a message other than ""; None if it never does.
 
-    A seed generates the same inputs in every run and every format.
+    A seed generates the same inputs in every run and every format. Without `shrink`, the input of the answer
+    is the first that fails.
     """
     failures: list[Falsified] = []
     runs_since = 0
@@ -55,7 +61,7 @@ def falsify(
         max_examples=draws,
         database=None,
         deadline=None,
-        phases=(Phase.generate, Phase.shrink),
+        phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
@@ -85,10 +91,15 @@ def _strategy(subject: ModelUnderTest) -> st.SearchStrategy[Generated]:
 
 
 def generated_inputs(
-    subject: ModelUnderTest, check: Callable[[Generated], str], draws: int, seeded: int = 0
+    subject: ModelUnderTest,
+    check: Callable[[Generated], str],
+    draws: int,
+    seeded: int = 0,
+    *,
+    shrink: bool = True,
 ) -> Claim:
     """Constant, extreme and synthetic images: finite and in range; float files within 60 floors."""
-    falsified = falsify(subject, check, draws, seeded)
+    falsified = falsify(subject, check, draws, seeded, shrink=shrink)
     return Claim(
         "generated_inputs",
         basic.verdict(falsified is None),
