@@ -126,7 +126,7 @@ def _all_folds(module: torch.nn.Module) -> Sequence[Fold]:
     """The forms of all layers of a program, in computing order; computed once for all of its files."""
     known = remembered(module)
     if "folds" not in known:
-        nodes = module.graph.nodes  # type: ignore[union-attr]
+        nodes: fx.graph._node_list = module.graph.nodes  # type: ignore[union-attr, assignment]
         known["folds"] = tuple(fold for node in nodes for fold in _folds(module, node))
     folds: Sequence[Fold] = known["folds"]
     return folds
