@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from modelparity.converters.engine.model_under_test import ModelUnderTest
 from modelparity.converters.engine.source_digest import source_digest
@@ -145,6 +144,8 @@ class Reference:
         normal. So with few values, as a score for each image, chance alone makes a large ratio: it may be
         `typical` times the root of the F distribution's quantile at `FALSE_ALARMS` for all images together.
         """
+        from scipy import stats  # a second of imports, which workers that ask for no bound need not spend
+
         values = max(1, min((of_one.size for of_one in self.outputs[name]), default=1))
         tried = max(1, len(self.outputs[name])) / images
         quantile = float(stats.f.isf(FALSE_ALARMS / tried, images * values, values * self.samples))

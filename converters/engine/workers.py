@@ -117,6 +117,9 @@ class Worker:
                 stdout=self._log,
                 stderr=subprocess.STDOUT,
                 env={
+                    # Idle threads of OpenMP sleep. By default they spin, which costs more than the work where
+                    # more of them want to run than there are cores, as with toolchains side by side.
+                    "OMP_WAIT_POLICY": "PASSIVE",
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join(paths),
                     # Nothing else: the current folder may hold a stranger's module of a known name.

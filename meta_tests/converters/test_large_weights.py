@@ -42,17 +42,21 @@ def program(network):
         return torch.export.export(network, (torch.zeros(2, 3, 256, 256),), dynamic_shapes=axes)
 
 
-@pytest.fixture
-def exported(large, program, tmp_path):
-    """The program stored without weights."""
+def stored_apart(program, path):
+    """The program stored without weights, where everything counts as large."""
     from copy import copy
 
     from modelparity.converters.engine.exported_program import Exported, save
 
     apart = copy(program)
     apart._state_dict = dict(program.state_dict)
-    save(apart, tmp_path / "program.pt2")
-    return Exported(tmp_path / "program.pt2", SPEC)
+    save(apart, path)
+    return Exported(path, SPEC)
+
+
+@pytest.fixture
+def exported(large, program, tmp_path):
+    return stored_apart(program, tmp_path / "program.pt2")
 
 
 def output_of(module):
@@ -79,35 +83,43 @@ def test_folding_keeps_the_outputs(network, exported, monkeypatch):
     assert np.abs(output_of(module) - expected).max() < 1e-5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("recipe", ["fp32", "fp16", "int8_dynamic", "int8_static"])
-def test_onnx_weights_beside_the_file_give_the_same_numbers(program, exported, tmp_path, recipe):
-    """A float file with external data, and what is quantized from it, against the file that holds all."""
+@pytest.fixture(scope="module")
+def float_files(program, tmp_path_factory):
+    """The folders of a float file that holds all, and of one with external data."""
     import torch
 
-    from modelparity.converters.engine.exported_program import Exported
+    from modelparity.converters.engine import exported_program
     from modelparity.converters.onnx import convert as onnx
 
-    whole, apart = tmp_path / "whole", tmp_path / "apart"
-    for folder, source in ((whole, None), (apart, exported)):
-        folder.mkdir()
-        if source is None:
-            torch.export.save(program, folder / "program.pt2")
-            source = Exported(folder / "program.pt2")
-            with pytest.MonkeyPatch.context() as small:
-                small.setattr(onnx, "APART_BYTES", 1 << 40)
-                onnx.convert_float(source, folder / "fp32.onnx", ["image"], ["preds"])
-        else:
-            onnx.convert_float(source, folder / "fp32.onnx", ["image"], ["preds"])
-        if recipe != "fp32":
-            onnx.quantize(
-                folder / "fp32.onnx",
-                folder / f"{recipe}.onnx",
-                recipe,
-                keep_float=(),
-                calibration=[{"image": IMAGE}],
-            )
+    whole, apart = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("apart")
+    torch.export.save(program, whole / "program.pt2")
+    source = exported_program.Exported(whole / "program.pt2")
+    onnx.convert_float(source, whole / "fp32.onnx", ["image"], ["preds"])
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (exported_program, onnx):
+            patch.setattr(module, "APART_BYTES", 0)
+        source = stored_apart(program, apart / "program.pt2")
+        onnx.convert_float(source, apart / "fp32.onnx", ["image"], ["preds"])
+    return whole, apart
+
+
+@pytest.mark.parametrize("recipe", ["fp32", "fp16", "int8_dynamic", "int8_static"])
+def test_onnx_weights_beside_the_file_give_the_same_numbers(float_files, recipe):
+    """A float file with external data, and what is quantized from it, against the file that holds all."""
+    from modelparity.converters.onnx import convert as onnx
+
+    whole, apart = float_files
+    assert not (whole / "fp32.onnx.data").exists()
     assert (apart / "fp32.onnx.data").stat().st_size > 10 * (apart / "fp32.onnx").stat().st_size
-    outputs = [run(folder / f"{recipe}.onnx") for folder in (whole, apart)]
+    for folder in float_files if recipe != "fp32" else ():
+        onnx.quantize(
+            folder / "fp32.onnx",
+            folder / f"{recipe}.onnx",
+            recipe,
+            keep_float=(),
+            calibration=[{"image": IMAGE}],
+        )
+    outputs = [run(folder / f"{recipe}.onnx") for folder in float_files]
     assert np.array_equal(*outputs)
 
 

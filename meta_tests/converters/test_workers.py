@@ -32,6 +32,14 @@ def test_the_child_stays_warm(worker):
     assert worker.call("os:getpid").value == worker.call("os:getpid").value != os.getpid()
 
 
+def test_idle_threads_sleep_unless_the_user_says_otherwise(worker, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert worker.call("os:getenv", "OMP_WAIT_POLICY").value == "PASSIVE"
+    worker.close()
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert worker.call("os:getenv", "OMP_WAIT_POLICY").value == "ACTIVE"
+
+
 def test_an_exception_is_one_line_and_a_traceback(worker):
     with pytest.raises(WorkerFailedError, match=r"^ValueError: first line$") as caught:
         worker.call(f"{HERE}:fail", "first line\nsecond line")

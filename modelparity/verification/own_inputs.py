@@ -31,7 +31,9 @@ def own_inputs(path: Path, signature: Signature) -> TensorSet:
     samples = range(next(iter(counts.values())))
     return TensorSet(
         tuple(
-            TensorSample(f"{path.name} {place}", {name: array[place : place + 1] for name, array in arrays.items()})
+            TensorSample(
+                f"{path.name} {place}", {name: array[place : place + 1] for name, array in arrays.items()}
+            )
             for place in samples
         )
     )

@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
 
 from modelparity.fixtures.arrays import Array
 from modelparity.parity.claims.basic import LEAST_SPREAD, number, verdict
@@ -104,6 +103,8 @@ def _above_constant(
 
     def part(values: Array) -> Array:
         return np.asarray(values if channel is None else values[:, channel], np.float64).ravel()
+
+    from scipy import stats
 
     expected = [part(pair.expected[name]) for pair in pairs]
     observed = [part(pair.observed[name]) for pair in pairs]

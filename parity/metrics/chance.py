@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from scipy.stats import beta
-
 from modelparity.parity.results import DecisionRecord
 
 FALSE_ALARMS = 1e-3  # probability that a claim about a right file fails by chance alone
@@ -15,6 +13,8 @@ def most_likely_share(changed: int, of: int) -> float:
 
     One-sided (Clopper and Pearson, Biometrika 26, 1934), so that nothing seen still leaves a bound.
     """
+    from scipy.stats import beta
+
     return 1.0 if changed >= of else float(beta.isf(1 - CONFIDENCE, changed + 1, of - changed))
 
 

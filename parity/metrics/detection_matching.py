@@ -17,8 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import chi2, poisson
 
 from modelparity.fixtures.arrays import Array, Outputs
 from modelparity.parity.metrics.chance import FALSE_ALARMS
@@ -132,6 +130,8 @@ def _nearest(apart: Array, images: Array, excluded: Sequence[int]) -> Array:
 
 def ties(rows: int, tied: float = TIED) -> int:
     """How many of `rows` detections may differ in a right run, by ties of proposals (Poisson)."""
+    from scipy.stats import poisson
+
     return int(poisson.isf(FALSE_ALARMS, rows * tied)) if rows else 0
 
 
@@ -140,6 +140,8 @@ def ties_like(seen: int, of_rows: int, rows: int) -> int:
 
     The rate is at most that which would show so few with a probability of 5 % (Garwood, Biometrika 28, 1936).
     """
+    from scipy.stats import chi2
+
     return ties(rows, float(chi2.isf(0.05, 2 * seen + 2)) / 2 / of_rows) if of_rows else 0
 
 
@@ -150,6 +152,8 @@ def partners(
 
     A NaN, in a score too, matches nothing.
     """
+    from scipy.optimize import linear_sum_assignment
+
     overlap = overlaps(boxes, their_boxes)
     same = (kinds[:, None] == their_kinds[None]) & np.isfinite(their_scores)[None]
     value = np.where(same & (overlap >= LEAST_OVERLAP), overlap, 0.0)

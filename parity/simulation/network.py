@@ -89,22 +89,22 @@ def simulate(
         return Simulated((), (), rounded_weights, (*unmatched, *unknown))
     ports = exported.spec.signature()
     names = ports.output_names
-    sharing: set[str] = set()
+    exact = not any(layer.dynamic or layer.reads or layer.gives for layer in layers)
+    simulation = Simulation(module, places, cast=cast, exact=exact)
 
-    def run(feeds: Sequence[Mapping[str, Array]], **options: Any) -> tuple[dict[str, Array], ...]:
-        simulation = Simulation(module, places, cast=cast, **options)
+    def run(feeds: Sequence[Mapping[str, Array]]) -> tuple[dict[str, Array], ...]:
         outputs = run_all(simulation, feeds, ports)
-        sharing.update(simulation.sharing)
         return tuple({n: v.numpy().copy() for n, v in zip(names, o, strict=True)} for o in outputs)
 
     wrong = tuple(found for place in places if (found := misrounded(module, place))[1])
-    if not any(layer.dynamic or layer.reads or layer.gives for layer in layers):
-        return Simulated(run(feeds, exact=True), (), rounded_weights, wrong=wrong)
-    moved = run([feeds[i] for i in perturbed], perturbed=True)
     outputs = run(feeds)
-    if sharing:
+    if exact:
+        return Simulated(outputs, (), rounded_weights, wrong=wrong)
+    simulation.moves = Moves()
+    moved = run([feeds[i] for i in perturbed])
+    if simulation.sharing:
         why = "whose range depends on the number of threads, because a step has several rows of an image"
-        named = tuple(f"{DYNAMIC_LSTM} of {name}, {why}" for name in sorted(sharing))
+        named = tuple(f"{DYNAMIC_LSTM} of {name}, {why}" for name in sorted(simulation.sharing))
         return Simulated((), (), rounded_weights, not_simulated=named)
     by_threads = any(layer.repeated for layer in layers)
     return Simulated(outputs, moved, rounded_weights, wrong=wrong, shared_by_threads=by_threads)
@@ -176,8 +176,8 @@ def coarsest(
 class Simulation(fx.Interpreter):
     """Runs the program with each place's layer rounded, and the nodes `cast` in float16.
 
-    `perturbed` moves the layers' sums at random, and lets what they read fall to the other side of an edge;
-    `exact` computes in float64.
+    `exact` computes in float64. With `moves`, the layers' sums are moved at random, and what they read falls
+    to the other side of an edge.
     """
 
     def __init__(
@@ -186,7 +186,6 @@ class Simulation(fx.Interpreter):
         places: Sequence[Place],
         *,
         cast: AbstractSet[fx.Node] = frozenset(),
-        perturbed: bool = False,
         exact: bool = False,
     ) -> None:
         super().__init__(module)
@@ -211,7 +210,7 @@ class Simulation(fx.Interpreter):
             if place.layer.gives or place.end.target in (HARDSIGMOID, PRELU)
         }
         self._factors = {place.end: place.fold.factor for place in whole}
-        self._moves = Moves() if perturbed else None
+        self.moves: Moves | None = None
         self.images = 1  # in a feed
         self.sharing: set[str] = set()  # weights of recurrent layers that read several rows of an image
         self.flat = False  # the image has one colour, so that all places of a layer compute the same
@@ -301,7 +300,7 @@ class Simulation(fx.Interpreter):
             return product.compute(arguments, keywords, value, weight)
         if place.layer.repeated and value.dim() == 2 and len(value) > self.images:
             self.sharing.add(place.layer.name)
-        read = _as_read(value, place.layer, product.channels, flip=self._moves is not None)
+        read = _as_read(value, place.layer, product.channels, flip=self.moves is not None)
         result = product.compute(arguments, keywords, read, weight)
         if self.own is not None and place.fold.part is None:
             own = product.as_argument(folded(self.module, place.fold)).float()
@@ -323,12 +322,12 @@ class Simulation(fx.Interpreter):
             self.own[name] = min(sqnr_db, self.own.get(name, math.inf))
 
     def _perturbed(self, value: Tensor, terms: int) -> Tensor:
-        if self._moves is None:
+        if self.moves is None:
             return value
         shape = tuple(value.shape)
         if self.flat:  # all places of [B, C, H, W], or all tokens of [B, tokens, C], move alike
             shape = (*shape[:2], 1, 1) if len(shape) == 4 else (*shape[:-2], 1, *shape[-1:])
-        return perturbed(value, terms, self._moves, shape)
+        return perturbed(value, terms, self.moves, shape)
 
 
 def _at(arguments: Any, path: Sequence[int]) -> Any:

@@ -28,6 +28,7 @@ from modelparity.parity.simulation.products import (
     parameter,
     parts,
     product,
+    remembered,
     rows_alike,
 )
 
@@ -93,7 +94,7 @@ def planned(module: torch.nn.Module, layers: Sequence[Layer]) -> tuple[list[Plac
 
     Layers that share weights are in the same order in both.
     """
-    free = [fold for node in module.graph.nodes for fold in _folds(module, node)]  # type: ignore[union-attr]
+    free = list(_all_folds(module))
     places: list[Place] = []
     unmatched: list[str] = []
     for alike in _of_one_weight(layers):
@@ -132,6 +133,16 @@ def _same_weight(fold: Fold, found: Fold, layer: Layer) -> bool:
         return np.array_equal(fold.weight, found.weight)
     weight = _sample(layer.weight)
     return _apart(weight, fold.weight) <= _HIDDEN * _apart(weight, found.weight)
+
+
+def _all_folds(module: torch.nn.Module) -> Sequence[Fold]:
+    """The forms of all layers of a program, in computing order; computed once for all of its files."""
+    known = remembered(module)
+    if "folds" not in known:
+        nodes: fx.graph._node_list = module.graph.nodes  # type: ignore[union-attr, assignment]
+        known["folds"] = tuple(fold for node in nodes for fold in _folds(module, node))
+    folds: Sequence[Fold] = known["folds"]
+    return folds
 
 
 def _of_one_weight(layers: Sequence[Layer]) -> list[list[Layer]]:
@@ -188,7 +199,7 @@ def _sample(weight: Array) -> Array:
 
 def _apart(one: Array, other: Array) -> float:
     """Relative rms of the difference; infinite for weights of another shape."""
-    if not np.array_equal(one[:2], other[:2]):
+    if one[0] != other[0] or one[1] != other[1]:
         return math.inf
     scale = float(np.sqrt(np.mean(other[2:] ** 2)))
     return float(np.sqrt(np.mean((one[2:] - other[2:]) ** 2))) / scale if scale else math.inf

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -244,19 +243,27 @@ _FINDERS: Mapping[Any, Callable[[torch.nn.Module, fx.Node], Product | None]] = {
 # --- values that depend on no input ---------------------------------------------------------------
 
 
-_CONSTANT: WeakKeyDictionary[torch.nn.Module, Mapping[fx.Node, None]] = WeakKeyDictionary()
+def remembered(module: torch.nn.Module) -> dict[str, Any]:
+    """What is known of a program, by name, kept as long as the program is.
+
+    It is kept in the program: its nodes hold it, so that in a table of programs it would keep its own key.
+    """
+    known: dict[str, Any] = vars(module).setdefault("_remembered", {})
+    return known
 
 
 def constant_nodes(module: torch.nn.Module) -> Mapping[fx.Node, None]:
     """The nodes that depend on no input, in computing order."""
-    if module not in _CONSTANT:
+    known = remembered(module)
+    if "constant nodes" not in known:
         found: dict[fx.Node, None] = {}
         for node in module.graph.nodes:  # type: ignore[union-attr]
             computed = node.op in ("call_function", "call_method") and node.all_input_nodes
             if node.op == "get_attr" or (computed and all(each in found for each in node.all_input_nodes)):
                 found[node] = None
-        _CONSTANT[module] = found
-    return _CONSTANT[module]
+        known["constant nodes"] = found
+    nodes: Mapping[fx.Node, None] = known["constant nodes"]
+    return nodes
 
 
 def parameter(module: torch.nn.Module, node: Any) -> Tensor | None:

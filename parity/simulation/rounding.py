@@ -53,14 +53,14 @@ def nearest(steps: Tensor, flip: bool) -> Tensor:
     if not flip:
         return found
     apart = steps - found
-    on_edge = 0.5 - apart.abs() <= steps.abs() * _EDGE
-    return found + torch.where(on_edge, apart.sign(), 0)
+    # In place, for new arrays cost more time than the arithmetic.
+    inside = apart.abs().neg_().add_(0.5).le(steps.abs().mul_(_EDGE)).logical_not_()
+    return found.add_(apart.sign_().masked_fill_(inside, 0))
 
 
 def rounded(value: Tensor, roundings: Sequence[QuantizationParams], flip: bool = False) -> Tensor:
     """Rounded to `nearest` steps within the integers' limits; one rounding after another."""
     for r in roundings:
-        # In place, for a new array costs more time than the arithmetic.
         steps = nearest(value / r.scale, flip)
         value = steps.clamp_(r.low - r.zero_point, r.high - r.zero_point).mul_(r.scale)
     return value
