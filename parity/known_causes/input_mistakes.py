@@ -34,14 +34,15 @@ class OtherInput:
     fed: Callable[[Feeds], dict[str, Array]]
 
 
-def other_inputs(feeds: Sequence[Feeds], preprocessing: Preprocessing) -> Iterator[OtherInput]:
-    """Those that are tried, the simplest first."""
+def other_inputs(feeds: Sequence[Feeds], preprocessing: Preprocessing | None) -> Iterator[OtherInput]:
+    """Those that are tried, the simplest first; `preprocessing` is that of pictures, if there are any."""
     feed = feeds[0]
     pictures = [name for name, value in feed.items() if _is_picture(value)]
     floats = [name for name, value in feed.items() if value.dtype.kind == "f"]
-    for words, change in _of_pictures(preprocessing) if pictures else ():
+    known = preprocessing if pictures else None
+    for words, change in _of_pictures(known) if known else ():
         yield OtherInput(f"the file takes {words}", _changing(pictures, change))
-    for words, change in () if pictures or not floats else _scales():
+    for words, change in () if known or not floats else _scales():
         yield OtherInput(f"the file takes {words}", _changing(floats, change))
     yield from _exchanged(feed)
 

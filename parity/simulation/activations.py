@@ -105,13 +105,13 @@ def simulate(
     stored, unknown_constants = _replaced(module, rounded_constants(graph))
     if missing := (*unmatched, *unknown, *unknown_constants):
         return Simulated((), (), len(layers), missing)
-    ports = spec.signature()
-    names = ports.output_names
+    signature = spec.signature()
+    names = signature.output_names
 
     def run(exact: bool) -> tuple[dict[str, Array], ...]:
         simulation = _Network(module, places, cast=cast, exact=exact)
         simulation.stored = stored
-        runs = network.run_all(simulation, feeds[:_IMAGES], ports)
+        runs = network.run_all(simulation, feeds[:_IMAGES], signature)
         return tuple({n: v.numpy().copy() for n, v in zip(names, o, strict=True)} for o in runs)
 
     due = run(exact=True)
