@@ -15,7 +15,19 @@ def verify(
     *,
     model: Annotated[
         str, typer.Option("--model", metavar="MODEL", help="The model that the file claims to be.")
-    ],
+    ] = "",
+    against: Annotated[
+        str,
+        typer.Option(
+            "--against", metavar="TARGET", help="Your own network, as package.module:name or model.py:name."
+        ),
+    ] = "",
+    example: Annotated[
+        str, typer.Option("--example", metavar="MODULE:NAME", help="Its example inputs.")
+    ] = "",
+    weights: Annotated[
+        Path | None, typer.Option("--weights", metavar="PATH", help="A state dict of your own network.")
+    ] = None,
     checkpoint: Checkpoint = None,
     size: Size = "reduced",
     input_size: InputSize = None,
@@ -45,8 +57,20 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Judge a file as the gate would. Exit 1 if it fails, 2 if it is no model at all."""
-    from modelparity.commands.verify import verify_file
+    from modelparity.commands.verify import verify_file, verify_target
+    from modelparity.errors import BadInputError
     from modelparity.verification.verify import Meant
+
+    if bool(model) == bool(against):
+        raise BadInputError("say what the file should be: --model MODEL, or --against TARGET for your own")
+    meant = Meant(quantization, tuple(rename or ()), (input_layout, output_layout), feeds)
+    if against:
+        from modelparity.api.model import Model
+
+        brought = Model(against, example or None, weights=weights)
+        if not verify_target(artifact, brought, as_json=as_json, meant=meant):
+            raise typer.Exit(1)
+        return
 
     passed = verify_file(
         artifact,
@@ -58,7 +82,7 @@ def verify(
         as_json=as_json,
         image=image,
         settings=settings or (),
-        meant=Meant(quantization, tuple(rename or ()), (input_layout, output_layout), feeds),
+        meant=meant,
     )
     if not passed:
         raise typer.Exit(1)

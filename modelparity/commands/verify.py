@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelparity import arguments, terminal
+from modelparity.api.model import Model
 from modelparity.clean_weights import weights_words
+from modelparity.commands.prove import described, sampled
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import os_words
+from modelparity.fixtures.programs import ProgramSpec
 from modelparity.fixtures.specs import ModelSpec
 from modelparity.modelfiles.formats import sniff
 from modelparity.parity.session import Session
@@ -43,15 +46,8 @@ def verify_file(
     size = arguments.size_named(size)
     if input_size is not None:
         arguments.input_size_of(spec, input_size)
-    path = artifact.absolute()
+    path = _readable(artifact)
     checkpoint = checkpoint.absolute() if checkpoint else None
-    try:
-        with path.open("rb"):
-            pass
-    except IsADirectoryError:
-        pass  # sniffing says so in its own words
-    except OSError as error:
-        raise BadInputError(os_words(error, path)) from error
     verification = _verified(
         path,
         spec,
@@ -66,6 +62,40 @@ def verify_file(
     else:
         print_verification(verification)
     return verification.verdict == "pass"
+
+
+def verify_target(artifact: Path, model: Model, *, as_json: bool, meant: Meant = AS_IT_IS) -> bool:
+    """Judges the file as a conversion of a user's own network, and prints the verdict."""
+    from modelparity.api.verify import verify_against
+
+    path = _readable(artifact)
+    with terminal.progress(f"judging {path.name}") as progress:
+
+        def on_spec(spec: ProgramSpec) -> None:
+            for line in (*described(spec), *sampled(spec)):
+                progress.line(line)
+
+        verification = verify_against(
+            path, model, meant=_checked(meant), on_stage=progress.stage, on_spec=on_spec
+        )
+    if as_json:
+        terminal.say(verification.as_json())
+    else:
+        print_verification(verification)
+    return verification.verdict == "pass"
+
+
+def _readable(artifact: Path) -> Path:
+    """The absolute path of a file that can be opened. Raises `BadInputError`."""
+    path = artifact.absolute()
+    try:
+        with path.open("rb"):
+            pass
+    except IsADirectoryError:
+        pass  # sniffing says so in its own words
+    except OSError as error:
+        raise BadInputError(os_words(error, path)) from error
+    return path
 
 
 def _checked(meant: Meant) -> Meant:

@@ -18,8 +18,9 @@ from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFail
 from modelparity.converters.recipes import QUANTIZATIONS
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import BAD_INPUT, explained
+from modelparity.fixtures.inputs.tensors import TensorSet
 from modelparity.fixtures.limitations import Limitation
-from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.specs import ModelSpec, NetworkSpec
 from modelparity.modelfiles.description import Description, NotAModelError
 from modelparity.modelfiles.formats import sniff
 from modelparity.modelfiles.ports import AS_NETWORK, FIRST, Ports
@@ -116,7 +117,7 @@ class Verification:
 
 def verify(
     path: Path,
-    spec: ModelSpec,
+    spec: NetworkSpec,
     *,
     checkpoint: Path | None = None,
     size: str = "reduced",
@@ -124,8 +125,11 @@ def verify(
     on_stage: Callable[[str], None] = lambda _: None,
     image: Path | None = None,
     meant: Meant = AS_IT_IS,
+    data: TensorSet | None = None,
 ) -> Verification:
-    """Judges the file at an absolute path; the quick checks run on `image`, by default on a photograph.
+    """Judges the file at an absolute path; the quick checks run on `image`, by default on a sample.
+
+    `data` are the samples of a network's owner; those of `meant` come before them.
 
     A damaged or hostile file that stops a runtime fails.
 
@@ -146,16 +150,19 @@ def verify(
     ports = ports_of(description, spec.signature(), meant.renames, layouts=meant.layouts)
     seen = ports.seen(description)
     n = input_size or declared_input_size(seen, spec)
+    if meant.feeds:
+        data = own_inputs(meant.feeds, spec.signature(n))
     with Session(
         checkpoints=checkpoints,
         size=size,
         input_size=n,
         models={spec.name: spec},
-        data={spec.name: own_inputs(meant.feeds, spec.signature(n))} if meant.feeds else None,
+        data={spec.name: data} if data else None,
+        limitations=None if isinstance(spec, ModelSpec) else {},  # another network may bear the same name
         on_miss=lambda label, _: on_stage(f"making {label}"),
     ) as session:
         session.bench.ports[path] = ports
-        if checkpoint is None:
+        if checkpoint is None and isinstance(spec, ModelSpec):
             expect_definition(path, seen, spec, size)
         on_stage(f"trying {path.name}")
         checks = checked(session, spec.name, path=path, description=seen, image=image)
@@ -189,11 +196,12 @@ def expect_definition(path: Path, description: Description, spec: ModelSpec, siz
             raise BadInputError(f"{path}: has the outputs of the {other} definition: use --size {other}")
 
 
-def declared_input_size(description: Description, spec: ModelSpec) -> int:
+def declared_input_size(description: Description, spec: NetworkSpec) -> int:
     """The input size that the file declares if the model supports it; otherwise the model's default."""
+    sizes = spec.input_sizes if isinstance(spec, ModelSpec) else ()
     for port in description.inputs:
         *_, height, width = (0, 0, *port.shape)
-        if height == width and height in spec.input_sizes:
+        if height == width and height in sizes:
             return int(height)
     return spec.default_input_size
 
@@ -217,7 +225,7 @@ def judge_file(
     session: Session,
     path: Path,
     *,
-    spec: ModelSpec,
+    spec: NetworkSpec,
     description: Description,
     on_stage: Callable[[str], None],
     meant: Meant = AS_IT_IS,
@@ -228,7 +236,7 @@ def judge_file(
     """
     cell = Cell(spec.name, description.format, description.quantization)
     subject = session.subject(spec.name)
-    words = (*_words(path, cell.model, subject.checkpoint), *meant.options)
+    words = (*_words(path, spec, subject.checkpoint), *meant.options)
     record = blank_record(cell, path, size=subject.size, words=words)
     if cell.quantization not in QUANTIZATIONS:
         unknown = _unknown_quantization(cell, description, session, spec)
@@ -263,10 +271,12 @@ def _as_meant(claims: tuple[Claim, ...], description: Description, meant: Meant)
     return tuple(claim if each.name == claim.name else each for each in claims)
 
 
-def _words(path: Path, model: str, checkpoint: Path | None) -> tuple[str, ...]:
+def _words(path: Path, spec: NetworkSpec, checkpoint: Path | None) -> tuple[str, ...]:
     """The command that verifies the file again."""
+    if not isinstance(spec, ModelSpec):
+        return ("modelparity", "verify", str(path), "--against", spec.title)
     weights = ["--checkpoint", str(checkpoint)] if checkpoint else []
-    return ("modelparity", "verify", str(path), "--model", model, *weights)
+    return ("modelparity", "verify", str(path), "--model", spec.name, *weights)
 
 
 def blank_record(cell: Cell, path: Path, *, size: str, words: Sequence[str]) -> CellRecord:
@@ -300,7 +310,7 @@ def _ended(stage: str, observed: str, message: str) -> Claim:
 
 
 def _unreadable(
-    error: WorkerFailedError | WorkerCrashedError, path: Path, spec: ModelSpec, format: str
+    error: WorkerFailedError | WorkerCrashedError, path: Path, spec: NetworkSpec, format: str
 ) -> Verification:
     """The verdict on a damaged file of a known format; any other error is raised again."""
     outcome: Outcome
@@ -313,12 +323,12 @@ def _unreadable(
     else:
         raise error
     cell = Cell(spec.name, format, UNKNOWN)
-    record = blank_record(cell, path, size=spec.size, words=_words(path, spec.name, None))
+    record = blank_record(cell, path, size=spec.size, words=_words(path, spec, None))
     return Verification(finished(record, (), outcome))
 
 
 def _unknown_quantization(
-    cell: Cell, description: Description, session: Session, spec: ModelSpec
+    cell: Cell, description: Description, session: Session, spec: NetworkSpec
 ) -> tuple[Claim, ...]:
     """The claims on a file that no known recipe quantized, so that there are no bounds for its numbers."""
     signature = session.subject(spec.name).signature
