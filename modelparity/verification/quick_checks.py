@@ -11,6 +11,7 @@ import numpy as np
 
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, WorkerCrashedError, WorkerFailedError
 from modelparity.exit_codes import explained
+from modelparity.fixtures.arrays import Shape
 from modelparity.fixtures.images import decode, preprocess
 from modelparity.fixtures.specs import Signature, Task
 from modelparity.modelfiles.description import Description
@@ -111,14 +112,23 @@ def _ports(ports: Any) -> Shapes:
 
 def _shapes(description: Description, signature: Signature) -> Check:
     wrong = []
-    for shapes, wanted in (
-        (_ports(description.inputs), signature.inputs),
-        (_ports(description.outputs), signature.outputs),
+    for have, wanted in (
+        (description.inputs, signature.inputs),
+        (description.outputs, signature.outputs),
     ):
-        for name, shape in _ports(wanted).items():
-            if shapes.get(name) != shape:
-                wrong.append(f"{name} is {shapes.get(name, 'missing')}, but should be {shape}")
+        shapes = {port.name: port.shape for port in have}
+        for port in wanted:
+            if not _fits(shapes.get(port.name), port.shape):
+                seen, due = _ports(have).get(port.name, "missing"), _ports([port])[port.name]
+                wrong.append(f"{port.name} is {seen}, but should be {due}")
     return Check("Shape Validation", not wrong, "; ".join(wrong) or "Shapes as they should be")
+
+
+def _fits(shape: Shape | None, wanted: Shape) -> bool:
+    """Whether the fixed extents are equal; a dynamic axis may be fixed, or have any name."""
+    if shape is None or len(shape) != len(wanted):
+        return False
+    return all(isinstance(due, str) or axis == due for axis, due in zip(shape, wanted, strict=True))
 
 
 def _range(outputs: Mapping[str, Any], signature: Signature) -> Check:
