@@ -23,6 +23,29 @@ class Cell:
         return f"{self.model}-{self.format}-{self.quantization}"
 
 
+@dataclass(frozen=True)
+class CheckBudget:
+    """How much work a proof spends on a cell.
+
+    Attributes:
+        images: Number of images in the evaluation set.
+        draws: Generated inputs.
+        batches: Batch sizes that are tried; the evaluation set itself runs at 1.
+        convert_again: Whether a second conversion must give the same bytes.
+        replay: Whether the stored worst inputs are run.
+        seed: Selects the evaluation set and the generated inputs.
+        threads: Threads that the file runs on.
+    """
+
+    images: int = 12
+    draws: int = 5
+    batches: tuple[int, ...] = (3, 5)
+    convert_again: bool = True
+    replay: bool = True
+    seed: int = 0
+    threads: int = RUN_THREADS
+
+
 def columns() -> tuple[tuple[str, str], ...]:
     """(format, quantization) of all files that can be made, in display order."""
     return tuple(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from modelparity.fixtures.programs import ProgramSpec
 from modelparity.modelfiles.description import Artifact, Description
 from modelparity.modelfiles.graph import Ranges
 from modelparity.modelfiles.model_card import card_of
-from modelparity.parity.cells import RUN_THREADS, Cell
+from modelparity.parity.cells import Cell, CheckBudget
 from modelparity.parity.claims import basic, kernels, lineage, metamorphic, preprocessing, quality, simulated
 from modelparity.parity.claims.constant_image import GREY
 from modelparity.parity.claims.generated_inputs import (
@@ -38,29 +37,6 @@ from modelparity.parity.rounded_reference import (
     with_opposite,
 )
 from modelparity.parity.search import worst_inputs as worst
-
-
-@dataclass(frozen=True)
-class CheckBudget:
-    """How much work a proof spends on a cell.
-
-    Attributes:
-        images: Number of images in the evaluation set.
-        draws: Generated inputs.
-        batches: Batch sizes that are tried; the evaluation set itself runs at 1.
-        convert_again: Whether a second conversion must give the same bytes.
-        replay: Whether the stored worst inputs are run.
-        seed: Selects the evaluation set and the generated inputs.
-        threads: Threads that the file runs on.
-    """
-
-    images: int = 12
-    draws: int = 5
-    batches: tuple[int, ...] = (3, 5)
-    convert_again: bool = True
-    replay: bool = True
-    seed: int = 0
-    threads: int = RUN_THREADS
 
 
 class Judge:

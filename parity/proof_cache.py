@@ -16,8 +16,7 @@ from modelparity.converters.formats import CONVERTERS, modules_of, packages_of
 from modelparity.fixtures.inputs import worst_inputs
 from modelparity.fixtures.limitations import Limitation
 from modelparity.fixtures.models import DECLARATIONS, declaration_module
-from modelparity.parity.cells import Cell
-from modelparity.parity.judge import CheckBudget
+from modelparity.parity.cells import Cell, CheckBudget
 from modelparity.parity.prove import prove
 from modelparity.parity.reference import ReferenceData
 from modelparity.parity.results import CellRecord

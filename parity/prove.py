@@ -28,9 +28,9 @@ from modelparity.modelfiles.description import (
     Description,
     NotAModelError,
 )
-from modelparity.parity.cells import Cell
+from modelparity.parity.cells import Cell, CheckBudget
 from modelparity.parity.claims import basic
-from modelparity.parity.judge import CheckBudget, Judge
+from modelparity.parity.judge import Judge
 from modelparity.parity.reference import ReferenceData
 from modelparity.parity.results import (
     ArtifactRecord,

@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 
 from modelparity.fixtures.arrays import Array, Outputs
-from modelparity.parity.claims.detections import unlike
+from modelparity.parity.claims.detection.matches import unlike
 from modelparity.parity.metrics.errors import compare
 from modelparity.parity.reference import Reference
 

@@ -28,9 +28,8 @@ from modelparity.fixtures.limitations import Limitation
 from modelparity.fixtures.models import MODELS
 from modelparity.fixtures.specs import NetworkSpec
 from modelparity.modelfiles.description import Artifact
-from modelparity.parity.cells import Cell
+from modelparity.parity.cells import Cell, CheckBudget
 from modelparity.parity.claims.kind_claims import KIND_CLAIMS
-from modelparity.parity.judge import CheckBudget
 from modelparity.parity.limitations import LIMITATIONS
 from modelparity.parity.proof_cache import cached, evidence_key, prove_once
 from modelparity.parity.prove import OWN, Variant, prove_file

@@ -10,7 +10,7 @@ from modelparity.api.model import Model, dim_of, input_of, range_of
 from modelparity.api.project import declared_models
 from modelparity.api.prove import NotProvenError, Proof, prove
 from modelparity.errors import BadInputError
-from modelparity.parity.judge import CheckBudget
+from modelparity.parity.cells import CheckBudget
 
 HERE = "meta_tests.api.networks_of_users"
 BUDGET = CheckBudget(images=4, draws=2, batches=(2,), convert_again=False)

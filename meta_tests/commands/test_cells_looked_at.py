@@ -18,7 +18,7 @@ HONEST = cell("honest")
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A session, its one cell's record, a dataset of it, and what was not in the store."""
-    from modelparity.parity.judge import CheckBudget
+    from modelparity.parity.cells import CheckBudget
 
     folder = tmp_path_factory.mktemp("world")
     (folder / "splices").mkdir()

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from meta_tests.miniatures.expected_claims import SEEN_BY, SEEN_IN_INT8
 from modelparity.cli import app
-from modelparity.commands.mutate import QUANTIZATIONS
+from modelparity.commands.judging.mutate import QUANTIZATIONS
 from modelparity.parity.mutation.score import CHECK_BUDGET
 from modelparity.parity.results_json import read_scored
 from modelparity.reports.catches import TABLE

@@ -21,7 +21,7 @@ def convert(*arguments: object) -> object:
 @pytest.fixture(scope="module", autouse=True)
 def _world(tmp_path_factory):
     """A store of this file's own, and a short look at each file."""
-    from modelparity.parity.judge import CheckBudget
+    from modelparity.parity.cells import CheckBudget
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODELPARITY_STORE", str(tmp_path_factory.mktemp("store")))

@@ -16,7 +16,7 @@ import pytest
 from meta_tests.measurements.repeated_gates import cells_of
 from meta_tests.miniatures.miniature import cell, session_of
 from meta_tests.miniatures.triangles import MINIATURE
-from modelparity.parity.judge import CheckBudget
+from modelparity.parity.cells import CheckBudget
 from modelparity.parity.results import CellRecord, Claim, Passed
 from modelparity.parity.session import Session
 

@@ -22,7 +22,7 @@ from modelparity.api.prove import cells_of, prove
 from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import explained
-from modelparity.parity.judge import CheckBudget
+from modelparity.parity.cells import CheckBudget
 from modelparity.parity.proof_cache import harness_digest
 from modelparity.reports.failures import outcome_line
 from modelparity.reports.markdown import inline, table

@@ -33,8 +33,7 @@ from modelparity.fixtures.goldens.weights import arrays_for
 from modelparity.fixtures.inputs.evaluation_sets import evaluation_set
 from modelparity.fixtures.models import MODELS
 from modelparity.fixtures.specs import ModelSpec
-from modelparity.parity.cells import Cell
-from modelparity.parity.judge import CheckBudget
+from modelparity.parity.cells import Cell, CheckBudget
 from modelparity.parity.metrics.chance import most_likely_share
 from modelparity.parity.proof_cache import harness_digest
 from modelparity.parity.results import CellRecord, Claim

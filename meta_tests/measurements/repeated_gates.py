@@ -27,8 +27,7 @@ from typing import Any
 from meta_tests.measurements import measured_rows
 from modelparity.converters.recipes import QUANTIZATIONS
 from modelparity.fixtures.models import MODELS
-from modelparity.parity.cells import Cell
-from modelparity.parity.judge import CheckBudget
+from modelparity.parity.cells import Cell, CheckBudget
 from modelparity.parity.proof_cache import harness_digest
 from modelparity.parity.results import CellRecord, Claim
 from modelparity.parity.session import Session

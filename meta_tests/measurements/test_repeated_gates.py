@@ -31,8 +31,7 @@ from modelparity.converters.engine.workers import WorkerCrashedError
 from modelparity.converters.formats import CONVERTERS
 from modelparity.converters.recipes import FLOAT as FLOAT_RECIPE
 from modelparity.converters.recipes import QUANTIZATIONS
-from modelparity.parity.cells import Cell
-from modelparity.parity.judge import CheckBudget
+from modelparity.parity.cells import Cell, CheckBudget
 from modelparity.parity.proof_cache import harness_digest
 from modelparity.parity.reference import FLOAT
 from modelparity.parity.results import CellRecord, Claim, Crashed, outcome_of

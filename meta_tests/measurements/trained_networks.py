@@ -19,7 +19,7 @@ from pathlib import Path
 
 from meta_tests.measurements.measured_rows import add, measuring, told
 from meta_tests.measurements.trained.networks import TRAINED
-from modelparity.commands.mutate import scored
+from modelparity.commands.judging.mutate import scored
 from modelparity.converters.formats import CONVERTERS
 from modelparity.parity.cells import Cell, columns
 from modelparity.parity.mutation.catalogue import FAULTS

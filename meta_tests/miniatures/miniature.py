@@ -63,7 +63,7 @@ def session_of(
     names: Sequence[str], store: Path, quantization: str = "fp32", spec: ModelSpec = SPEC, **options: Any
 ) -> Any:
     """A session whose formats are `names`, each with one cell of the miniature."""
-    from modelparity.parity.judge import CheckBudget
+    from modelparity.parity.cells import CheckBudget
     from modelparity.parity.session import Session
 
     options.setdefault("check_budget", CheckBudget(images=6, draws=3, convert_again=False))

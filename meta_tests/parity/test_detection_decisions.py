@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from modelparity.fixtures.models import MODELS
-from modelparity.parity.claims.detection_decisions import Rows, Rules, overlap_range, unmatched
+from modelparity.parity.claims.detection.decisions import Rows, Rules, overlap_range, unmatched
 from modelparity.parity.claims.kind_claims import KIND_CLAIMS
 from modelparity.parity.metrics.detection_matching import overlaps, ties, ties_like
 from modelparity.parity.noise_floor import Noise

@@ -8,8 +8,9 @@ import pytest
 
 from meta_tests.miniatures.miniature import DECIDED, FREE_SIZE, UNDECIDED, cell, session_of
 from meta_tests.miniatures.triangles import MINIATURE
+from modelparity.parity.cells import CheckBudget
 from modelparity.parity.claims import metamorphic
-from modelparity.parity.judge import CheckBudget, Judge
+from modelparity.parity.judge import Judge
 from modelparity.parity.results import Cost, Crashed
 
 # liar -> the claims (or crash) that must see it.

@@ -9,11 +9,11 @@ import pytest
 
 from meta_tests.miniatures.expected_claims import SEEN_BY, SEEN_IN_FLOAT16, SEEN_IN_INT8
 from meta_tests.miniatures.miniature import FREE_SIZE, cell, session_of
-from modelparity.commands.mutate import Score, scored
+from modelparity.commands.judging.mutate import Score, scored
 from modelparity.converters.engine.workers import Worker, WorkerCrashedError
 from modelparity.modelfiles.editor import Editor
 from modelparity.modelfiles.mutations.plant import editor, plant
-from modelparity.parity.judge import CheckBudget
+from modelparity.parity.cells import CheckBudget
 from modelparity.parity.mutation.catalogue import FAULTS
 from modelparity.parity.mutation.first_failure import FailedClaimError, UntilFailed
 from modelparity.parity.mutation.other_rules import RULES

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import modelparity.parity.search.search
 from meta_tests.miniatures.miniature import SPEC, cell, session_of
 from modelparity.cli import app
-from modelparity.commands import search as commands_search
+from modelparity.commands.judging import search as commands_search
 from modelparity.errors import BadInputError
 from modelparity.fixtures import whole_files
 from modelparity.fixtures.inputs import worst_inputs

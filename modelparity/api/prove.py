@@ -23,9 +23,8 @@ from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.inputs.tensors import FeedsError, TensorSet, feeds_of_file
 from modelparity.fixtures.programs import ProgramSpec
 from modelparity.modelfiles.description import Artifact
-from modelparity.parity.cells import Cell
+from modelparity.parity.cells import Cell, CheckBudget
 from modelparity.parity.claims.captured import captured
-from modelparity.parity.judge import CheckBudget
 from modelparity.parity.prove_cells import Listener, prove_all
 from modelparity.parity.results import CellRecord, Claim
 from modelparity.parity.session import Session

@@ -57,7 +57,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Judge a file as the gate would. Exit 1 if it fails, 2 if it is no model at all."""
-    from modelparity.commands.verify import verify_file, verify_target
+    from modelparity.commands.judging.verify import verify_file, verify_target
     from modelparity.errors import BadInputError
     from modelparity.verification.verify import Meant
 
@@ -131,7 +131,7 @@ def prove(
     as_json: Json = False,
 ) -> None:
     """Convert your own network and prove the files. Exit 0 only if all are proven."""
-    from modelparity.commands.prove import prove_target, request
+    from modelparity.commands.judging.prove import prove_target, request
 
     model = request(
         target,
@@ -188,7 +188,7 @@ def gate(
     from modelparity.api.project import declared_models
 
     if declared := declared_models(Path.cwd()):
-        from modelparity.commands.project_gate import gate_project
+        from modelparity.commands.judging.project_gate import gate_project
 
         if not gate_project(
             declared,
@@ -200,7 +200,7 @@ def gate(
         ):
             raise typer.Exit(1)
         return
-    from modelparity.commands.gate import gate
+    from modelparity.commands.judging.gate import gate
 
     passed = gate(
         expression,
@@ -249,7 +249,7 @@ def mutate(
     as_json: Json = False,
 ) -> None:
     """Plant faults in the real files. Exit 0 only if the judge notices every visible one."""
-    from modelparity.commands.mutate import mutate
+    from modelparity.commands.judging.mutate import mutate
 
     if not mutate(model=model, format=format, fault=fault, output=output, as_json=as_json):
         raise typer.Exit(1)
@@ -291,7 +291,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search for the input with a cell's greatest error; the gate replays it. Exit 1 if a bound breaks."""
-    from modelparity.commands.search import search
+    from modelparity.commands.judging.search import search
 
     if not search(cells, seconds, checkpoints=checkpoint or [], keep=store, as_json=as_json):
         raise typer.Exit(1)
@@ -305,6 +305,6 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a recorded run again. Exit 0 once it is written, whatever its verdict."""
-    from modelparity.commands.report import report
+    from modelparity.commands.judging.report import report
 
     report(folder, output)

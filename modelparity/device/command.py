@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from modelparity import arguments, terminal
-from modelparity.commands.verify import print_verification
+from modelparity.commands.judging.verify import print_verification
 from modelparity.device import manifest
 from modelparity.device.exchanged import exchanged
 from modelparity.device.recorded import RecordedRuns, device_in, expect_inputs, expect_outputs

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from modelparity.fixtures.arrays import Array, Outputs
-from modelparity.parity.claims.detections import unlike
+from modelparity.parity.claims.detection.matches import unlike
 from modelparity.parity.reference import Reference
 
 

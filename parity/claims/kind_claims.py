@@ -21,8 +21,8 @@ from modelparity.parity.claims.decisions import (
     message_parts,
     one_sided,
 )
-from modelparity.parity.claims.detection_decisions import changed_objects, objects
-from modelparity.parity.claims.detections import detections, ordered_corners, share_matched
+from modelparity.parity.claims.detection.decisions import changed_objects, objects
+from modelparity.parity.claims.detection.matches import detections, ordered_corners, share_matched
 from modelparity.parity.claims.metamorphic import RESIZED, Run, padding
 from modelparity.parity.metrics.detection_matching import Pair
 from modelparity.parity.noise_floor import Noise

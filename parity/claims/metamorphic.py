@@ -13,7 +13,7 @@ from typing import Protocol
 from modelparity.converters.engine.workers import WorkerFailedError
 from modelparity.fixtures.arrays import Array, Feeds, Outputs
 from modelparity.parity.claims.basic import number, same_bytes, verdict
-from modelparity.parity.claims.detections import unlike
+from modelparity.parity.claims.detection.matches import unlike
 from modelparity.parity.metrics.errors import difference
 from modelparity.parity.reference import Reference, ReferenceData
 from modelparity.parity.results import Claim

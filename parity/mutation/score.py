@@ -35,10 +35,10 @@ from modelparity.converters.recipes import QUANTIZATIONS
 from modelparity.fixtures.arrays import Feeds, Outputs
 from modelparity.fixtures.inputs.evaluation_sets import evaluation_set
 from modelparity.modelfiles.description import Artifact
-from modelparity.parity.cells import Cell
+from modelparity.parity.cells import Cell, CheckBudget
 from modelparity.parity.claims.basic import number
 from modelparity.parity.claims.lineage import short
-from modelparity.parity.judge import CheckBudget, Judge
+from modelparity.parity.judge import Judge
 from modelparity.parity.mutation.catalogue import Fault
 from modelparity.parity.mutation.first_failure import (
     LOADS,

@@ -28,7 +28,7 @@ from modelparity.converters.engine.workers import WorkerFailedError
 from modelparity.fixtures.arrays import Feeds, Outputs
 from modelparity.fixtures.inputs.worst_inputs import WorstInput
 from modelparity.parity.claims import basic
-from modelparity.parity.claims.detections import GENERATED_MATCHED
+from modelparity.parity.claims.detection.matches import GENERATED_MATCHED
 from modelparity.parity.claims.kind_claims import KIND_CLAIMS
 from modelparity.parity.metrics.errors import OutputError, decibels, rms
 from modelparity.parity.noise_floor import Noise

@@ -42,7 +42,7 @@ def test_stopped(tmp_path, monkeypatch):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("modelparity.commands.gate.run_gate", interrupted)
+    monkeypatch.setattr("modelparity.commands.judging.gate.run_gate", interrupted)
     result = modelparity("gate", "-k", FP32.id, "--output", tmp_path)
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr == "stopped; finished cells are kept, run again to go on\n"

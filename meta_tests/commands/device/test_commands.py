@@ -21,7 +21,7 @@ def store(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_world(store, monkeypatch):
-    from modelparity.parity.judge import CheckBudget
+    from modelparity.parity.cells import CheckBudget
 
     monkeypatch.setenv("MODELPARITY_STORE", str(store))
     monkeypatch.setattr(

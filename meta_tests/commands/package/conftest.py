@@ -34,7 +34,7 @@ def world(tmp_path_factory):
 
     from modelparity.fixtures.checkpoints.load import golden_state_dict
     from modelparity.fixtures.models import MODELS
-    from modelparity.parity.judge import CheckBudget
+    from modelparity.parity.cells import CheckBudget
 
     folder = tmp_path_factory.mktemp("package")
     checkpoint = folder / "ckpt_epoch_00012.pyth"

@@ -111,7 +111,7 @@ class Graph:
 
 
 def _session(store: Path, checkpoint: Path, spec: ModelSpec = SPEC) -> Any:
-    from modelparity.parity.judge import CheckBudget
+    from modelparity.parity.cells import CheckBudget
     from modelparity.parity.session import Session
 
     budget = CheckBudget(images=4, draws=1, batches=(3,), convert_again=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modelparity import arguments, terminal
 from modelparity.clean_weights import weights_words
-from modelparity.commands.report import print_run
+from modelparity.commands.judging.report import print_run
 from modelparity.errors import BadInputError
 from modelparity.evaluate import predictors
 from modelparity.evaluate.evaluate import check_measures

@@ -9,8 +9,8 @@ from pathlib import Path
 from modelparity import arguments, terminal
 from modelparity.api.project import Declared
 from modelparity.api.prove import Brought, bring, program_claims, session_of
-from modelparity.commands.prove import described, sampled
-from modelparity.commands.report import print_run
+from modelparity.commands.judging.prove import described, sampled
+from modelparity.commands.judging.report import print_run
 from modelparity.converters.engine.workers import Workers
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import StoppedError, os_words

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from modelparity import arguments, terminal
 from modelparity.api.model import Model
 from modelparity.clean_weights import weights_words
-from modelparity.commands.prove import described, sampled
+from modelparity.commands.judging.prove import described, sampled
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import os_words
 from modelparity.fixtures.programs import ProgramSpec

@@ -10,7 +10,7 @@ from typing import Any
 
 from modelparity import arguments, terminal
 from modelparity.arrays import written
-from modelparity.commands.gate import selected
+from modelparity.commands.judging.gate import selected
 from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
 from modelparity.converters.recipes import QUANTIZATIONS
 from modelparity.errors import BadInputError

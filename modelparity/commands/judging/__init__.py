@@ -1,0 +1,1 @@
+"""Commands that judge files: prove, verify, gate, mutate, search, report."""

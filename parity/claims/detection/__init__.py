@@ -1,0 +1,1 @@
+"""Makes the claims on detections: rows that are a set."""
