@@ -185,3 +185,10 @@ def test_wrong_outputs_are_not_called_reordered(case):
     assert exchanged(reference, [right[1], right[0], *right[2:]]) == {0: 1, 1: 0}
     lost = {name: np.full_like(value, np.nan) for name, value in right[3].items()}
     assert exchanged(reference, [*right[:3], lost, *right[4:]]) == {}
+    # Nearest to each other's references, and so far from them that this is no evidence.
+    buried = [dict(right[1]), dict(right[0]), *right[2:]]
+    for outputs in buried[:2]:
+        outputs["mask"] = outputs["mask"] + 3 * reference.spread("mask") * generator.standard_normal(
+            (1, 1, 32, 32)
+        )
+    assert exchanged(reference, buried) == {}
