@@ -5,7 +5,7 @@ Torch is imported only when a cell runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,10 @@ import pytest
 if TYPE_CHECKING:
     from modelparity.api.model import Model
     from modelparity.api.prove import Proof
+    from modelparity.parity.cells import Cell
 
 _TARGET = "--parity-model"
+_DECLARATIONS = "pyproject.toml"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -81,25 +83,51 @@ class ParityItem(pytest.Item):
         return self.config.rootpath / "pyproject.toml", None, self.name
 
 
+class ParityFile(pytest.File):
+    """The models that a pyproject.toml declares."""
+
+    def collect(self) -> Iterator[ParityItem]:
+        from modelparity.api.project import declared_models
+        from modelparity.errors import BadInputError
+
+        try:
+            declared = declared_models(self.path.parent)
+        except BadInputError as error:
+            raise self.CollectError(str(error)) from None
+        for each in declared.values():
+            yield from _items(self, each.model, each.cells)
+
+
+def _items(parent: pytest.Collector, model: Model, cells: Sequence[Cell]) -> Iterator[ParityItem]:
+    for cell in cells:
+        yield ParityItem.from_parent(
+            parent,
+            name=cell.id,
+            nodeid=f"{_DECLARATIONS}::{cell.id}",
+            model=model,
+            format=cell.format,
+            quantization=cell.quantization,
+        )
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ParityFile | None:
+    config = parent.config
+    wanted = file_path == config.rootpath / _DECLARATIONS and not config.getoption("--no-parity")
+    return ParityFile.from_parent(parent, path=file_path) if wanted else None
+
+
 @pytest.hookimpl(tryfirst=True)  # before `-k` deselects
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    targets = config.getoption(_TARGET)
-    named = config.args_source is pytest.Config.ArgsSource.ARGS  # the user asked for certain tests
-    if config.getoption("--no-parity") or (named and not targets):
-        return
+    """Adds the targets of the command line, and the declared models where `testpaths` leaves them out."""
     from modelparity.api.model import Model
-    from modelparity.api.project import declared_models
     from modelparity.api.prove import cells_of
 
-    asked = [(Model(target), cells_of(Model(target).label, ["onnx"], ["fp32"])) for target in targets]
-    if not named:
-        asked += [(each.model, each.cells) for each in declared_models(config.rootpath).values()]
-    for model, cells in asked:
-        items += [
-            ParityItem.from_parent(
-                session, name=cell.id, model=model, format=cell.format, quantization=cell.quantization
-            )
-            for cell in cells
-        ]
+    for target in config.getoption(_TARGET):
+        model = Model(target)
+        items += _items(session, model, cells_of(model.label, ["onnx"], ["fp32"]))
+    path = config.rootpath / _DECLARATIONS
+    by_testpaths = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if by_testpaths and path.is_file() and not config.getoption("--no-parity"):
+        items += ParityFile.from_parent(session, path=path).collect()
