@@ -228,7 +228,7 @@ def judge_file(
     """
     cell = Cell(spec.name, description.format, description.quantization)
     subject = session.subject(spec.name)
-    record = _blank(cell, path, subject.size, subject.checkpoint, meant)
+    record = _blank(cell, path, subject.size, subject.checkpoint, meant=meant)
     if cell.quantization not in QUANTIZATIONS:
         unknown = _unknown_quantization(cell, description, session, spec)
         return Verification(_finished(record, _as_meant(unknown, description, meant), None))
@@ -261,7 +261,9 @@ def _as_meant(claims: tuple[Claim, ...], description: Description, meant: Meant)
     return tuple(claim if each.name == claim.name else each for each in claims)
 
 
-def _blank(cell: Cell, path: Path, size: str, checkpoint: Path | None, meant: Meant = AS_IT_IS) -> CellRecord:
+def _blank(
+    cell: Cell, path: Path, size: str, checkpoint: Path | None, *, meant: Meant = AS_IT_IS
+) -> CellRecord:
     artifact = ArtifactRecord(sha256_of(path), path.stat().st_size)
     weights = ["--checkpoint", str(checkpoint)] if checkpoint else []
     reproduce = (
