@@ -45,7 +45,8 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Judge a file as the gate would. Exit 1 if it fails, 2 if it is no model at all."""
-    from modelparity.commands.verify import Meant, verify_file
+    from modelparity.commands.verify import verify_file
+    from modelparity.verification.verify import Meant
 
     passed = verify_file(
         artifact,
