@@ -14,6 +14,13 @@ from modelparity.verification.file_names import remark
 from modelparity.verification.own_inputs import own_inputs
 
 SIGNATURE = Signature((TensorSpec("image", ("batch", 3, 8, 8), "picture"),), ())
+WEIGHTS = {
+    "fp32": {"float32": 100},
+    "fp16": {"float16": 90, "float32": 10},
+    "int8_dynamic": {"int8": 90, "float32": 10},
+    "int8_static": {"uint8": 90, "int32": 10},
+    "int8_weight_only": {"int8": 90, "float32": 10},
+}
 IMAGES = np.zeros((4, 3, 8, 8), np.float32)
 
 
@@ -39,7 +46,8 @@ IMAGES = np.zeros((4, 3, 8, 8), np.float32)
     ],
 )
 def test_a_name_that_says_what_is_not_so_is_told(name, quantization, told):
-    words = remark(Path("/int8") / name, Description("onnx", quantization, (), ()))
+    made = Description("onnx", quantization, (), (), weights=WEIGHTS[quantization])
+    words = remark(Path("/int8") / name, made)
     assert bool(words) is told
     if told:
         assert f"called {name}, but what is in it is {quantization}" in words

@@ -14,6 +14,7 @@ HEAVY = {"torch", "onnx", "onnxruntime", "ai_edge_litert", "litert_torch"}
 # Networks: imported by workers, by tests inside functions, and by measurements.
 NETWORKS = {
     "crepe.py: torch",
+    "endings_network.py: torch",
     "facenet_cascade.py: torch",
     "layer_networks.py: torch",
     "miniature_detector.py: torch",

@@ -42,7 +42,7 @@ def verify(
     ] = "",
     rename: Annotated[
         list[str] | None,
-        typer.Option("--rename", metavar="THEIRS=OURS", help="The file's name of an input or output."),
+        typer.Option("--rename", metavar="THEIRS=OURS", help="A port's name in the file, and the network's."),
     ] = None,
     input_layout: Annotated[
         str, typer.Option("--input-layout", metavar="nchw|nhwc", help="Axes of the file's images.")

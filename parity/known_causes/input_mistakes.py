@@ -90,9 +90,6 @@ def _ranges(preprocessing: Preprocessing) -> Iterator[tuple[str, Change]]:
     if (preprocessing.mean, preprocessing.std) != (IMAGENET_MEAN, IMAGENET_STD):
         words = "pixels normalised by the mean and deviation of ImageNet"
         yield words, lambda x: (x * std + mean - usual) / spread
-    if preprocessing.normalises:
-        yield "pixels that are normalised twice", lambda x: (x - mean) / std
-        yield "normalised pixels 255 times as large", lambda x: x * _WHITE
 
 
 def _columns(values: tuple[float, ...]) -> Array:

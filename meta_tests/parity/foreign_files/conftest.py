@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 from modelparity.fixtures.specs import ModelSpec, Preprocessing, TensorSpec
 from modelparity.parity.results import CellRecord
 
-_NETWORK = "meta_tests.miniatures.endings_network"
+_NETWORK = "meta_tests.parity.foreign_files.endings_network"
 SPEC = ModelSpec(
     name="endings",
     title="Endings",
@@ -86,12 +86,13 @@ class Graph:
 
     def behind(self, output: str, kind: str, *constants: Any, **attributes: Any) -> None:
         """Appends an operator to an output."""
-        (value,) = (each for each in self.model.graph.output if each.name == output)
+        self._made += 1
+        before = f"{output}_{self._made}"
         for node in self.model.graph.node:
             for tensors in (node.input, node.output):
-                tensors[:] = [f"{output}_before" if name == output else name for name in tensors]
-        inputs = [f"{output}_before", *map(self.constant, constants)]
-        self.model.graph.node.append(helper.make_node(kind, inputs, [value.name], **attributes))
+                tensors[:] = [before if name == output else name for name in tensors]
+        inputs = [before, *map(self.constant, constants)]
+        self.model.graph.node.append(helper.make_node(kind, inputs, [output], **attributes))
 
     def without(self, output: str) -> None:
         """Takes away the operator that makes an output."""
@@ -128,7 +129,7 @@ def _session(store: Path, checkpoint: Path, spec: ModelSpec = SPEC) -> Any:
 def judging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judging]:
     import torch
 
-    from meta_tests.miniatures.endings_network import Endings
+    from meta_tests.parity.foreign_files.endings_network import Endings
 
     folder = tmp_path_factory.mktemp("known_causes")
     states = []

@@ -159,7 +159,7 @@ def test_statistics_of_batch_norms(judging, tmp_path):
     torch.save(state, tmp_path / "untrained.pt")
     record = judging.record(judging.converted(checkpoint=tmp_path / "untrained.pt"))
     assert record.explanation == "its batch norms have untrained statistics: mean 0 and variance 1"
-    of_the_batch = judging.converted(deployed="meta_tests.miniatures.endings_network:InTraining")
+    of_the_batch = judging.converted(deployed="meta_tests.parity.foreign_files.endings_network:InTraining")
     record = judging.record(of_the_batch)
     assert record.explanation == (
         "its batch norms use the statistics of the batch: it was exported in training mode"
