@@ -6,12 +6,13 @@ path is None, from the goldens.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
 
 from modelparity.converters.engine import exported_program as program_file
 from modelparity.fixtures.arrays import Feeds, Outputs
@@ -47,8 +48,8 @@ def fitted(spec: ModelSpec, checkpoint: Path) -> ModelSpec:
 def export(spec: ModelSpec, checkpoint: Path | None, input_size: int, target: Path) -> dict[str, int]:
     """Writes the deployed module as a `.pt2` exported program with a dynamic batch.
 
-    Returns counts of the module's elements: `weights` of matrices and kernels, which no exporter
-    folds away, and `elements` of everything it holds.
+    Returns counts of the module's elements: `weights` of matrices and kernels (`kept_weights`), and
+    `elements` of everything it holds.
     """
     module = _deployed(spec, checkpoint, "float32")
     image = torch.zeros(_TRACE_BATCH, 3, input_size, input_size)
@@ -61,9 +62,45 @@ def export(spec: ModelSpec, checkpoint: Path | None, input_size: int, target: Pa
     parameters = list(module.parameters())
     everything = [*parameters, *(buffer for buffer in module.buffers() if buffer.is_floating_point())]
     return {
-        "weights": sum(p.numel() for p in parameters if p.dim() >= 2),
+        "weights": kept_weights(program),
         "elements": sum(t.numel() for t in everything),
     }
+
+
+def kept_weights(program: torch.export.ExportedProgram) -> int:
+    """Elements of the matrices and kernels that a file needs to compute what the program does.
+
+    A parameter that no output depends on, such as a head for training, needs none. What depends on no input
+    may be computed by the exporter: of such constants that parameters go into, either those are needed or
+    the constants, whichever are fewer. A parameter with less than two axes above 1 may be folded.
+    """
+    signature, graph = program.graph_signature, program.graph
+    outputs = next(node for node in graph.nodes if node.op == "output")
+    used, pending = set(), [outputs]
+    while pending:
+        node = pending.pop()
+        if node not in used:
+            used.add(node)
+            pending += node.all_input_nodes
+    fed: set[fx.Node] = set()  # what depends on an input
+    groups: dict[fx.Node, set[fx.Node]] = {}  # of the rest, which nodes go into each other
+    for node in graph.nodes:
+        if node not in used:
+            continue
+        read = node.all_input_nodes
+        if node.name in signature.user_inputs or node is outputs or any(each in fed for each in read):
+            fed.add(node)
+            continue
+        joined = {node}.union(*(groups[each] for each in read))
+        groups |= dict.fromkeys(joined, joined)
+    total = 0
+    for group in {id(group): group for group in groups.values()}.values():
+        held = [node for node in group if node.name in signature.inputs_to_parameters]
+        matrices = [node for node in held if sum(n > 1 for n in node.meta["val"].shape) > 1]
+        given = [node for node in group if any(user in fed for user in node.users)]
+        counts = [[math.prod(node.meta["val"].shape) for node in nodes] for nodes in (matrices, given)]
+        total += min(map(sum, counts))
+    return total
 
 
 def run(
