@@ -9,7 +9,7 @@ from typing import Any
 
 from modelparity.converters.engine.workbench import PROGRAM, Calibration, Workbench
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, WorkerFailedError
-from modelparity.converters.recipes import FLOAT, QUANTIZATIONS
+from modelparity.converters.recipes import FLOAT, JUDGED
 from modelparity.fixtures.arrays import Feeds, Outputs
 from modelparity.fixtures.inputs import worst_inputs
 from modelparity.fixtures.inputs.strategies import GeneratedImage
@@ -87,7 +87,7 @@ class Judge:
         self._float_file = float_file or self._own_float_file
         self._dynamic = bench.converters[cell.format].dynamic_batch
         self._free_size = truth.subject.spec.free_size
-        self._recipe = QUANTIZATIONS[cell.quantization]
+        self._recipe = JUDGED[cell.quantization]
         self._by_kind = KIND_CLAIMS[truth.subject.spec.task]
         self.stage = "load"
         self.claims: list[Claim] = []
@@ -109,6 +109,9 @@ class Judge:
             self.stage = "lineage"
             self._lineage()
         self.stage = "run"
+        if other := basic.fed_otherwise(self.description, self._truth.subject.signature):
+            self.not_asked["outputs"] = other
+            return
         if not self._outputs_comparable():
             return
         lost = self._quality()
@@ -146,11 +149,15 @@ class Judge:
             basic.precision(description, self._cell.quantization),
             basic.weight_count(description, **self._truth.elements),
         ]
-        self.claims += basic.weight_share(
+        claims = basic.weight_share(
             description,
             self._recipe,
             lambda: self._ask("modelparity.modelfiles.lineage:layer_share", self._float_file().path),
         )
+        if self._third_party and (less := [claim for claim in claims if not claim.passed]):
+            self.not_asked["weight_share"] = basic.not_promised(less[0])
+        else:
+            self.claims += claims
 
     def _ask(self, function: str, *args: Any) -> Any:
         return self._bench.workers[self._cell.format].call(function, *args, timeout=CONVERT_TIMEOUT_S).value
@@ -182,9 +189,12 @@ class Judge:
         if not self._third_party:
             self.claims += lineage.claims(file, observe)
             return
-        matched = "modelparity.parity.claims.lineage:matched"
+        module = "modelparity.parity.claims.lineage"
         claims, not_asked = lineage.of_third_party_file(
-            file, observe, lambda: self._ask(matched, self._path, source.path)
+            file,
+            observe,
+            lambda: self._ask(f"{module}:matched", self._path, source.path),
+            lambda: str(self._ask(f"{module}:may_saturate", self._path)),
         )
         self.claims += claims
         self.not_asked |= not_asked

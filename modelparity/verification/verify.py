@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from modelparity.converters.engine.store import sha256_of
 from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
-from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.converters.recipes import JUDGED
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import BAD_INPUT, explained
 from modelparity.fixtures.limitations import Limitation
@@ -167,7 +167,7 @@ def judge_file(
     cell = Cell(spec.name, description.format, description.quantization)
     subject = session.subject(spec.name)
     record = _blank(cell, path, subject.size, subject.checkpoint)
-    if cell.quantization not in QUANTIZATIONS:
+    if cell.quantization not in JUDGED:
         return Verification(_finished(record, _unknown_quantization(cell, description, session, spec), None))
     limitation = session.limitations.get(cell)
     truth = reference_data(session, spec.name)
@@ -243,5 +243,5 @@ def _unknown_quantization(
     dynamic = session.bench.converters[cell.format].dynamic_batch
     return (
         basic.interface(description, signature, dynamic, dynamic and spec.free_size),
-        basic.precision(description, " or ".join(QUANTIZATIONS)),
+        basic.precision(description, " or ".join(JUDGED)),
     )

@@ -47,6 +47,7 @@ class Layer:
         unbiased: Roundings of its result before the bias is added.
         activation: "", "relu" or "relu6".
         dynamic: It rounds its input by the range that this has at run time.
+        blocks: It rounds its input by the peaks of blocks of so many numbers; 0 if it does not.
         repeated: It stands for every product of the network by this weight: the steps of a recurrent layer.
         negative: Roundings of the result of a second copy of the layer with the other sign; None without one.
             A converter may write a PReLU behind a matrix as relu(x) - slope relu(-x), and fold the sign into
@@ -69,6 +70,7 @@ class Layer:
     unbiased: tuple[QuantizationParams, ...] = ()
     negative: tuple[QuantizationParams, ...] | None = None
     float_bias: Array | None = None
+    blocks: int = 0
 
     @property
     def rows(self) -> bool:
@@ -113,7 +115,7 @@ class Simulated:
 def unrounded(layer: Layer) -> Layer:
     """The layer with its rounded weights, which rounds no activation."""
     negative = None if layer.negative is None else ()
-    return replace(layer, reads=(), gives=(), unbiased=(), negative=negative, dynamic=False)
+    return replace(layer, reads=(), gives=(), unbiased=(), negative=negative, dynamic=False, blocks=0)
 
 
 Readers = Mapping[Operator, Sequence[tuple[Operator | None, Edge]]]
@@ -170,24 +172,7 @@ def unsupported(graph: Graph) -> list[str]:
     readers = _readers(graph)
     layers = [operator for operator in graph.operators() if is_rounded(operator)]
     added = {end.bias for end in (_end(layer, readers) for layer in layers) if end.bias is not None}
-    return [*not_simulated(graph.operators(), added), *rounded_by_blocks(graph)]
-
-
-def rounded_by_blocks(graph: Graph) -> list[str]:
-    """Products of floats by a weight of integers, whose input ONNX Runtime rounds in a way of its own."""
-    return [
-        f"{layer.kind} {layer.names[0][-60:]}, whose input ONNX Runtime rounds by blocks (MatMulNBits)"
-        for layer in filter(is_rounded, graph.operators())
-        if layer.kind == "MatMul" and _weight_alone(layer)
-    ]
-
-
-def _weight_alone(operator: Operator) -> bool:
-    """Whether it multiplies what the file leaves in float by a weight of integers."""
-    read, stored = _read(operator), operator.inputs[kind_of(operator).weight]
-    if read.roundings or read.ranged or not isinstance(read.source, Operator) or is_rounded(read.source):
-        return False  # integers, of which rows of a quantized table are some
-    return stored is not None and isinstance(stored.source, Constant) and stored.source.scale is not None
+    return not_simulated(graph.operators(), added)
 
 
 def rounded_elsewhere(graph: Graph) -> list[str]:
@@ -312,6 +297,7 @@ def _layer(operator: Operator, readers: Readers) -> Layer:
         biased=end.bias is not None,
         unbiased=end.unbiased,
         float_bias=kept,
+        blocks=read.blocks,
     )
 
 
