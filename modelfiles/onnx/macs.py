@@ -116,11 +116,13 @@ class _Graph:
             )
             return "int8", "int8_dynamic" if running else "int8_static"
         operands = [self._dequantize(name) for name in node.input[:2]]
-        if all(operands):
+        narrow = [step is not None and self._element(step.input[0]) in _INT8 for step in operands]
+        kept = [step is not None and self._stored(step.input[0]) for step in operands]
+        if all(operands) and (all(narrow) or any(a and b for a, b in zip(narrow, kept, strict=True))):
             stored = all(step.input[1] in self.constants for step in operands if step)
             return "int8", "int8_static" if stored else "int8_dynamic"
         element = self._element(node.input[0])
-        weight_only = any(step and self._stored(step.input[0]) for step in operands)
+        weight_only = any(a and b for a, b in zip(narrow, kept, strict=True))
         return dtype_word(element) if element else "", "int8_weight_only" if weight_only else ""
 
     def count(self, node: NodeProto) -> int | None:
@@ -168,7 +170,7 @@ class _Graph:
         return None
 
     def _dequantize(self, name: str) -> NodeProto | None:
-        """The DequantizeLinear that a tensor comes from."""
+        """The DequantizeLinear of 16 bits or less that a tensor comes from."""
         maker = self._maker(name)
         if maker is None or maker.op_type != "DequantizeLinear":
             return None

@@ -17,6 +17,7 @@ from modelparity.modelfiles.graph import Edge, Graph, Operator, QuantizationPara
 from modelparity.parity.simulation.file_layers import (
     DYNAMIC_LSTM,
     SUM,
+    TRANSPOSED,
     in_pytorchs_layout,
     is_narrow,
     is_rounded,
@@ -276,9 +277,12 @@ def _layer(operator: Operator, readers: Readers) -> Layer:
         step = in_pytorchs_layout(operator, np.broadcast_to(step, stored.source.shape))
     end = _end(operator, readers)
     constant = end.bias.source if end.bias is not None and isinstance(end.bias.source, Constant) else None
-    kept = None
+    kept, biased = None, end.bias is not None
     if constant is not None and not is_narrow(constant):
         kept, constant = real(constant).reshape(-1), None
+    elif constant is not None and kind.family == TRANSPOSED and not constant.read().any():
+        # One group of several: the file adds the bias of all of them behind.
+        constant, biased = None, False
     bias_step = None if constant is None else constant.scale
     return Layer(
         operator.names[0],
@@ -294,7 +298,7 @@ def _layer(operator: Operator, readers: Readers) -> Layer:
         _common([wire for _, wire in readers.get(end.operator, ())]),
         end.activation,
         dynamic=read.ranged,
-        biased=end.bias is not None,
+        biased=biased,
         unbiased=end.unbiased,
         float_bias=kept,
         blocks=read.blocks,

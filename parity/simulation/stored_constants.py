@@ -47,7 +47,7 @@ _ATEN = torch.ops.aten
 # Whose arguments that are numbers a file may have as constants.
 ARITHMETIC = (_ATEN.add, _ATEN.sub, _ATEN.rsub, _ATEN.mul, _ATEN.div, _ATEN.pow)
 _SLACK = 2.0**-16  # of a bias that a norm was folded into, relative to the greatest
-_SEVERAL = 3  # biases of a file, of which one that is wrong is not most
+_SEVERAL = 3  # biases of a file: of so many, one that is wrong is not most, and so many are no one fault
 _JOINED = (1, 2, 4)  # one tensor; both directions of a layer, or both biases; both of both
 
 
@@ -85,7 +85,7 @@ def _to_half(number: float) -> np.float16:
 
 
 def moved_biases(module: torch.nn.Module, places: Sequence[Place]) -> str:
-    """Says that most of a file's float biases are not the network's; "" if that does not hold.
+    """Says that most of a file's float biases, or three, are not the network's; "" if that does not hold.
 
     Quantizers move biases by the mean error that rounding makes on their calibration images (Nagel et al.,
     "Data-free quantization through weight equalization and bias correction", ICCV 2019). That cannot be told
@@ -99,7 +99,7 @@ def moved_biases(module: torch.nn.Module, places: Sequence[Place]) -> str:
         due = np.zeros(stored.size) if own is None else own.numpy()
         alike = due.size == stored.size and np.abs(stored - due).max() <= _SLACK * np.abs(due).max()
         off += not alike
-    if len(kept) < _SEVERAL or 2 * off <= len(kept):
+    if off < _SEVERAL and (len(kept) < _SEVERAL or 2 * off <= len(kept)):
         return ""
     return (
         f"the biases of {off} of {len(kept)} layers are not the network's: a quantizer may have corrected "

@@ -206,16 +206,16 @@ for _recipe, _networks in (
         recipe=_recipe,
         ports=_recipe.startswith("static"),
     )
-_tensorflow("onnx2tf_float32", "onnx2tf -osd", "pnet", "unused_head")
+_tensorflow("onnx2tf_float32", "onnx2tf -osd", "rnet", "unused_head")
 _tensorflow("onnx2tf_float16", "onnx2tf -osd, its float16 file", "rnet", "unused_head")
 _tensorflow("onnx2tf_dynamic", "onnx2tf -osd -oiqt, its dynamic range file", "onet")
 _tensorflow("onnx2tf_int8", "onnx2tf -osd -oiqt, its int8 file", "onet", "tiny_ladeda", "unused_head")
 _tensorflow("onnx2tf_int16x8", "onnx2tf -osd -oiqt, its int16 x int8 file", "onet", "tiny_ladeda")
-_tensorflow("tensorflow_float32", "TFLiteConverter", "rnet", "transposed")
-_tensorflow("tensorflow_float16", "TFLiteConverter, float16", "pnet")
+_tensorflow("tensorflow_float32", "TFLiteConverter", "rnet")
+_tensorflow("tensorflow_float16", "TFLiteConverter, float16", "unused_head")
 _tensorflow("tensorflow_dynamic", "TFLiteConverter, Optimize.DEFAULT", "rnet", "unused_head")
-_tensorflow("tensorflow_int8", "TFLiteConverter, int8", "pnet", "transposed")
-_tensorflow("tensorflow_int16x8", "TFLiteConverter, int16 x int8", "pnet", "unused_head")
+_tensorflow("tensorflow_int8", "TFLiteConverter, int8", "unused_head")
+_tensorflow("tensorflow_int16x8", "TFLiteConverter, int16 x int8", "unused_head")
 
 # Files that a tool makes wrong: what is wrong with them.
 WRONG = {
