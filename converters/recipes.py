@@ -74,6 +74,14 @@ QUANTIZATIONS: dict[str, Quantization] = {
         ),
     )
 }
+# What no recipe here makes, but files of other tools show: they are judged, and promise nothing.
+FROM_ELSEWHERE: dict[str, Quantization] = {
+    quantization.name: quantization
+    for quantization in (
+        Quantization("int8_weight_only", "weights of 8 bits or less, computed in float", weights="int8"),
+    )
+}
+JUDGED = {**QUANTIZATIONS, **FROM_ELSEWHERE}
 # The name of the float file's, which every other one is made from.
 (FLOAT,) = (quantization.name for quantization in QUANTIZATIONS.values() if quantization.is_float)
 

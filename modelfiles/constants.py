@@ -19,7 +19,8 @@ from modelparity.fixtures.arrays import Array
 HALF_STEP = 0.5  # how far rounding to the nearest moves a number, at most
 _BLOCK = 1 << 22  # elements that are compared at a time
 _LEAST = 1e-9  # ai-edge-quantizer's least range of a channel
-_STEPS = 127  # integers to either side of 0
+# Integers to either side of 0.
+_STEPS_OF = {"int8": 127, "uint8": 127, "int4": 7, "uint4": 7, "int2": 1, "uint2": 1, "int16": 32767}
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +91,17 @@ def pair_peak(weight: Array, axis: int) -> Array:
     """
     channels = np.moveaxis(weight, axis, 0)
     peak: Array = np.abs(channels).reshape(len(channels), -1).max(axis=1)
-    for order in (channels, np.moveaxis(channels, 1, -1)):
-        flat = order.reshape(len(channels), -1)
-        sums = np.abs(flat[:, 1:] + flat[:, :-1])  # of other signs, less than max |w|
+    for sums in neighbours(weight, axis):  # of other signs, less than max |w|
         np.maximum(peak, sums.max(axis=1, initial=0), out=peak)
     return peak
+
+
+def neighbours(weight: Array, axis: int) -> Iterator[Array]:
+    """The magnitudes of the sums of two neighbours [channels, pairs], in either order (see `pair_peak`)."""
+    channels = np.moveaxis(weight, axis, 0)
+    for order in (channels, np.moveaxis(channels, 1, -1)):
+        flat = order.reshape(len(channels), -1)
+        yield np.abs(flat[:, 1:] + flat[:, :-1])
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,10 @@ class Compared:
 def measured(constant: Constant, origin: Constant, axis: int | None = None) -> Compared:
     """`axis` is that of the output channels of a layer's weight, each of which should have a scale."""
     same = Compared(origin.name, constant.dtype)
+    moved = constant.shape != origin.shape and _squeezed(constant) == _squeezed(origin)
+    if moved and (constant.scale is None or constant.scale.size == 1):  # axes of length 1 elsewhere
+        ones = [1] * len(origin.shape)
+        constant = constant._viewed(lambda a: a.reshape(origin.shape if a.size > 1 else ones))
     if constant.shape != origin.shape:
         shapes = f"has the shape {list(constant.shape)}, but should have {list(origin.shape)}"
         return replace(same, off=inf, note=shapes)
@@ -136,6 +147,10 @@ def measured(constant: Constant, origin: Constant, axis: int | None = None) -> C
     if constant.scale is None and (constant.dtype, origin.dtype) == ("float16", "float32"):
         return _worst(replace(same, unit="places"), constant, origin, _places)
     return replace(same, off=inf, note=f"is {constant.dtype}, but comes from {origin.dtype}")
+
+
+def _squeezed(constant: Constant) -> list[int]:
+    return [n for n in constant.shape if n > 1]
 
 
 def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
@@ -200,7 +215,7 @@ def _steps(same: Compared, constant: Constant, origin: Constant, axis: int | Non
         return replace(found, off=inf, note="has a scale that is no positive number")
     if constant.symmetric and zero_point.any():
         return replace(found, off=inf, note="has a zero point, but the format wants 0")
-    if constant.product is None and constant.dtype not in ("int8", "uint8"):
+    if constant.product is None and constant.dtype not in _STEPS_OF:
         return replace(found, off=inf, note=f"is {constant.dtype}, but its layer has no scales for that")
     peak = np.zeros([n if place == axis else 1 for place, n in enumerate(constant.shape)])
     paired = axis if constant.paired and rank > 1 else None
@@ -225,6 +240,7 @@ def _steps(same: Compared, constant: Constant, origin: Constant, axis: int | Non
     if constant.product is not None:
         ratio = np.maximum(scale / constant.product, constant.product / scale)
     else:  # a channel of zeros asks for no scale
-        ratio = np.where(peak > 0, scale * _STEPS / np.maximum(peak, _LEAST), 1.0)
+        steps = _STEPS_OF[constant.dtype]
+        ratio = np.where(peak > 0, scale * steps / np.maximum(peak, _LEAST), 1.0)
     channel = int(ratio.argmax())
     return replace(found, scale_ratio=float(ratio.flat[channel]), channel=channel)

@@ -40,12 +40,16 @@ class Edge:
     """What is read: a constant or one output of an operator, past roundings.
 
     `ranged`: who reads it rounds it by the range that it has at run time.
+    `blocks`: who reads it rounds it to int8, by the peak of each block of so many numbers of its last axis.
+    `half`: the file has it in float16.
     """
 
     source: Constant | Operator
     place: int = 0
     roundings: tuple[QuantizationParams, ...] = ()
     ranged: bool = False
+    blocks: int = 0
+    half: bool = False
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from modelparity.converters.engine.workbench import PROGRAM, Calibration, Workbench
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, WorkerFailedError
-from modelparity.converters.recipes import FLOAT, QUANTIZATIONS
+from modelparity.converters.recipes import FLOAT, JUDGED
 from modelparity.fixtures.arrays import Feeds, Outputs
 from modelparity.fixtures.inputs import worst_inputs
 from modelparity.fixtures.programs import ProgramSpec
@@ -74,7 +74,7 @@ class Judge:
         self._dynamic = bench.converters[cell.format].dynamic_batch
         self._free_size = truth.subject.spec.free_size
         self._signature = bench.converters[cell.format].ports(truth.subject.signature)
-        self._recipe = QUANTIZATIONS[cell.quantization]
+        self._recipe = JUDGED[cell.quantization]
         self._by_kind = KIND_CLAIMS[truth.subject.spec.task]
         self.stage = "load"
         self.claims: list[Claim] = []
@@ -98,6 +98,9 @@ class Judge:
             self.stage = "lineage"
             self._lineage()
         self.stage = "run"
+        if other := basic.fed_otherwise(self.description, self._truth.subject.signature):
+            self.not_asked["outputs"] = other
+            return
         if not self._outputs_comparable():
             self._explain(RoundedReference(self._truth.reference, {}) if self._recipe.is_float else None)
             return
@@ -143,11 +146,15 @@ class Judge:
             basic.weight_count(description, **self._truth.elements),
             *basic.inference_mode(description),
         ]
-        self.claims += basic.weight_share(
+        claims = basic.weight_share(
             description,
             self._recipe,
             lambda: self._ask("modelparity.modelfiles.lineage:layer_share", self._float_file().path),
         )
+        if self._third_party and (less := [claim for claim in claims if not claim.passed]):
+            self.not_asked["weight_share"] = basic.not_promised(less[0])
+        else:
+            self.claims += claims
 
     def _ask(self, function: str, *args: Any) -> Any:
         return self._bench.workers[self._cell.format].call(function, *args, timeout=CONVERT_TIMEOUT_S).value
@@ -184,9 +191,12 @@ class Judge:
         if not self._third_party:
             self.claims += lineage.claims(file, observe)
             return
-        matched = "modelparity.parity.claims.lineage:matched"
+        module = "modelparity.parity.claims.lineage"
         claims, not_asked = lineage.of_third_party_file(
-            file, observe, lambda: self._ask(matched, self._path, source.path)
+            file,
+            observe,
+            lambda: self._ask(f"{module}:matched", self._path, source.path),
+            lambda: str(self._ask(f"{module}:may_saturate", self._path)),
         )
         self.claims += claims
         self.not_asked |= not_asked

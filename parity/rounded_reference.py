@@ -203,8 +203,7 @@ def _impossible(simulation: Simulated) -> str:
         named = _some(simulation.unmatched)
         return f"these of its layers or constants match none of the network's: {named}"
     if simulation.elsewhere:
-        outside = "it rounds activations outside the layers of rounded weights"
-        return f"{outside}, and cannot be simulated: {simulation.elsewhere}"
+        return simulation.elsewhere
     return ""
 
 

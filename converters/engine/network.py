@@ -7,13 +7,14 @@ path is None, from the goldens. The checkpoint of a network that its owner broug
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
@@ -68,8 +69,8 @@ def fitted(spec: ModelSpec, checkpoint: Path) -> ModelSpec:
 def export(spec: NetworkSpec, checkpoint: Path | None, input_size: int, target: Path) -> dict[str, int]:
     """Writes the deployed module as a `.pt2` exported program with a dynamic batch.
 
-    Returns counts of the module's elements: `weights` of matrices and kernels, which no exporter
-    folds away, and `elements` of everything it holds.
+    Returns counts of the module's elements: `weights` of matrices and kernels (`kept_weights`), and
+    `elements` of everything it holds.
     """
     if isinstance(spec, ProgramSpec):
         assert checkpoint is not None
@@ -87,32 +88,56 @@ def export(spec: NetworkSpec, checkpoint: Path | None, input_size: int, target: 
     parameters = list(module.parameters())
     everything = [*parameters, *(buffer for buffer in module.buffers() if buffer.is_floating_point())]
     return {
-        "weights": sum(p.numel() for p in parameters if p.dim() >= 2),
+        "weights": kept_weights(program),
         "elements": sum(t.numel() for t in everything),
     }
 
 
 def _counts_of_program(program: ExportedProgram) -> dict[str, int]:
-    """As `export` counts them: of the tensors that the graph reads, each once."""
-    read = {node.name for node in program.graph.nodes if node.op == "placeholder" and node.users}
-    signature = program.graph_signature
-    held = {
-        **{name: program.state_dict[of] for name, of in signature.inputs_to_parameters.items()},
-        **{
-            name: program.state_dict.get(of, program.constants.get(of))
-            for name, of in signature.inputs_to_buffers.items()
-        },
+    """As `export` counts them."""
+    held = (*program.state_dict.values(), *program.constants.values())
+    floats = {
+        (tensor.data_ptr(), tensor.shape): tensor.numel()
+        for tensor in held
+        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point()
     }
-    once = {
-        (tensor.data_ptr(), tensor.shape): tensor
-        for name, tensor in held.items()
-        if name in read and tensor is not None and tensor.is_floating_point()
-    }
-    parameters = [tensor for tensor in once.values() if isinstance(tensor, nn.Parameter)]
-    return {
-        "weights": sum(tensor.numel() for tensor in parameters if tensor.dim() >= 2),
-        "elements": sum(tensor.numel() for tensor in once.values()),
-    }
+    return {"weights": kept_weights(program), "elements": sum(floats.values())}
+
+
+def kept_weights(program: torch.export.ExportedProgram) -> int:
+    """Elements of the matrices and kernels that a file needs to compute what the program does.
+
+    A parameter that no output depends on, such as a head for training, needs none. What depends on no input
+    may be computed by the exporter: of such constants that parameters go into, either those are needed or
+    the constants, whichever are fewer. A parameter with less than two axes above 1 may be folded.
+    """
+    signature, graph = program.graph_signature, program.graph
+    outputs = next(node for node in graph.nodes if node.op == "output")
+    used, pending = set(), [outputs]
+    while pending:
+        node = pending.pop()
+        if node not in used:
+            used.add(node)
+            pending += node.all_input_nodes
+    fed: set[fx.Node] = set()  # what depends on an input
+    groups: dict[fx.Node, set[fx.Node]] = {}  # of the rest, which nodes go into each other
+    for node in graph.nodes:
+        if node not in used:
+            continue
+        read = node.all_input_nodes
+        if node.name in signature.user_inputs or node is outputs or any(each in fed for each in read):
+            fed.add(node)
+            continue
+        joined = {node}.union(*(groups[each] for each in read))
+        groups |= dict.fromkeys(joined, joined)
+    total = 0
+    for group in {id(group): group for group in groups.values()}.values():
+        held = [node for node in group if node.name in signature.inputs_to_parameters]
+        matrices = [node for node in held if sum(n > 1 for n in node.meta["val"].shape) > 1]
+        given = [node for node in group if any(user in fed for user in node.users)]
+        counts = [[math.prod(node.meta["val"].shape) for node in nodes] for nodes in (matrices, given)]
+        total += min(map(sum, counts))
+    return total
 
 
 def run(

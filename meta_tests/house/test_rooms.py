@@ -23,6 +23,7 @@ NETWORKS = {
     "pesto.py: torch",
     "quantized_network.py: torch",
     "rxnmapper.py: torch",
+    "seeded_networks.py: torch",
     "silero.py: torch",
 }
 

@@ -242,9 +242,15 @@ def test_the_farthest_layers_are_named():
         "of 7 layers: layer 4: 4 off, up to 4.5 steps; layer 3: 3 off, up to 3.5 steps; "
         "layer 2: 2 off, up to 2.5 steps"
     )
-    claim, why = simulated.weights(right, third_party=True)  # most layers: it rounds otherwise
+    # Most layers of a file from elsewhere: another recipe's rounding, or another network's weights.
+    claim, _ = simulated.weights(right, third_party=True)
+    assert claim.status == "inconclusive"
+    near = tuple((name, count, 0.9) for name, count, _ in wrong)
+    claim, why = simulated.weights(replace(right, wrong=near), third_party=True)
     assert claim is None
     assert why.endswith("4 of 7 layers are not rounded to the nearest")
+    claim, _ = simulated.weights(replace(right, wrong=wrong[:1], layers=1), third_party=True)
+    assert claim.status == "failed"
     claim, _ = simulated.weights(replace(right, wrong=wrong[:3]), third_party=True)
     assert claim.status == "failed"
     claim, _ = simulated.weights(replace(right, wrong=()), third_party=False)

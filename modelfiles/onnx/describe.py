@@ -29,6 +29,7 @@ from onnx import (
     shape_inference,
 )
 from onnx.external_data_helper import uses_external_data
+from onnx.helper import get_node_attr_value
 
 from modelparity.modelfiles.description import Description, Port, broken, recipe
 from modelparity.modelfiles.formats import expect
@@ -196,7 +197,11 @@ def _weights(graph: GraphProto) -> dict[str, int]:
             readers[name].append((node, position))
     total: Counter[str] = Counter()
     for name, dtype, count in _constants(graph):
-        if any(_is_weight(dtype, node, position, running) for node, position in readers[name]):
+        packed = [node for node, position in readers[name] if traits(node.op_type).packed and position == 1]
+        if packed:
+            rows, columns, bits = (get_node_attr_value(packed[0], each) for each in ("K", "N", "bits"))
+            total[f"uint{bits}"] += rows * columns
+        elif any(_is_weight(dtype, node, position, running) for node, position in readers[name]):
             total[dtype] += count
     return dict(sorted(total.items()))
 

@@ -24,6 +24,7 @@ from modelparity.modelfiles.onnx.opset import STANDARD_DOMAINS
 Type = tuple[int, tuple[int | None, ...] | None]  # element type (0: unknown) and shape, as far as known
 
 _INT8 = {TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4}
+_INT16 = {TensorProto.INT16, TensorProto.UINT16}
 _UNTYPED: Type = (0, None)
 _WORDS = {"FLOAT": "float32", "DOUBLE": "float64"}
 
@@ -73,7 +74,7 @@ def _multiplies(node: NodeProto) -> bool:
     of = traits(node.op_type)
     if node.domain in STANDARD_DOMAINS:
         return of.multiplies is not None or of.integer or of.uncounted
-    return of.integer or of.tensors is None
+    return of.integer or of.packed or of.tensors is None
 
 
 class _Graph:
@@ -104,6 +105,9 @@ class _Graph:
 
     def computes(self, node: NodeProto) -> tuple[str, str]:
         """What a node computes in ('' where unknown), and the int8 recipe it shows ('' for a float one)."""
+        if traits(node.op_type).packed:
+            element = self._element(node.input[0])
+            return dtype_word(element) if element else "", "int8_weight_only"
         if traits(node.op_type).integer:
             maker = self._maker(node.input[0])
             running = node.op_type == "DynamicQuantizeMatMul" or (
@@ -112,16 +116,21 @@ class _Graph:
             )
             return "int8", "int8_dynamic" if running else "int8_static"
         operands = [self._dequantize(name) for name in node.input[:2]]
-        if all(operands):
+        narrow = [step is not None and self._element(step.input[0]) in _INT8 for step in operands]
+        kept = [step is not None and self._stored(step.input[0]) for step in operands]
+        if all(operands) and (all(narrow) or any(a and b for a, b in zip(narrow, kept, strict=True))):
             stored = all(step.input[1] in self.constants for step in operands if step)
             return "int8", "int8_static" if stored else "int8_dynamic"
         element = self._element(node.input[0])
-        weight_only = any(step and self._stored(step.input[0]) for step in operands)
+        weight_only = any(a and b for a, b in zip(narrow, kept, strict=True))
         return dtype_word(element) if element else "", "int8_weight_only" if weight_only else ""
 
     def count(self, node: NodeProto) -> int | None:
         """Multiply-accumulates of one node: each output element sums over the kernel's other axes."""
         of = traits(node.op_type)
+        if of.packed:
+            first = self._shape(node.input[0])
+            return None if first is None else prod(first) * int(get_node_attr_value(node, "N"))
         operands = of.multiplies or (of.tensors[:2] if of.integer and of.tensors else None)
         if of.uncounted or operands is None:
             return None
@@ -161,11 +170,11 @@ class _Graph:
         return None
 
     def _dequantize(self, name: str) -> NodeProto | None:
-        """The DequantizeLinear of 8-bit (or narrower) numbers that a tensor comes from."""
+        """The DequantizeLinear of 16 bits or less that a tensor comes from."""
         maker = self._maker(name)
         if maker is None or maker.op_type != "DequantizeLinear":
             return None
-        return maker if self._element(maker.input[0]) in _INT8 else None
+        return maker if self._element(maker.input[0]) in _INT8 | _INT16 else None
 
     def _stored(self, name: str) -> bool:
         maker = self._maker(name)
@@ -199,7 +208,7 @@ def _for_inference(model: ModelProto) -> tuple[ModelProto, int]:
                 dim.dim_value = 1
     for node in graph.node:
         tensors, standard = traits(node.op_type).tensors, traits(node.op_type).standard
-        if node.domain not in STANDARD_DOMAINS and tensors is not None:
+        if node.domain not in STANDARD_DOMAINS and tensors is not None and not traits(node.op_type).packed:
             inputs = list(node.input)
             if standard:
                 node.op_type = standard

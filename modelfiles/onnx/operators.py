@@ -18,6 +18,7 @@ class OnnxTraits(OperatorTraits):
         tensors: of a quantized kind, the inputs that are tensors; the others are scales and zero points.
         integer: of a quantized kind, it multiplies integers.
         standard: of a kind that is strange to shape inference, the operator that gives the same shape.
+        packed: its weight is stored as bytes; its attributes tell K, N and the bits of a number.
         bias: the input at which an int32 constant is a weight.
         resizes: its inputs but the first are sizes and scales.
     """
@@ -27,6 +28,7 @@ class OnnxTraits(OperatorTraits):
     tensors: tuple[int, ...] | None = None
     integer: bool = False
     standard: str = ""
+    packed: bool = False
     bias: int | None = None
     resizes: bool = False
 
@@ -51,6 +53,7 @@ OPERATORS: Mapping[str, OnnxTraits] = {
     "QLinearMatMul": OnnxTraits(tensors=(0, 3), integer=True),
     "DynamicQuantizeMatMul": OnnxTraits(tensors=(0, 1, 4), integer=True, standard="MatMul"),
     "MatMulIntegerToFloat": OnnxTraits(tensors=(0, 1, 6), integer=True, standard="MatMul"),
+    "MatMulNBits": OnnxTraits(tensors=(0, 1, 5), packed=True),
     "QGemm": OnnxTraits(tensors=(0, 3, 6), integer=True, standard="Gemm", bias=6),
     "QLinearAdd": OnnxTraits(tensors=(0, 3), standard="Add"),
     "QLinearMul": OnnxTraits(tensors=(0, 3), standard="Mul"),

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from functools import cached_property
+from math import prod
 
 import numpy as np
 
 from modelparity.fixtures.arrays import Array
 from modelparity.modelfiles.constants import Constant
 from modelparity.modelfiles.tflite.reader import Tensor, TfliteFile
+
+_NARROW = {"int4": 4, "uint4": 4, "int2": 2}  # bits
 
 
 class File(TfliteFile):
@@ -56,4 +59,18 @@ class File(TfliteFile):
             data = self._model._tab.Bytes[buffer.Offset() : buffer.Offset() + buffer.Size()]
         else:
             data = buffer.DataAsNumpy()
+        if tensor.dtype in _NARROW:
+            return _unpacked(np.frombuffer(data, np.uint8), tensor)
         return np.frombuffer(data, tensor.dtype).reshape(tensor.shape)
+
+
+def _unpacked(packed: Array, tensor: Tensor) -> Array:
+    """Numbers of less than a byte, the lowest bits first; those with a sign as int8."""
+    bits = _NARROW[tensor.dtype]
+    places = np.arange(0, 8, bits, dtype=np.uint8)
+    numbers = ((packed[:, None] >> places) & np.uint8((1 << bits) - 1)).reshape(-1)[: prod(tensor.shape)]
+    numbers = numbers.reshape(tensor.shape)
+    if tensor.dtype.startswith("u"):
+        return numbers
+    signed: Array = (numbers << np.uint8(8 - bits)).astype(np.int8) >> (8 - bits)
+    return signed

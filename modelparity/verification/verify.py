@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from modelparity.converters.engine.store import sha256_of
 from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFailedError
-from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.converters.recipes import JUDGED
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import BAD_INPUT, explained
 from modelparity.fixtures.inputs.tensors import TensorSet
@@ -238,7 +238,7 @@ def judge_file(
     subject = session.subject(spec.name)
     words = (*_words(path, spec, subject.checkpoint), *meant.options)
     record = blank_record(cell, path, size=subject.size, words=words)
-    if cell.quantization not in QUANTIZATIONS:
+    if cell.quantization not in JUDGED:
         unknown = _unknown_quantization(cell, description, session, spec)
         return Verification(finished(record, _as_meant(unknown, description, meant), None))
     limitation = session.limitations.get(cell)
@@ -335,5 +335,5 @@ def _unknown_quantization(
     dynamic = session.bench.converters[cell.format].dynamic_batch
     return (
         basic.interface(description, signature, dynamic, dynamic and spec.free_size),
-        basic.precision(description, " or ".join(QUANTIZATIONS)),
+        basic.precision(description, " or ".join(JUDGED)),
     )

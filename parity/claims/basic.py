@@ -121,6 +121,25 @@ def weight_share(
     return [claim]
 
 
+def not_promised(claim: Claim) -> str:
+    """Why a file from elsewhere is not held to a `weight_share` that it falls short of."""
+    return f"its recipe promises no share of the weights, and quantizes {claim.observed} of them"
+
+
+def fed_otherwise(description: Description | None, signature: Signature) -> str:
+    """Why a file cannot be run on what the network takes; "" if it can.
+
+    `interface` says it, too. A caller would have to quantize what such a file is fed.
+    """
+    due = {spec.name: spec.dtype for spec in signature.inputs}
+    for port in description.inputs if description is not None else ():
+        if port.dtype != due.get(port.name, port.dtype):
+            return (
+                f"it takes {port.name} in {port.dtype}, and the network in {due[port.name]}: see `interface`"
+            )
+    return ""
+
+
 def weight_count(description: Description, weights: int, elements: int) -> Claim:
     """All of the network's weights are in the file.
 

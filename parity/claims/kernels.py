@@ -25,7 +25,7 @@ import numpy as np
 from modelparity.converters.converter import PlainKernels
 from modelparity.converters.engine.workbench import Workbench
 from modelparity.converters.engine.workers import WorkerFailedError
-from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.converters.recipes import JUDGED
 from modelparity.fixtures.arrays import Array, Outputs
 from modelparity.parity.cells import RUN_THREADS, Cell
 from modelparity.parity.claims.basic import number, verdict
@@ -56,7 +56,7 @@ _SKIPPED: dict[str, tuple[bool, str]] = {
 
 def skipped(cell: Cell, plain: PlainKernels) -> str:
     """Why a cell makes no such claim; empty if it makes one."""
-    recipe = QUANTIZATIONS[cell.quantization]
+    recipe = JUDGED[cell.quantization]
     if not recipe.is_float and not recipe.rounds_activations:
         return _WIDENED.format(recipe.weights)
     float_alone, reason = _SKIPPED.get(cell.model, (False, ""))

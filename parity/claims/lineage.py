@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from modelparity.fixtures.arrays import Array
-from modelparity.modelfiles.constants import HALF_STEP, Compared, Constant
+from modelparity.modelfiles.constants import HALF_STEP, Compared, Constant, neighbours
 from modelparity.modelfiles.graph import Ranges
-from modelparity.modelfiles.lineage import Lineage, Rounded, constants_of, graph_of
+from modelparity.modelfiles.lineage import CHANNEL_AXIS, Lineage, Rounded, constants_of, graph_of
 from modelparity.parity.claims.basic import verdict
 from modelparity.parity.results import Claim
 
@@ -36,16 +36,19 @@ BIAS_SCALE = 1 + 2.0**-22
 RUN_TO_RUN = 0.02
 
 
-def claims(file: Lineage, observe: Callable[[list[str]], Ranges]) -> list[Claim]:
+def claims(file: Lineage, observe: Callable[[list[str]], Ranges], *, any_scale: bool = False) -> list[Claim]:
     """All lineage claims. `observe` gives the observed ranges of the float file's activations, by name."""
-    lineage = [graph(file), weights(file), *saturation(file)]
+    lineage = [graph(file), weights(file, any_scale), *saturation(file)]
     if names := activations(file):
         lineage.append(ranges(file, observe(names)))
     return lineage
 
 
 def of_third_party_file(
-    file: Lineage, observe: Callable[[list[str]], Ranges], match: Callable[[], Matched]
+    file: Lineage,
+    observe: Callable[[list[str]], Ranges],
+    match: Callable[[], Matched],
+    saturates: Callable[[], str],
 ) -> tuple[list[Claim], dict[str, str]]:
     """The claims that apply to a file from elsewhere, and the others with the reason why not.
 
@@ -57,21 +60,24 @@ def of_third_party_file(
         share = f"{known.share:.0%} of the network's matrices and kernels are in it"
         rest = f", all but {', '.join(map(short, known.unmatched[:_NAMED]))}" if known.unmatched else ""
         more = f" and {len(known.unmatched) - _NAMED} more" if len(known.unmatched) > _NAMED else ""
-        return [], {
-            "lineage": f"not the graph of the float file ({file.differences[0]}); {share}{rest}{more}"
-        }
+        differs = f"not the graph of the float file ({file.differences[0]}); {share}{rest}{more}"
+        return [], {"lineage": differs, **_told("saturation", saturates())}
     sizes = {"lineage_weights": len(file.constants), "lineage_ranges": len(file.rounded)}
     words = {"lineage_weights": "another recipe", "lineage_ranges": "other calibration images"}
     asked, not_asked = [], {}
-    for claim in claims(file, observe):
+    for claim in claims(file, observe, any_scale=True):
         of = sizes.get(claim.name, 0)
         if claim.name in words and isinstance(claim.observed, int) and claim.observed > of / 2:
             not_asked[claim.name] = f"{claim.observed} of {of} are off, so it was made by {words[claim.name]}"
         elif claim.name == "saturation" and not claim.passed:
-            not_asked[claim.name] = f"its recipe does not rule it out: {claim.detail}"
+            not_asked[claim.name] = saturates()
         else:
             asked.append(claim)
     return asked, not_asked
+
+
+def _told(name: str, words: str) -> dict[str, str]:
+    return {name: words} if words else {}
 
 
 def graph(file: Lineage) -> Claim:
@@ -81,9 +87,12 @@ def graph(file: Lineage) -> Claim:
     )
 
 
-def weights(file: Lineage) -> Claim:
-    """Every stored number is rounded from its float number; names and channels are the float file's."""
-    off = [words for constant in file.constants for words in _faults(constant)]
+def weights(file: Lineage, any_scale: bool = False) -> Claim:
+    """Every stored number is rounded from its float number; names and channels are the float file's.
+
+    With `any_scale`, the scale of a weight may be coarser than its channel asks: one for all channels, say.
+    """
+    off = [words for constant in file.constants for words in _faults(constant, any_scale)]
     counts = Counter(constant.dtype for constant in file.constants)
     listed = ", ".join(f"{count} {dtype}" for dtype, count in sorted(counts.items()))
     worst = max((c.off for c in file.constants if c.unit == "steps"), default=0.0)
@@ -158,7 +167,7 @@ def _unless_cut_short(claim: Claim, file: Lineage) -> Claim:
     )
 
 
-def _faults(constant: Compared) -> list[str]:
+def _faults(constant: Compared, any_scale: bool) -> list[str]:
     """Describes what is wrong with one constant."""
     name, at, off = short(constant.name), list(constant.at), constant.off
     if constant.note:
@@ -171,7 +180,7 @@ def _faults(constant: Compared) -> list[str]:
     if off > HALF_STEP:
         channel = at[constant.axis] if at else 0
         faults.append(f"{name}, channel {channel}, is {off:.4g} steps off at {at}, but should be within 0.5")
-    if constant.scale_ratio > (BIAS_SCALE if bias else WEIGHT_SCALE):
+    if constant.scale_ratio > (BIAS_SCALE if bias else WEIGHT_SCALE) and (bias or not any_scale):
         due = "input scale x weight scale" if bias else "what its channel asks"
         factor, channel = constant.scale_ratio, constant.channel
         faults.append(f"{name}, channel {channel}, has a scale {factor:.7g} times off from {due}")
@@ -205,6 +214,28 @@ def _misfits(rounded: Rounded, observed: Ranges) -> list[str]:
 def short(name: str) -> str:
     """The end of a long name: one format's converter makes names of hundreds of characters."""
     return name if len(name) <= 60 else f"…{name[-59:]}"
+
+
+def may_saturate(path: Path) -> str:
+    """How many pairs of neighbouring weights of a file may saturate, in words; "" if none can."""
+    weights: dict[Constant, int] = {}
+    for operator in graph_of(path).operators():
+        axis, edge = CHANNEL_AXIS.get(operator.kind), next(iter(operator.inputs[1:]), None)
+        if axis is not None and edge is not None and isinstance(edge.source, Constant):
+            constant = edge.source
+            if constant.paired and constant.dtype == "int8" and len(constant.shape) > 1:
+                weights[constant] = axis
+    beyond, several, pairs = 0, 0, 0
+    for constant, axis in weights.items():
+        sums = list(neighbours(constant.read().astype(np.float64), axis))
+        found = max(int(np.count_nonzero(each > _PAIR)) for each in sums)
+        beyond, several, pairs = beyond + found, several + bool(found), pairs + sums[0].size
+    if not beyond:
+        return ""
+    return (
+        f"its recipe does not rule it out: on x86 CPUs without VNNI, {beyond:,} of {pairs:,} pairs of "
+        f"neighbouring weights may saturate, in {several} of {len(weights)} weights"
+    )
 
 
 # --- files of another toolchain ---------------------------------------------------------------

@@ -20,6 +20,9 @@ from modelparity.parity.reference import ROUNDED, Reference
 from modelparity.parity.results import Claim
 from modelparity.parity.rounded_reference import RoundedReference
 
+_NEIGHBOUR = 1.0  # step
+_SEVERAL = 3  # layers, of which one that is off is not most
+
 
 def agree(reference: Reference, pairs: Sequence[Pair]) -> list[Claim]:
     """One claim for each output: on its worst image, or on all together where an image has few values."""
@@ -31,19 +34,26 @@ def agree(reference: Reference, pairs: Sequence[Pair]) -> list[Claim]:
 def weights(right: RoundedReference, third_party: bool) -> tuple[Claim | None, str]:
     """Each layer's weights are the network's own, with its norms multiplied in, rounded to the nearest step.
 
-    Of a file from elsewhere, the claim is left out if most layers are off, with the reason.
+    Of a file from elsewhere most of whose layers are off, the claim is left out, with the reason, if no
+    number is off by more than a step: it was rounded to the other neighbour. Otherwise another recipe cannot
+    be told from weights of another network, and the claim is not decided. Of fewer than three layers, one
+    that is off is a fault.
     """
     wrong = right.wrong
+    status = verdict(not wrong)
     if third_party and 2 * len(wrong) > right.layers:
         off = f"{len(wrong)} of {right.layers} layers are not rounded to the nearest"
-        return None, f"another recipe rounded the weights: {off}"
+        if all(steps <= _NEIGHBOUR for _, _, steps in wrong):
+            return None, f"another recipe rounded the weights: {off}"
+        if right.layers >= _SEVERAL:
+            status = "inconclusive"
     farthest = sorted(wrong, key=lambda each: -each[2])[:3]
     named = "; ".join(
         f"{name[-60:]}: {count} off, up to {steps:.3g} steps" for name, count, steps in farthest
     )
     claim = Claim(
         "network_weights",
-        verdict(not wrong),
+        status,
         len(wrong),
         0,
         "the simulation rounds to the file's own numbers, so these must be the network's: raw weights in the "

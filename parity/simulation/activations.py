@@ -38,18 +38,17 @@ from modelparity.fixtures.lookup import named
 from modelparity.fixtures.specs import NetworkSpec
 from modelparity.modelfiles.constants import HALF_STEP, Constant, real
 from modelparity.modelfiles.formats import format_of
-from modelparity.modelfiles.graph import Graph, QuantizationParams
+from modelparity.modelfiles.graph import Edge, Graph, QuantizationParams
 from modelparity.modelfiles.lineage import graph_of
 from modelparity.modelfiles.operator_traits import OperatorTraits
 from modelparity.modelfiles.ports import AS_NETWORK, Ports
 from modelparity.parity.reference import FLOAT
 from modelparity.parity.simulation import network
-from modelparity.parity.simulation.graph_run import OperatorRunner, as_flipped, run_graph
+from modelparity.parity.simulation.graph_run import OperatorRunner, as_flipped, as_half, run_graph
 from modelparity.parity.simulation.layers import (
     Simulated,
     cast_elsewhere,
     layers_of,
-    rounded_by_blocks,
     rounded_constants,
     rounded_elsewhere,
     unrounded,
@@ -59,9 +58,15 @@ from modelparity.parity.simulation.places import (
     planned,
 )
 from modelparity.parity.simulation.rounding import Moves
-from modelparity.parity.simulation.stored_constants import casts, constant_values
+from modelparity.parity.simulation.stored_constants import (
+    cast_numbers,
+    casts,
+    constant_values,
+    moved_biases,
+)
 
 _IMAGES = 3  # on which the graph without rounding is held to the network
+_OUTSIDE = "it rounds activations outside the layers of rounded weights, and cannot be simulated: "  # and why
 _ATEN = torch.ops.aten
 # What a network clips by, and at which bounds where its arguments do not say so.
 _CLIPS: Mapping[Any, tuple[float, ...]] = {
@@ -92,24 +97,27 @@ def simulate(
     """
     graph, exported = replace(graph_of(path), ports=ports), Exported(program, spec, checkpoint)
     if not (elsewhere := rounded_elsewhere(graph)):
-        return network.simulate(exported, graph, feeds=feeds, perturbed=perturbed)
+        simulated = network.simulate(exported, graph, feeds=feeds, perturbed=perturbed)
+        halves = _has_halves(graph)
+        return _in_half(simulated, graph, path, feeds, perturbed=perturbed) if halves else simulated
     layers = layers_of(graph)
-    if blocks := rounded_by_blocks(graph):
-        return Simulated((), (), len(layers), not_simulated=tuple(blocks))
     if ranged := [layer.name for layer in layers if layer.dynamic]:
-        why = f"{ranged[0]} rounds by a range at run time, and {elsewhere[0]} by a calibrated one"
+        why = f"{_OUTSIDE}{ranged[0]} rounds by a range at run time, and {elsewhere[0]} by a calibrated one"
         return Simulated((), (), len(layers), elsewhere=why)
     module = network.program_of(exported)
     places, unmatched = planned(module, [unrounded(layer) for layer in layers])
-    cast, unknown = casts(module, cast_elsewhere(graph))
+    numbers, others = cast_numbers(module, cast_elsewhere(graph))
+    cast, unknown = casts(module, others)
     stored, unknown_constants = _replaced(module, rounded_constants(graph))
     if missing := (*unmatched, *unknown, *unknown_constants):
         return Simulated((), (), len(layers), missing)
+    if moved_bias := moved_biases(module, places):
+        return Simulated((), (), len(layers), elsewhere=moved_bias)
     signature = spec.signature()
     names = signature.output_names
 
     def run(exact: bool) -> tuple[dict[str, Array], ...]:
-        simulation = _Network(module, places, cast=cast, exact=exact)
+        simulation = _Network(module, places, cast=cast, numbers=numbers, exact=exact)
         simulation.stored = stored
         runs = network.run_all(simulation, feeds[:_IMAGES], signature)
         return tuple({n: v.numpy().copy() for n, v in zip(names, o, strict=True)} for o in runs)
@@ -124,12 +132,52 @@ def simulate(
         outputs = tuple(run_graph(graph, runner, feed) for feed in feeds)
         moved = tuple(_moved(graph, runner, [feeds[i] for i in perturbed], traits))
     except NotImplementedError as error:
-        return Simulated((), (), len(layers), elsewhere=str(error))
+        return Simulated((), (), len(layers), elsewhere=f"{_OUTSIDE}{error}")
     wrong = tuple(found for place in places if (found := misrounded(module, place))[1])
     steps = {
         name: edge.roundings[-1].scale for name, edge in graph.ports.renamed(graph.outputs) if edge.roundings
     }
     return Simulated(outputs, moved, len(layers), wrong=wrong, unrounded=(plain, due), steps=steps)
+
+
+def _has_halves(graph: Graph) -> bool:
+    edges = [edge for operator in graph.operators() for edge in operator.inputs if edge is not None]
+    return any(edge.half for edge in (*edges, *(edge for _, edge in graph.outputs)))
+
+
+def _in_half(
+    found: Simulated,
+    graph: Graph,
+    path: Path,
+    feeds: Sequence[Mapping[str, Array]],
+    *,
+    perturbed: Sequence[int],
+) -> Simulated:
+    """Of a file that has activations in float16, `found` with how far rounding them moves the outputs.
+
+    A runtime without kernels of float16 computes them in float32, and rounds between two operators or not:
+    ONNX Runtime leaves out pairs of casts. So a right file is anywhere between `found`, the network with the
+    file's weights, and its graph with each result rounded. The graph must be the network's without that.
+    """
+    if found.unmatched or found.not_simulated or not found.outputs:
+        return found
+    if found.perturbed:
+        return replace(found, elsewhere="it rounds activations to integers, and has others in float16")
+    runner: OperatorRunner = CONVERTERS[format_of(path).name].call("operator_runner", path)
+    try:
+        plain = tuple(run_graph(graph, runner, feed, _as_it_is) for feed in feeds[:_IMAGES])
+        moved = tuple(run_graph(graph, runner, feeds[i], as_half) for i in perturbed)
+    except NotImplementedError as error:
+        return replace(found, elsewhere=f"it computes in float16, and cannot be simulated: {error}")
+    if lost := next((n for each in moved for n, v in each.items() if not np.isfinite(v).all()), ""):
+        where = f"{lost} overflows where a runtime rounds every result to float16, as the file says"
+        return replace(found, elsewhere=where)
+    unrounded_runs = plain, found.outputs[: len(plain)]
+    return replace(found, perturbed=moved, unrounded=unrounded_runs)
+
+
+def _as_it_is(value: Array, _: Edge) -> Array:
+    return value
 
 
 def _moved(
@@ -253,8 +301,8 @@ class _Clip:
         self.free: set[_End] = set()
         self.cut: dict[_End, int] = {}
 
-    def __call__(self, value: Array, roundings: Sequence[QuantizationParams]) -> Array:
-        for rounding in roundings:
+    def __call__(self, value: Array, edge: Edge) -> Array:
+        for rounding in edge.roundings:
             slack = HALF_STEP * rounding.scale * (1 + 1e-6)
             low, high = (
                 (end - rounding.zero_point) * rounding.scale for end in (rounding.low, rounding.high)

@@ -16,14 +16,12 @@ import torch
 
 from modelparity.fixtures.arrays import Array
 from modelparity.modelfiles.constants import Constant
-from modelparity.modelfiles.graph import Edge, Graph, Operator, QuantizationParams
+from modelparity.modelfiles.graph import Edge, Graph, Operator
 from modelparity.modelfiles.lineage import CHANNEL_AXIS
 from modelparity.modelfiles.operator_traits import OperatorTraits
-from modelparity.parity.simulation.rounding import Moves, perturbed, rounded
+from modelparity.parity.simulation.rounding import Moves, by_blocks_int8, perturbed, rounded, to_half
 
-Between = Callable[
-    [Array, Sequence[QuantizationParams]], Array
-]  # what an operator reads, given what another one made
+Between = Callable[[Array, Edge], Array]  # what an operator reads, given what another one made
 
 
 class OperatorRunner(Protocol):
@@ -38,14 +36,20 @@ class OperatorRunner(Protocol):
     def run(self, operator: Operator, inputs: Sequence[Array | None]) -> list[Array]: ...
 
 
-def as_rounded(value: Array, roundings: Sequence[QuantizationParams]) -> Array:
-    """Rounded as the file says."""
-    return rounded(_tensor(value), roundings).numpy()
+def as_rounded(value: Array, edge: Edge, *, flip: bool = False) -> Array:
+    """Rounded to integers as the file says, or as its runtime does."""
+    found = rounded(_tensor(value), edge.roundings, flip)
+    return (by_blocks_int8(found, edge.blocks, flip) if edge.blocks else found).numpy()
 
 
-def as_flipped(value: Array, roundings: Sequence[QuantizationParams]) -> Array:
+def as_flipped(value: Array, edge: Edge) -> Array:
     """The same in a perturbed run: what is near an edge falls to its other side."""
-    return rounded(_tensor(value), roundings, flip=True).numpy()
+    return as_rounded(value, edge, flip=True)
+
+
+def as_half(value: Array, edge: Edge) -> Array:
+    """Rounded to float16 where the file has it so."""
+    return to_half(_tensor(value)).numpy() if edge.half and value.dtype == np.float32 else value
 
 
 def run_graph(
@@ -82,7 +86,7 @@ def run_graph(
         left[key] -= 1
         if not left[key]:
             del made[key]
-        return between(value, edge.roundings) if edge.roundings else value
+        return between(value, edge) if edge.roundings or edge.blocks or edge.half else value
 
     for operator in graph.operators():
         if operator.kind == "input":
@@ -92,7 +96,7 @@ def run_graph(
             None if edge is None or isinstance(edge.source, Constant) else read(edge)
             for edge in operator.inputs
         ]
-        for place, value in enumerate(runner.run(operator, inputs)):
+        for place, value in enumerate(map(_widened, runner.run(operator, inputs))):
             if moves is not None and value.dtype == np.float32:
                 shape = _moving(value, flat, runner)
                 terms = _terms(operator, inputs, value)
@@ -102,6 +106,11 @@ def run_graph(
             if left[operator, place]:
                 made[operator, place] = value
     return graph.ports.given({name: read(edge) for name, edge in graph.outputs})
+
+
+def _widened(value: Array) -> Array:
+    """In float32, if an operator without float inputs made it in float16."""
+    return value.astype(np.float32) if value.dtype == np.float16 else value
 
 
 def _fed(operator: Operator, feed: Mapping[str, Array]) -> Array:

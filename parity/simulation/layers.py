@@ -17,6 +17,7 @@ from modelparity.modelfiles.graph import Edge, Graph, Operator, QuantizationPara
 from modelparity.parity.simulation.file_layers import (
     DYNAMIC_LSTM,
     SUM,
+    TRANSPOSED,
     in_pytorchs_layout,
     is_narrow,
     is_rounded,
@@ -47,6 +48,7 @@ class Layer:
         unbiased: Roundings of its result before the bias is added.
         activation: "", "relu" or "relu6".
         dynamic: It rounds its input by the range that this has at run time.
+        blocks: It rounds its input by the peaks of blocks of so many numbers; 0 if it does not.
         repeated: It stands for every product of the network by this weight: the steps of a recurrent layer.
         negative: Roundings of the result of a second copy of the layer with the other sign; None without one.
             A converter may write a PReLU behind a matrix as relu(x) - slope relu(-x), and fold the sign into
@@ -69,6 +71,7 @@ class Layer:
     unbiased: tuple[QuantizationParams, ...] = ()
     negative: tuple[QuantizationParams, ...] | None = None
     float_bias: Array | None = None
+    blocks: int = 0
 
     @property
     def rows(self) -> bool:
@@ -113,7 +116,7 @@ class Simulated:
 def unrounded(layer: Layer) -> Layer:
     """The layer with its rounded weights, which rounds no activation."""
     negative = None if layer.negative is None else ()
-    return replace(layer, reads=(), gives=(), unbiased=(), negative=negative, dynamic=False)
+    return replace(layer, reads=(), gives=(), unbiased=(), negative=negative, dynamic=False, blocks=0)
 
 
 Readers = Mapping[Operator, Sequence[tuple[Operator | None, Edge]]]
@@ -170,24 +173,7 @@ def unsupported(graph: Graph) -> list[str]:
     readers = _readers(graph)
     layers = [operator for operator in graph.operators() if is_rounded(operator)]
     added = {end.bias for end in (_end(layer, readers) for layer in layers) if end.bias is not None}
-    return [*not_simulated(graph.operators(), added), *rounded_by_blocks(graph)]
-
-
-def rounded_by_blocks(graph: Graph) -> list[str]:
-    """Products of floats by a weight of integers, whose input ONNX Runtime rounds in a way of its own."""
-    return [
-        f"{layer.kind} {layer.names[0][-60:]}, whose input ONNX Runtime rounds by blocks (MatMulNBits)"
-        for layer in filter(is_rounded, graph.operators())
-        if layer.kind == "MatMul" and _weight_alone(layer)
-    ]
-
-
-def _weight_alone(operator: Operator) -> bool:
-    """Whether it multiplies what the file leaves in float by a weight of integers."""
-    read, stored = _read(operator), operator.inputs[kind_of(operator).weight]
-    if read.roundings or read.ranged or not isinstance(read.source, Operator) or is_rounded(read.source):
-        return False  # integers, of which rows of a quantized table are some
-    return stored is not None and isinstance(stored.source, Constant) and stored.source.scale is not None
+    return not_simulated(graph.operators(), added)
 
 
 def rounded_elsewhere(graph: Graph) -> list[str]:
@@ -291,9 +277,12 @@ def _layer(operator: Operator, readers: Readers) -> Layer:
         step = in_pytorchs_layout(operator, np.broadcast_to(step, stored.source.shape))
     end = _end(operator, readers)
     constant = end.bias.source if end.bias is not None and isinstance(end.bias.source, Constant) else None
-    kept = None
+    kept, biased = None, end.bias is not None
     if constant is not None and not is_narrow(constant):
         kept, constant = real(constant).reshape(-1), None
+    elif constant is not None and kind.family == TRANSPOSED and not constant.read().any():
+        # One group of several: the file adds the bias of all of them behind.
+        constant, biased = None, False
     bias_step = None if constant is None else constant.scale
     return Layer(
         operator.names[0],
@@ -309,9 +298,10 @@ def _layer(operator: Operator, readers: Readers) -> Layer:
         _common([wire for _, wire in readers.get(end.operator, ())]),
         end.activation,
         dynamic=read.ranged,
-        biased=end.bias is not None,
+        biased=biased,
         unbiased=end.unbiased,
         float_bias=kept,
+        blocks=read.blocks,
     )
 
 

@@ -15,7 +15,8 @@ layer reads on the other side of an edge that is near (`rounding.nearest`). So v
 Ranges at run time: ONNX has one for each tensor, in uint8 (`DynamicQuantizeLinear`,
 https://onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html). TFLite has int8 with the zero point of
 XNNPACK's `qd8` operators (github.com/google/XNNPACK, src/xnnpack/quantization.h): one range for each row of a
-matrix, a kernel of one pixel being a matrix, and one for each image for other kernels. ONNX Runtime's LSTM
+matrix, a kernel of one pixel being a matrix, and one for each image for other kernels. ONNX Runtime's
+MatMulNBits has one for each block of a row. Its LSTM
 has one for all of its inputs, and one for the hidden states of a step that a thread computes: measured with
 version 1.31, a batch of five on two threads differs from that on one by 53 dB.
 
@@ -61,8 +62,15 @@ from modelparity.parity.simulation.places import (
 )
 from modelparity.parity.simulation.products import Product
 from modelparity.parity.simulation.recurrent import write_out
-from modelparity.parity.simulation.rounding import Moves, by_range_int8, by_range_uint8, perturbed, rounded
-from modelparity.parity.simulation.stored_constants import casts
+from modelparity.parity.simulation.rounding import (
+    Moves,
+    by_blocks_int8,
+    by_range_int8,
+    by_range_uint8,
+    perturbed,
+    rounded,
+)
+from modelparity.parity.simulation.stored_constants import ARITHMETIC, cast_numbers, casts, moved_biases
 
 
 def simulate(
@@ -82,15 +90,18 @@ def simulate(
     places, unmatched = planned(module, layers)
     of_float16 = {layer.name for layer in layers if layer.step is None}.intersection(unmatched)
     constants = cast_elsewhere(graph, of_float16)
-    cast, unknown = casts(module, constants)
+    numbers, arrays = cast_numbers(module, constants)
+    cast, unknown = casts(module, arrays)
     unmatched = [name for name in unmatched if name not in of_float16]
     rounded_weights = len(layers) or len(constants)
     if unmatched or unknown:
         return Simulated((), (), rounded_weights, (*unmatched, *unknown))
+    if corrected := moved_biases(module, places):
+        return Simulated((), (), rounded_weights, elsewhere=corrected)
     ports = exported.spec.signature()
     names = ports.output_names
-    exact = not any(layer.dynamic or layer.reads or layer.gives for layer in layers)
-    simulation = Simulation(module, places, cast=cast, exact=exact)
+    exact = not any(layer.dynamic or layer.reads or layer.gives or layer.blocks for layer in layers)
+    simulation = Simulation(module, places, cast=cast, numbers=numbers, exact=exact)
 
     def run(feeds: Sequence[Mapping[str, Array]]) -> tuple[dict[str, Array], ...]:
         outputs = run_all(simulation, feeds, ports)
@@ -174,7 +185,7 @@ def coarsest(
 
 
 class Simulation(fx.Interpreter):
-    """Runs the program with each place's layer rounded, and the nodes `cast` in float16.
+    """Runs the program with each place's layer rounded, and the nodes `cast` and `numbers` in float16.
 
     `exact` computes in float64. With `moves`, the layers' sums are moved at random, and what they read falls
     to the other side of an edge.
@@ -186,10 +197,11 @@ class Simulation(fx.Interpreter):
         places: Sequence[Place],
         *,
         cast: AbstractSet[fx.Node] = frozenset(),
+        numbers: AbstractSet[float] = frozenset(),
         exact: bool = False,
     ) -> None:
         super().__init__(module)
-        self._cast = cast
+        self._cast, self._halves = cast, numbers
         self._dtype = torch.float64 if exact else torch.float32
         self._layers: dict[fx.Node, list[Place]] = {}  # several where a file computes groups one by one
         for place in sorted(places, key=lambda place: place.fold.part or (0, 1)):
@@ -243,8 +255,14 @@ class Simulation(fx.Interpreter):
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         """In the simulation's precision, also where the network names float32."""
+        if getattr(target, "overloadpacket", None) in ARITHMETIC:
+            args = tuple(self._cast_number(each) for each in args)
         args, kwargs = tree_map(self._precision, (args, dict(kwargs)))
         return self._widened(super().call_function(target, args, kwargs))
+
+    def _cast_number(self, value: Any) -> Any:
+        known = isinstance(value, int | float) and float(value) in self._halves
+        return float(np.float16(value)) if known else value
 
     def _precision(self, value: Any) -> Any:
         return self._dtype if value is torch.float32 else value
@@ -349,6 +367,8 @@ def _with_bias(
 
 def _as_read(value: Tensor, layer: Layer, channels: tuple[int, ...], *, flip: bool) -> Tensor:
     value = rounded(value, layer.reads, flip)
+    if layer.blocks:
+        return by_blocks_int8(value, layer.blocks, flip)
     if not layer.dynamic:
         return value
     if layer.kind in ("Conv", "MatMul"):

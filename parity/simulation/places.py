@@ -158,10 +158,17 @@ def _nearest(module: torch.nn.Module, layer: Layer, free: Sequence[Fold]) -> Fol
     own = [fold for fold in free if fold.product.family == layer.family]
     apart = [(_apart(weight, fold.weight), order) for order, fold in enumerate(own)]
     distance, order = min(apart, default=(math.inf, 0))
-    if distance <= _ALIKE:
+    if distance <= max(_ALIKE, _coarseness(layer)):
         return own[order]
     same = [fold for fold in own if np.array_equal(fold.weight[:2], weight[:2])]
     return next((fold for fold in same if _rows_alike(layer, folded(module, fold).numpy())), None)
+
+
+def _coarseness(layer: Layer) -> float:
+    """How far rounding may move the layer's weight, relative: half a step of 4 bits is 0.3."""
+    if layer.step is None or not layer.weight.any():
+        return 0.0
+    return min(HALF_STEP, HALF_STEP * float(np.sqrt(np.mean(layer.step**2) / np.mean(layer.weight**2))))
 
 
 def _rows_alike(layer: Layer, own: Array) -> bool:

@@ -85,3 +85,21 @@ def by_range_int8(value: Tensor, axes: tuple[int, ...], flip: bool = False) -> T
     zero = torch.where((low + high) * inverse > 1, -128 - low * inverse, 127 - high * inverse)
     zero = torch.round(torch.clamp(zero, -128, 127))
     return nearest(value * inverse, flip).clamp_(-128 - zero, 127 - zero).div_(inverse)
+
+
+def by_blocks_int8(value: Tensor, size: int, flip: bool = False) -> Tensor:
+    """Quantized by the peak of each block of `size` numbers of its last axis, and dequantized.
+
+    As the kernels of ONNX Runtime's MatMulNBits do; the last block may be shorter.
+    """
+    count = value.shape[-1]
+    blocks = torch.nn.functional.pad(value, (0, -count % size))
+    blocks = blocks.reshape(*value.shape[:-1], -1, size)
+    scale = blocks.abs().amax(-1, keepdim=True) / 127
+    scale = torch.where(scale > 0, scale, 1)
+    return nearest(blocks / scale, flip).mul_(scale).flatten(-2)[..., :count]
+
+
+def to_half(value: Tensor) -> Tensor:
+    """The nearest numbers of float16, in the type of `value`."""
+    return value.to(torch.float16).to(value.dtype)

@@ -8,7 +8,7 @@ import pytest
 
 from meta_tests.commands.cli.samples import FP32
 from meta_tests.commands.command_line import modelparity, passes, refusal
-from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.converters.recipes import JUDGED
 from modelparity.parity.reference import FLOAT
 from modelparity.reports.words import GLYPHS
 
@@ -121,17 +121,17 @@ def test_a_file_quantized_as_no_recipe_does(tmp_path, converted, monkeypatch):
     from modelparity.modelfiles.onnx import describe
 
     def third_party(*_: object) -> str:
-        return "int8_weight_only"
+        return "fp8"
 
     # In the child, too: it imports what lies first in its path.
     (tmp_path / "sitecustomize.py").write_text(
-        "from modelparity.modelfiles.onnx import describe\ndescribe.recipe = lambda *_: 'int8_weight_only'\n"
+        "from modelparity.modelfiles.onnx import describe\ndescribe.recipe = lambda *_: 'fp8'\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(describe, "recipe", third_party)
     claim = failed_claims(converted)["precision"]
-    assert claim["observed"] == "int8_weight_only"
-    assert claim["bound"] == " or ".join(QUANTIZATIONS)
+    assert claim["observed"] == "fp8"
+    assert claim["bound"] == " or ".join(JUDGED)
 
 
 @pytest.mark.usefixtures("own_processes")

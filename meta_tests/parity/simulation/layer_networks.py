@@ -130,3 +130,40 @@ class Cells(nn.Module):
 
 
 NETWORKS = {kind.__name__: kind for kind in (Sequence, Recurrence, Products, Upsampling, Tokens)}
+
+
+class Mixed(nn.Module):
+    """[B, 3, 32, 32] -> [B, 10], by a convolution, two matrices and what quantizers write as integers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.wide, self.last = nn.Linear(8 * 16, 48), nn.Linear(48, 10)
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        x = torch.sigmoid(self.stem(image)) + 0.1
+        x = nn.functional.avg_pool2d(x, 4).flatten(1)
+        x = nn.functional.leaky_relu(self.wide(x), 0.1)
+        return (torch.softmax(self.last(x), -1),)
+
+
+class Loud(nn.Module):
+    """[B, 3, 32, 32] -> [B, 4]; what it adds up is beyond float16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(3, 4)
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        return (self.last((image.abs() * 1000).sum((2, 3)) / 1000),)
+
+
+class Three(nn.Module):
+    """[B, 3, 32, 32] -> [B, 32], by three matrices with biases."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*(nn.Linear(32, 32) for _ in range(3)))
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        return (self.layers(image[:, 0, 0]),)

@@ -218,8 +218,8 @@ def test_a_batch_of_a_recurrent_layer_depends_on_the_number_of_threads(folder):
     assert own.reference(quantized(own, "onnx int8_dynamic")[1]).batches([3]) == ([3], "")
 
 
-def test_a_weight_alone_that_is_integers_is_not_decided(folder):
-    """ONNX computes such a product in float; onnxruntime rounds what it multiplies, in a way of its own."""
+def test_a_weight_alone_that_is_integers_is_multiplied_by_blocks(folder):
+    """ONNX computes such a product in float; onnxruntime rounds what it multiplies, by blocks of 32."""
     own = files(folder, "Tokens")
     model = onnx.load(own.folder / "network.onnx")
     weight = next(t for t in model.graph.initializer if tuple(t.dims) == (24, 24))
@@ -237,11 +237,9 @@ def test_a_weight_alone_that_is_integers_is_not_decided(folder):
     onnx.save(model, path := own.folder / "weight_alone.onnx")
     graph = graph_of(path)
     (layer,) = layers_of(graph)
-    assert not layer.dynamic
-    (reason,) = unsupported(graph)
-    assert reason.endswith("whose input ONNX Runtime rounds by blocks (MatMulNBits)")
-    why = own.reference(path)
-    assert why == f"these of its operators are not simulated: {reason}"
+    assert (layer.dynamic, layer.blocks) == (False, 32)
+    assert unsupported(graph) == []
+    assert own.judged("onnx", path, path).passed
 
 
 def test_what_is_not_simulated_is_named(tmp_path):
