@@ -14,6 +14,11 @@ from modelparity.fixtures.arrays import Array
 Handle = Any  # what an editor calls a constant: a name, or the index of a tensor
 
 
+# Branches from the image to an output: the strength instead of it, or added to it.
+BRANCHES = ("chosen_above", "added_above", "added_at", "added_by_sigmoid")
+STEEP = 1e4  # a logistic function of so much times the distance from a bound is 0 in float32 below it
+
+
 Channel = tuple[slice | int, ...]
 
 
@@ -99,7 +104,8 @@ class Editor(Protocol):
 
         multiply, add: an array; gather: (axis, indices); transpose: permutation; reshape: shape;
         cast: dtype; sigmoid: None; undefined_at: x, which adds 0 / (greatest pixel - x); noise: its
-        standard deviation.
+        standard deviation; one of `BRANCHES`: (bound, strength), of which the output takes something where
+        the greatest pixel is beyond the bound, or equal to it, and nothing elsewhere.
         """
 
     def set_outputs(self, names: Sequence[str], values: Sequence[str]) -> None:

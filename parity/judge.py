@@ -16,7 +16,16 @@ from modelparity.modelfiles.description import Artifact, Description
 from modelparity.modelfiles.graph import Ranges
 from modelparity.modelfiles.model_card import card_of
 from modelparity.parity.cells import Cell, CheckBudget
-from modelparity.parity.claims import basic, kernels, lineage, metamorphic, preprocessing, quality, simulated
+from modelparity.parity.claims import (
+    basic,
+    kernels,
+    lineage,
+    metamorphic,
+    preprocessing,
+    quality,
+    simulated,
+    structure,
+)
 from modelparity.parity.claims.constant_image import GREY
 from modelparity.parity.claims.generated_inputs import (
     Generated,
@@ -108,6 +117,10 @@ class Judge:
         right = self._right()
         if right is not None:
             self._parity(right)
+        if not self._recipe.rounds_activations:
+            claims, not_asked = structure.asked(self._bench, self._truth, self._cell, self._path, right=right)
+            self.claims += claims
+            self.not_asked |= not_asked
         self.claims += lost  # a wrong conversion, which may lose an output, is named before its effect
         if right is not None and self._recipe.rounds_activations:
             self.claims = simulated.explained(self.claims, self._coarsest)

@@ -75,6 +75,15 @@ FEW = 30  # the root mean square of 30 values scatters by 13 % (one standard dev
 GENERATED = 60.0
 
 
+def multiple(values: float, measured: float, tried: float, multiples: Multiples = FLOAT) -> float:
+    """How many times the noise a right file may be off, in any of `tried` errors of so many values each.
+
+    The noise is that of `measured` values.
+    """
+    quantile = float(stats.f.isf(FALSE_ALARMS / tried, values, measured))
+    return max(multiples.most, multiples.typical * math.sqrt(quantile))
+
+
 @dataclass(frozen=True)
 class Reference:
     """What a right file computes over an evaluation set, and how far right arithmetic is from it.
@@ -144,12 +153,10 @@ class Reference:
         normal. So with few values, as a score for each image, chance alone makes a large ratio: it may be
         `typical` times the root of the F distribution's quantile at `FALSE_ALARMS` for all images together.
         """
-        from scipy import stats  # a second of imports, which workers that ask for no bound need not spend
 
         values = max(1, min((of_one.size for of_one in self.outputs[name]), default=1))
         tried = max(1, len(self.outputs[name])) / images
-        quantile = float(stats.f.isf(FALSE_ALARMS / tried, images * values, values * self.samples))
-        return max(self.multiples.most, self.multiples.typical * math.sqrt(quantile))
+        return multiple(images * values, values * self.samples, tried, self.multiples)
 
     def greatest(self, name: str, differences: bool = False) -> float:
         """The greatest error of a single value of a right file, or of the difference of two of one image.

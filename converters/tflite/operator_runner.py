@@ -23,7 +23,9 @@ _TYPES = {name.lower(): code for name, code in vars(schema.TensorType).items() i
 class OperatorRunner:
     """The operators of a `Graph` that was read from `path`, each in an interpreter of its own.
 
-    All tensors of integers that stand for real numbers are float32, so that the float kernel runs.
+    All tensors of integers that stand for real numbers are float32, so that the float kernel runs. The
+    activation that is fused into an operator is the one of its attributes, which a caller may have changed.
+    An operator that is fed floats in the place of truth values or integers gives floats in the place of such.
     """
 
     image_channels = -1  # [N, H, W, C]
@@ -65,6 +67,8 @@ class OperatorRunner:
         code = schema.OperatorCodeT.InitFromObj(self._file._model.OperatorCodes(stored.table.OpcodeIndex()))
         made.opcodeIndex, model.operatorCodes = 0, [code]
         made.inputs, made.outputs, made.intermediates = [], [], None
+        if (activation := operator.attributes.get("fusedActivationFunction")) is not None:
+            made.builtinOptions.fusedActivationFunction = activation
         graph.operators = [made]
 
         def add(shape: Sequence[int], dtype: str, data: Array | None = None) -> int:
@@ -79,7 +83,13 @@ class OperatorRunner:
             graph.tensors.append(tensor)
             return len(graph.tensors) - 1
 
-        for edge, value in zip(operator.inputs, inputs, strict=True):
+        as_numbers = False
+        for place, (edge, value) in enumerate(zip(operator.inputs, inputs, strict=True)):
+            if value is not None and value.dtype == np.float32:
+                declared = self._tensors[stored.inputs[place]].dtype
+                as_numbers |= declared == "bool" or (
+                    declared.startswith("int") and not self._real(stored, place)
+                )
             if edge is None:
                 made.inputs.append(-1)
             elif value is not None:
@@ -91,10 +101,14 @@ class OperatorRunner:
                 made.inputs.append(add(constant.shape, str(constant.dtype), constant))
         for index in stored.outputs:
             tensor = self._tensors[index]
-            stands = self._file.quantization(0, index) is not None or tensor.dtype == "float16"
+            stands = self._file.quantization(0, index) is not None or tensor.dtype == "float16" or as_numbers
             made.outputs.append(add([max(1, n) for n in tensor.shape], "float32" if stands else tensor.dtype))
         graph.outputs = list(made.outputs)
         return _loaded(model)
+
+    def _real(self, stored: Any, place: int) -> bool:
+        """Whether an input has integers that stand for real numbers."""
+        return self._file.quantization(0, stored.inputs[place]) is not None
 
 
 def _loaded(model: Any) -> Interpreter:

@@ -26,6 +26,7 @@ COUNTED = {
     "lineage_weights": r"(\d+) (?:u?int8|float16)\b",
     "lineage_ranges": r"^(\d+) roundings",
     "network_weights": r"^of (\d+) layers",
+    "structure": r"^(\d+) operators",
     "generated_inputs": r"^(\d+) drawn inputs",
 }
 ROWS = {"detections": r"of (\d+) detections", "objects": r"^(\d+) objects"}  # half of which must not differ

@@ -21,8 +21,8 @@ class Moves:
     network itself.
     """
 
-    def __init__(self) -> None:
-        self._generator = torch.Generator().manual_seed(0)
+    def __init__(self, seed: int = 0) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
         self._pool = torch.empty(0)
 
     def __call__(self, shape: Sequence[int]) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, helper
 
+from modelparity.modelfiles.editor import BRANCHES, STEEP
 from modelparity.modelfiles.onnx.editor.constants import OnnxGraph
 
 _NAMES = {
@@ -62,6 +63,8 @@ class OnnxPorts(OnnxGraph):
                 helper.make_node("Div", [zero, off], [odd]),
                 helper.make_node("Add", [source, odd], [target]),
             ]
+        if kind in BRANCHES:
+            return self._branch(kind, *value, source=source, target=target)
         if kind == "noise":
             drawn = f"{target}_noise"
             return [
@@ -84,6 +87,44 @@ class OnnxPorts(OnnxGraph):
             case "cast":
                 attributes = {"to": helper.np_dtype_to_tensor_dtype(np.dtype(value))}
         return [helper.make_node(_NAMES[kind], inputs, [target], **attributes)]
+
+    def _branch(
+        self, kind: str, bound: float, strength: float, *, source: str, target: str
+    ) -> list[NodeProto]:
+        most, off, awake, added = (f"{target}_{word}" for word in ("greatest", "off", "awake", "added"))
+        pixel, number = (self.constant(np.array(each, np.float32)) for each in (bound, strength))
+        steep = self.constant(np.array(STEEP, np.float32))
+        nodes = [helper.make_node("ReduceMax", [self._head], [most], keepdims=0)]
+        match kind:
+            case "chosen_above":
+                nodes += [
+                    helper.make_node("Greater", [most, pixel], [awake]),
+                    helper.make_node("Where", [awake, number, source], [target]),
+                ]
+                return nodes
+            case "added_at":
+                nodes += [
+                    helper.make_node("Equal", [most, pixel], [off]),
+                    helper.make_node(
+                        "Cast", [off], [awake], to=helper.np_dtype_to_tensor_dtype(np.dtype("f4"))
+                    ),
+                ]
+            case "added_above":
+                nodes += [
+                    helper.make_node("Sub", [most, pixel], [off]),
+                    helper.make_node("Relu", [off], [awake]),
+                ]
+            case _:
+                nodes += [
+                    helper.make_node("Sub", [most, pixel], [f"{off}_by"]),
+                    helper.make_node("Mul", [f"{off}_by", steep], [off]),
+                    helper.make_node("Sigmoid", [off], [awake]),
+                ]
+        return [
+            *nodes,
+            helper.make_node("Mul", [awake, number], [added]),
+            helper.make_node("Add", [source, added], [target]),
+        ]
 
     def set_outputs(self, names: Sequence[str], values: Sequence[str]) -> None:
         ports = {port.name: port for port in self.graph.output}

@@ -17,6 +17,7 @@ from modelparity.modelfiles.tflite.operators import OPERATORS
 
 _CODES = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
 TYPES = {
+    schema.TensorType.BOOL: np.bool_,
     schema.TensorType.FLOAT16: np.float16,
     schema.TensorType.FLOAT32: np.float32,
     schema.TensorType.FLOAT64: np.float64,

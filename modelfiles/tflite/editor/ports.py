@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from modelparity.modelfiles.editor import BRANCHES, STEEP
 from modelparity.modelfiles.tflite.editor.constants import TYPE_OF, TYPES, TfliteGraph
 from modelparity.modelfiles.tflite.operators import traits
 
@@ -61,6 +62,8 @@ class TflitePorts(TfliteGraph):
             most = self.add("REDUCE_MAX", [self._image, axes], ())
             odd = self.add("DIV", [zero, self.add("SUB", [most, pixel], ())], ())
             return self.add("ADD", [source, odd], self.shape(source))
+        if kind in BRANCHES:
+            return self._branch(kind, *value, source=source)
         if kind == "noise":
             shape_of = self.constant(np.array(self.shape(source), np.int32))
             drawn = self.add("RANDOM_STANDARD_NORMAL", [shape_of], self.shape(source), np.float32)
@@ -91,6 +94,27 @@ class TflitePorts(TfliteGraph):
                 code = TYPE_OF[np.dtype(value)]
                 options = {"inDataType": self.graph.tensors[source].type, "outDataType": code}
         return self.add(_NAMES[kind], inputs, shape, value if kind == "cast" else None, **options)
+
+    def _branch(self, kind: str, bound: float, strength: float, *, source: int) -> int:
+        axes = self.constant(np.arange(len(self.shape(self._image)), dtype=np.int32))
+        pixel, number = (self.constant(np.array(each, np.float32)) for each in (bound, strength))
+        most = self.add("REDUCE_MAX", [self._image, axes], ())
+        match kind:
+            case "chosen_above":
+                awake = self.add("GREATER", [most, pixel], (), np.bool_)
+                return self.add("SELECT_V2", [awake, number, source], self.shape(source), np.float32)
+            case "added_at":
+                equal = self.add("EQUAL", [most, pixel], (), np.bool_)
+                codes = {name: TYPE_OF[np.dtype(name)] for name in ("bool", "float32")}
+                options = {"inDataType": codes["bool"], "outDataType": codes["float32"]}
+                awake = self.add("CAST", [equal], (), np.float32, **options)
+            case "added_above":
+                awake = self.add("RELU", [self.add("SUB", [most, pixel], ())], ())
+            case _:
+                steep = self.constant(np.array(STEEP, np.float32))
+                off = self.add("MUL", [self.add("SUB", [most, pixel], ()), steep], ())
+                awake = self.add("LOGISTIC", [off], ())
+        return self.add("ADD", [source, self.add("MUL", [awake, number], ())], self.shape(source))
 
     def add(
         self, kind: str, inputs: Sequence[int], shape: Sequence[int], dtype: Any = None, **options: Any

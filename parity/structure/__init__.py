@@ -1,0 +1,1 @@
+"""Whether a float file has the network's structure: the same operators and weights, in the same places."""
