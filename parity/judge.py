@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelparity.converters.engine.workbench import PROGRAM, Calibration, Workbench
+from modelparity.converters.engine.workbench import Calibration, Workbench
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, WorkerFailedError
 from modelparity.converters.recipes import FLOAT, JUDGED
 from modelparity.fixtures.arrays import Feeds, Outputs
@@ -41,6 +41,7 @@ from modelparity.parity.reference import ReferenceData
 from modelparity.parity.results import Claim, QualityRecord, SampleRecord, WorstRecord
 from modelparity.parity.rounded_reference import (
     RoundedReference,
+    coarsest_layer,
     opposite_names,
     rounded_reference,
     with_opposite,
@@ -98,6 +99,12 @@ class Judge:
         self._errors: Sequence[OutputError] = ()
         self.not_asked: dict[str, str] = {}
 
+    def _add(self, asked: tuple[Sequence[Claim], Mapping[str, str]]) -> None:
+        """Claims that were made, and the reasons of those that were not."""
+        claims, not_asked = asked
+        self.claims += claims
+        self.not_asked |= not_asked
+
     def judge(self) -> None:
         """Makes the claims, step by step. Raises what a worker raises; the claims made until then stand."""
         self.stage = "load"
@@ -123,19 +130,21 @@ class Judge:
             self.not_asked |= not_asked
         self.claims += lost  # a wrong conversion, which may lose an output, is named before its effect
         if right is not None and self._recipe.rounds_activations:
-            self.claims = simulated.explained(self.claims, self._coarsest)
+            self.claims = simulated.explained(
+                self.claims, lambda: coarsest_layer(self._bench, self._truth, self._path)
+            )
         self.right = right
         self.other_settings(right)
 
     def other_settings(self, right: RoundedReference | None) -> None:
         """The claims on the same input in another setting, and on other inputs."""
         self._batches(right)
-        self._repetition()
+        self.claims += metamorphic.again(self._run, self._truth.reference, self.outputs)
         self._another_size()
         self._generated_inputs()
         self._worst_inputs()
-        self._constant_image(right)
-        self._padding(right)
+        self._add(self._by_kind.constant_image(self._run, self._truth, right))
+        self._add(self._by_kind.padding(self._run, self._truth, right, self.outputs))
         self._threads(right)
         self._kernels(right)
         self._explain(right)
@@ -281,19 +290,6 @@ class Judge:
             feeds |= dict(zip(opposite_names(truth.opposite), truth.opposite.feeds, strict=True))
         return feeds
 
-    def _coarsest(self) -> str:
-        """The layer that costs most in a file that rounds activations, in words."""
-        reply = self._bench.workers["torch"].call(
-            "modelparity.parity.simulation.network:coarsest",
-            self._bench.exported(self._truth.subject).path(PROGRAM),
-            self._truth.subject.spec,
-            self._truth.subject.checkpoint,
-            self._path,
-            feed=self._truth.reference.feeds[0],
-            timeout=CONVERT_TIMEOUT_S,
-        )
-        return str(reply.value)
-
     def _parity(self, right: RoundedReference) -> None:
         reference, spec = right.reference, self._truth.subject.spec
         outputs = self.outputs[: len(reference.feeds)]
@@ -330,28 +326,17 @@ class Judge:
     def _batches(self, right: RoundedReference | None) -> None:
         if not self._dynamic:
             return
-        if not self._batch_sizes:
-            if None in self._truth.reference.batch_axes.values():
-                fixed = getattr(self._truth.subject.spec, "fixed_batch", "")
-                self.not_asked["batch"] = fixed or "an output has no batch axis"
-                return
-            images, asked = len(self._truth.reference.feeds), self._budget.batches
-            larger = f"the evaluation set has {images} images, and a batch {min(asked, default=0)} or more"
-            self.not_asked["batch"] = larger if asked else "the check budget has no batch"
-            return
-        sizes, reason = right.batches(self._batch_sizes) if right else ([], metamorphic.NOT_KNOWN)
-        if right and sizes:
-            self.claims += metamorphic.batches(self._run, right, self.outputs, sizes=sizes)
+        if self._batch_sizes:
+            self._add(metamorphic.asked_of_batches(self._run, right, self.outputs, self._batch_sizes))
         else:
-            self.not_asked["batch"] = reason
+            self.not_asked["batch"] = self._why_no_batch()
 
-    def _repetition(self) -> None:
-        self.claims += metamorphic.again(self._run, self._truth.reference, self.outputs)
-
-    def _padding(self, right: RoundedReference | None) -> None:
-        claims, not_asked = self._by_kind.padding(self._run, self._truth, right, self.outputs)
-        self.claims += claims
-        self.not_asked |= not_asked
+    def _why_no_batch(self) -> str:
+        if None in self._truth.reference.batch_axes.values():
+            return getattr(self._truth.subject.spec, "fixed_batch", "") or "an output has no batch axis"
+        images, asked = len(self._truth.reference.feeds), self._budget.batches
+        larger = f"the evaluation set has {images} images, and a batch {min(asked, default=0)} or more"
+        return larger if asked else "the check budget has no batch"
 
     def _threads(self, right: RoundedReference | None) -> None:
         if right is None:
@@ -360,25 +345,17 @@ class Judge:
         self.claims += metamorphic.threads(self._run, right.reference, self.outputs, ran=self._budget.threads)
 
     def _kernels(self, right: RoundedReference | None) -> None:
-        kind = self._bench.converters[self._cell.format].plain_kernels
-        if kind is None:
-            return
-        if self._elsewhere is not None:
-            self.not_asked["kernels"] = "outputs do not tell what other kernels of the same runtime give"
-            return
-        if reason := kernels.skipped(self._cell, kind) or ("" if right else metamorphic.NOT_KNOWN):
-            self.not_asked["kernels"] = reason
-        if reason or right is None:
-            return
-        reference = right.reference
-        feeds = reference.feeds[: kernels.IMAGES]
-        plain = kernels.plain_outputs(self._bench, self._cell.format, self._path, feeds)
-        if isinstance(plain, str):
-            self.not_asked["kernels"] = plain
-        elif reference.rounded:
-            self.claims += kernels.agree_rounded(reference, self._truth.reference, self.outputs, plain)
-        else:
-            self.claims += kernels.agree(reference, self.outputs, plain, loops=kind.sequential)
+        self._add(
+            kernels.asked(
+                self._bench,
+                self._cell,
+                self._path,
+                self._truth.reference,
+                right=right,
+                outputs=self.outputs,
+                elsewhere=self._elsewhere is not None,
+            )
+        )
 
     # --- other inputs -------------------------------------------------------------------------
 
@@ -421,8 +398,3 @@ class Judge:
             errors=self._errors,
         )
         self.claims += claims
-
-    def _constant_image(self, right: RoundedReference | None) -> None:
-        claims, not_asked = self._by_kind.constant_image(self._run, self._truth, right)
-        self.claims += claims
-        self.not_asked |= not_asked

@@ -80,6 +80,8 @@ def multiple(values: float, measured: float, tried: float, multiples: Multiples 
 
     The noise is that of `measured` values.
     """
+    from scipy import stats  # a second of imports, which workers that ask for no bound need not spend
+
     quantile = float(stats.f.isf(FALSE_ALARMS / tried, values, measured))
     return max(multiples.most, multiples.typical * math.sqrt(quantile))
 

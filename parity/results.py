@@ -1,7 +1,6 @@
 """Defines the records of a run: claims, outcomes, costs and cells. Standard library only.
 
-`modelparity.parity.results_json` writes and reads them. Reports import these two modules and nothing else of
-the project.
+`modelparity.parity.results_json` writes and reads them. Reports import nothing else of the project.
 """
 
 from __future__ import annotations

@@ -136,6 +136,20 @@ def rounded_reference(
     return replace(right, network=replace(exact, outputs=outputs_due), unrounded=computed[:count])
 
 
+def coarsest_layer(bench: Workbench, truth: ReferenceData, path: Path) -> str:
+    """The layer that costs most in a file that rounds activations, in words."""
+    reply = bench.workers["torch"].call(
+        "modelparity.parity.simulation.network:coarsest",
+        bench.exported(truth.subject).path(PROGRAM),
+        truth.subject.spec,
+        truth.subject.checkpoint,
+        path,
+        feed=truth.reference.feeds[0],
+        timeout=CONVERT_TIMEOUT_S,
+    )
+    return str(reply.value)
+
+
 def _with_noise(reference: Reference, simulation: Simulated, images: int) -> Reference:
     """The reference with the distance of the perturbed run in the place of the network's float32 error.
 

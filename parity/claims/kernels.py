@@ -29,10 +29,12 @@ from modelparity.converters.recipes import JUDGED
 from modelparity.fixtures.arrays import Array, Outputs
 from modelparity.parity.cells import RUN_THREADS, Cell
 from modelparity.parity.claims.basic import number, verdict
+from modelparity.parity.claims.metamorphic import NOT_KNOWN
 from modelparity.parity.metrics.detection_matching import Pair
 from modelparity.parity.metrics.errors import difference
 from modelparity.parity.reference import GENERATED, Reference
 from modelparity.parity.results import Claim
+from modelparity.parity.rounded_reference import RoundedReference
 
 REFERENCE = "reference"  # what runners call them
 IMAGES = 1  # of the stream: every operator runs in any image, and plain loops are slow
@@ -52,6 +54,41 @@ _SKIPPED: dict[str, tuple[bool, str]] = {
     ),
     "chunkyseal": (False, "39 GFLOP, more than 10 s an image on a core"),
 }
+
+
+def asked(
+    bench: Workbench,
+    cell: Cell,
+    path: Path,
+    exact: Reference,
+    *,
+    right: RoundedReference | None,
+    outputs: Sequence[Outputs],
+    elsewhere: bool,
+) -> tuple[list[Claim], dict[str, str]]:
+    """The claims on a file, or the reason why they are not asked, by their name.
+
+    Args:
+        exact: The network in float64.
+        right: What a right file computes; None if that is not known.
+        outputs: The file's over the evaluation set, which may have been made `elsewhere`.
+    """
+    kind = bench.converters[cell.format].plain_kernels
+    if kind is None:
+        return [], {}
+    if elsewhere:
+        return [], {"kernels": "outputs do not tell what other kernels of the same runtime give"}
+    if reason := skipped(cell, kind):
+        return [], {"kernels": reason}
+    if right is None:
+        return [], {"kernels": NOT_KNOWN}
+    reference = right.reference
+    plain = plain_outputs(bench, cell.format, path, reference.feeds[:IMAGES])
+    if isinstance(plain, str):
+        return [], {"kernels": plain}
+    if reference.rounded:
+        return agree_rounded(reference, exact, outputs, plain), {}
+    return agree(reference, outputs, plain, loops=kind.sequential), {}
 
 
 def skipped(cell: Cell, plain: PlainKernels) -> str:

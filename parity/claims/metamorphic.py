@@ -75,6 +75,16 @@ def batches(
     ]
 
 
+def asked_of_batches(
+    run: Run, right: RoundedReference | None, singles: Sequence[Outputs], sizes: Sequence[int]
+) -> tuple[list[Claim], dict[str, str]]:
+    """The claims on batches of these sizes, or the reason why they are not asked, by their name."""
+    known, reason = right.batches(sizes) if right else ([], NOT_KNOWN)
+    if right and known:
+        return batches(run, right, singles, sizes=known), {}
+    return [], {"batch": reason}
+
+
 def _wider(reference: Reference, simulated: Outputs, perturbed: Outputs | None) -> dict[str, float]:
     """By output, how many times as far ties move it in a batch as in a single image; 1 at least."""
     if not perturbed:
