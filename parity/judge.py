@@ -114,7 +114,7 @@ class Judge:
             self.stage = "lineage"
             self._lineage()
         self.stage = "run"
-        if other := basic.fed_otherwise(self.description, self._truth.subject.signature):
+        if other := basic.fed_otherwise(self.description, self._signature):
             self.not_asked["outputs"] = other
             return
         if not self._outputs_comparable():
