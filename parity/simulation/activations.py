@@ -54,6 +54,7 @@ from modelparity.parity.simulation.layers import (
     unrounded,
 )
 from modelparity.parity.simulation.places import (
+    Place,
     misrounded,
     planned,
 )
@@ -203,6 +204,21 @@ class _Network(network.Simulation):
     """
 
     stored: Mapping[tuple[fx.Node, fx.Node], Array] = {}
+
+    def _layer(self, places: Sequence[Place], n: fx.Node) -> Tensor:
+        """With a bias that the file adds behind the layer, rounded there."""
+        node = places[0].fold.product.bias_node()
+        numbers = None if node is None else self.stored.get((node, n))
+        own = {place: self._numbers[place] for place in places}
+        if numbers is not None and node is not None:
+            whole = _in_order_of(self.env[node].reshape(-1), numbers)
+            for place, (weight, bias) in own.items():
+                if bias is not None and place.layer.bias is None and place.layer.float_bias is None:
+                    part = place.fold.part
+                    self._numbers[place] = weight, whole if part is None else whole.chunk(part[1])[part[0]]
+        result = super()._layer(places, n)
+        self._numbers |= own
+        return result
 
     def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[Any, Any]:
         own = {each: self.env[each] for each in n.all_input_nodes if (each, n) in self.stored}
