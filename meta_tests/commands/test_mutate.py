@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -19,14 +18,9 @@ from modelparity.reports.catches import TABLE
 JSON_KEYS = {"name", "model", "format", "visible", "killed", "claim"}
 
 
-@pytest.fixture(scope="module")
-def real_store(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("real")
-
-
 @pytest.fixture
-def _real(real_store, monkeypatch):
-    monkeypatch.setenv("MODELPARITY_STORE", str(real_store))
+def _real(shared_store, monkeypatch):
+    monkeypatch.setenv("MODELPARITY_STORE", str(shared_store))
     monkeypatch.delenv("MODELPARITY_DEBUG", raising=False)
 
 

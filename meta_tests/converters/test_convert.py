@@ -19,12 +19,14 @@ def convert(*arguments: object) -> object:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _world(tmp_path_factory):
-    """A store of this file's own, and a short look at each file."""
+def _world(shared_store):
+    """Warm workers, and a short look at each file."""
+    from meta_tests.miniatures.miniature import one_process
     from modelparity.parity.judge import CheckBudget
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODELPARITY_STORE", str(tmp_path_factory.mktemp("store")))
+        patch.setenv("MODELPARITY_STORE", str(shared_store))
+        patch.setattr("modelparity.parity.session.Workers", one_process)
         patch.setattr(
             "modelparity.parity.session.CheckBudget",
             lambda: CheckBudget(images=6, draws=1, convert_again=False),

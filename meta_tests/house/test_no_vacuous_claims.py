@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 
 from meta_tests.measurements.repeated_gates import cells_of
-from meta_tests.miniatures.miniature import cell, session_of
+from meta_tests.miniatures.miniature import cell, one_process, session_of
 from meta_tests.miniatures.triangles import MINIATURE
 from modelparity.parity.judge import CheckBudget
 from modelparity.parity.results import CellRecord, Claim, Passed
@@ -70,16 +70,15 @@ def _reason(claim: Claim, spreads: Mapping[str | None, object], floors: Mapping[
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory) -> list[CellRecord]:
+def records(shared_store) -> list[CellRecord]:
     """The cells of a real network, and a detector's."""
     check_budget = CheckBudget(convert_again=False)  # that a second file has the same bytes is no empty claim
-    with Session(tmp_path_factory.mktemp("real"), check_budget=check_budget) as session:
+    with Session(shared_store, check_budget=check_budget, workers=one_process()) as session:
         found = [session.prove(each) for each in cells_of(session, ["tiny_ladeda"])]
     check_budget = replace(check_budget, images=6, draws=1)
     spec = MINIATURE.configured({"score_threshold": 0.83})
     spec = replace(spec, outputs=(*spec.outputs[:2], replace(spec.outputs[2], dtype="int64")))
-    store = tmp_path_factory.mktemp("detector")
-    with session_of(["honest"], store, spec=spec, check_budget=check_budget) as session:
+    with session_of(["honest"], shared_store, spec=spec, check_budget=check_budget) as session:
         return [*found, session.prove(cell("honest"))]
 
 

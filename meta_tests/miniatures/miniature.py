@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modelparity.converters.converter import Converter
+from modelparity.converters.engine.workers import Worker, Workers
 from modelparity.converters.formats import CONVERTERS
 from modelparity.fixtures.specs import ModelSpec, Preprocessing, TensorSpec
 from modelparity.parity.cells import Cell
@@ -59,13 +60,46 @@ def _liar(name: str) -> str:
     return f"meta_tests.liars.{path.parent.name}.{name}"
 
 
+class OneProcess(Workers):
+    """Workers of all toolchains are one, which outlives a session: each would import PyTorch anew.
+
+    If its process dies it is replaced, as any worker's.
+    """
+
+    killed = False
+
+    def __getitem__(self, name: str) -> Worker:
+        return super().__getitem__("every toolchain")
+
+    def close(self, name: str | None = None) -> None:
+        """Leaves the process to the next session; it ends with the tests' own."""
+
+    def kill(self) -> None:
+        self.killed = True
+        super().kill()
+
+
+_KEPT: list[OneProcess] = []
+
+
+def one_process() -> OneProcess:
+    """The workers of all sessions, until one kills them."""
+    if not _KEPT or _KEPT[-1].killed:
+        _KEPT.append(OneProcess())
+    return _KEPT[-1]
+
+
 def session_of(
     names: Sequence[str], store: Path, quantization: str = "fp32", spec: ModelSpec = SPEC, **options: Any
 ) -> Any:
-    """A session whose formats are `names`, each with one cell of the miniature."""
+    """A session whose formats are `names`, each with one cell of the miniature.
+
+    Sessions share a process, unless they have `workers` of their own.
+    """
     from modelparity.parity.judge import CheckBudget
     from modelparity.parity.session import Session
 
+    options.setdefault("workers", one_process())
     options.setdefault("check_budget", CheckBudget(images=6, draws=3, convert_again=False))
     return Session(
         store=store,

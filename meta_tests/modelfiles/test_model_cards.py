@@ -23,8 +23,8 @@ FORMATS = ("onnx", "tflite")
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    with session_of(FORMATS, tmp_path_factory.mktemp("store")) as session:
+def session(shared_store):
+    with session_of(FORMATS, shared_store) as session:
         yield session
 
 

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from meta_tests.measurements.explain_faults import Row, plant
-from meta_tests.miniatures.miniature import session_of
+from meta_tests.miniatures.miniature import one_process, session_of
 from modelparity.cli import app
 from modelparity.modelfiles.activations import Folder, tensor_of
 from modelparity.parity.explain.match_tensors import Pool, as_file, as_network
@@ -26,8 +26,8 @@ FORMATS = ("onnx", "tflite")
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    with session_of(FORMATS, tmp_path_factory.mktemp("store")) as session:
+def session(shared_store):
+    with session_of(FORMATS, shared_store) as session:
         yield session
 
 
@@ -258,19 +258,18 @@ def test_the_verdict_on_what_was_observed(found, named, covered, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """Tiny-LaDeDa's own ONNX file in a store of this test's, and one with a fault."""
+def tiny(shared_store, tmp_path_factory):
+    """The store with Tiny-LaDeDa's own ONNX file, and one with a fault."""
     from modelparity.fixtures.checkpoints.load import weighted
     from modelparity.parity.session import Session
 
-    store = tmp_path_factory.mktemp("store")
     row = Row("tiny_ladeda", "onnx", "one output channel x 1.05", "network.layer1.0.conv1")
-    with Session(store=store) as session:
+    with Session(store=shared_store, workers=one_process()) as session:
         path = session.artifact("tiny_ladeda", "onnx", "fp32").path
         weight = weighted(session.subject("tiny_ladeda").spec, None).get_submodule(row.layer).weight
-    wrong = store / "wrong.onnx"
+    wrong = tmp_path_factory.mktemp("wrong") / "wrong.onnx"
     plant(row, path, wrong, weight.detach().numpy().copy())
-    return store, wrong
+    return shared_store, wrong
 
 
 def test_the_fewest_layers_in_float_that_halve_the_error(session, monkeypatch):

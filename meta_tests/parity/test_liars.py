@@ -8,6 +8,7 @@ import pytest
 
 from meta_tests.miniatures.miniature import DECIDED, FREE_SIZE, UNDECIDED, cell, session_of
 from meta_tests.miniatures.triangles import MINIATURE
+from modelparity.converters.engine.workers import Workers
 from modelparity.parity.claims import metamorphic
 from modelparity.parity.judge import CheckBudget, Judge
 from modelparity.parity.results import Cost, Crashed
@@ -214,7 +215,7 @@ def test_a_crashed_or_hung_neighbour_changes_no_other_cell(store, session, tmp_p
     quiet = session.prove(cell("honest"))
     lanes = ["segfaults", "honest", "hangs", "honest_too"]
     seen = []
-    with session_of(lanes, tmp_path, run_timeout_s=1.5) as crowded:
+    with session_of(lanes, tmp_path, run_timeout_s=1.5, workers=Workers()) as crowded:
         cells = [cell(name) for name in lanes]
         record_file = tmp_path / "run.jsonl"
         prove_all(crowded, cells, record_file, lambda record, *_: seen.append(record.id))

@@ -37,10 +37,11 @@ for name in {HARNESS!r}:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> dict[str, Path]:
     """Tiny-LaDeDa in both formats, outside the store."""
+    from meta_tests.miniatures.miniature import one_process
     from modelparity.parity.session import Session
 
     folder = tmp_path_factory.mktemp("files")
-    with Session() as session:
+    with Session(workers=one_process()) as session:
         made = {f: session.artifact("tiny_ladeda", f, "int8_static").path for f in ("onnx", "tflite")}
     return {format: Path(shutil.copy(path, folder)) for format, path in made.items()}
 

@@ -10,9 +10,8 @@ from meta_tests.commands.command_line import passes
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory) -> Path:
-    """One store for all modules, so that each artifact is made once."""
-    return tmp_path_factory.mktemp("store")
+def store(shared_store) -> Path:
+    return shared_store
 
 
 @pytest.fixture(autouse=True)

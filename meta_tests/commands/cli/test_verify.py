@@ -116,6 +116,7 @@ def test_a_file_by_another_toolchain_is_judged_and_told_what_it_was_not_asked(tm
     assert "patch_logits unrounded" in result.stdout.splitlines()[0]
 
 
+@pytest.mark.usefixtures("own_processes")
 def test_a_file_quantized_as_no_recipe_does(tmp_path, converted, monkeypatch):
     from modelparity.modelfiles.onnx import describe
 
@@ -133,6 +134,7 @@ def test_a_file_quantized_as_no_recipe_does(tmp_path, converted, monkeypatch):
     assert claim["bound"] == " or ".join(QUANTIZATIONS)
 
 
+@pytest.mark.usefixtures("own_processes")
 @pytest.mark.parametrize(
     ("deed", "seen"), [("os.kill(os.getpid(), 11)", "SIGSEGV"), ("os._exit(3)", "exit 3")]
 )

@@ -9,27 +9,13 @@ import pytest
 
 from meta_tests.commands.run_directory.conversion import configured
 from meta_tests.miniatures.triangles import MINIATURE, run_directory, triangles_dataset
-from modelparity.converters.engine.workers import Workers
 from modelparity.fixtures.models import MODELS
-from modelparity.parity.session import Session
 
 
 @pytest.fixture(scope="package", autouse=True)
 def _miniature(world):
-    """The miniature for Faster R-CNN, and workers that stay warm from one command to the next."""
-    from modelparity.run_directory import convert as commands_run_directory
-
-    with pytest.MonkeyPatch.context() as patch, Workers() as workers:
-
-        class Warm(Session):
-            def __init__(self, **options: object) -> None:
-                super().__init__(**options)
-                self.workers = self.bench.workers = workers
-
-            def __exit__(self, *_: object) -> None:
-                pass
-
-        patch.setattr(commands_run_directory, "Session", Warm)
+    """The miniature for Faster R-CNN."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODELS, "fasterrcnn", MINIATURE)
         patch.setenv("MODELPARITY_STORE", str(world / "store"))
         yield
