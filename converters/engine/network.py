@@ -29,13 +29,14 @@ from modelparity.fixtures.specs import ModelSpec, NetworkSpec, Signature, Tensor
 _TRACE_BATCH = 2
 
 
-_LATEST: dict[tuple[NetworkSpec, Path | None], dict[str, nn.Module]] = {}
+_LATEST: dict[tuple[NetworkSpec, Path | None, int], dict[str, nn.Module]] = {}
 LARGE = 200_000_000  # weights, of which float32 and float64 together are 2.4 GB
 
 
 def _deployed(spec: NetworkSpec, checkpoint: Path | None, precision: str) -> nn.Module:
     """The module, kept in memory until another network is asked for; of a large one, one precision."""
-    key = (spec, checkpoint)
+    # The time tells a file from another one that was there before.
+    key = (spec, checkpoint, checkpoint.stat().st_mtime_ns if checkpoint else 0)
     if key not in _LATEST:
         _LATEST.clear()
     kept = _LATEST.setdefault(key, {})
