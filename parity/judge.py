@@ -25,7 +25,6 @@ from modelparity.parity.claims import (
     preprocessing,
     quality,
     simulated,
-    structure,
 )
 from modelparity.parity.claims.constant_image import GREY
 from modelparity.parity.claims.generated_inputs import any_size, generated_inputs, problem_on
@@ -40,6 +39,7 @@ from modelparity.parity.rounded_reference import (
     with_opposite,
 )
 from modelparity.parity.search import worst_inputs as worst
+from modelparity.parity.structure import claim as structure
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def _random(feed: Mapping[str, Array], seed: int) -> dict[str, Array]:
     for name, value in feed.items():
         if np.issubdtype(value.dtype, np.floating):
             low, high = float(value.min(initial=0.0)), float(value.max(initial=1.0))
-            made[name] = draw.uniform(low, high, value.shape).astype(value.dtype)
+            made[name] = np.asarray(draw.uniform(low, high, value.shape), value.dtype)
         else:
             made[name] = draw.permutation(value.reshape(-1)).reshape(value.shape)
     return made
