@@ -24,7 +24,6 @@ from modelparity.parity.claims import (
     preprocessing,
     quality,
     simulated,
-    structure,
 )
 from modelparity.parity.claims.constant_image import GREY
 from modelparity.parity.claims.generated_inputs import (
@@ -47,6 +46,7 @@ from modelparity.parity.rounded_reference import (
     with_opposite,
 )
 from modelparity.parity.search import worst_inputs as worst
+from modelparity.parity.structure import claim as structure
 
 
 class Judge:

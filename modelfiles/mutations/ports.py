@@ -83,7 +83,7 @@ def undefined_at(file: Editor, name: str, value: float) -> str:
     return f"{name}, for a greatest pixel of {value:.6g}"
 
 
-def branch_added(file: Editor, name: str, kind: str, bound: float, strength: float) -> str:
+def branch_added(file: Editor, name: str, *, kind: str, bound: float, strength: float) -> str:
     """A branch from the image to an output that acts where the greatest pixel is beyond, or at, a bound."""
     file.on_output(name, kind, (bound, strength))
     return f"{name}, {kind} {bound:.6g}"

@@ -207,7 +207,7 @@ class _Search:
                 yield value.reshape(own.shape), words, alone or whole
         taken = {node.node for node in self._known.values()}
         free = [node for node in self._by_size.get(own.size, ()) if node.node not in taken]
-        arranged = [(node, put) for node in free if (put := _arranged(node.value, own)) is not None]
+        arranged = [(node, each) for node in free if (each := _arranged(node.value, own)) is not None]
         arranged.sort(key=lambda pair: _apart(pair[1], own))
         for node, instead in arranged[:_NEAREST]:
             operators = [*self._before(operator, strange), operator]

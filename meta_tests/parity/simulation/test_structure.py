@@ -12,7 +12,7 @@ from meta_tests.parity.simulation.layer_files import onnx_files_of
 from meta_tests.parity.test_simulated import FEEDS
 from modelparity.modelfiles.editor import BRANCHES
 from modelparity.modelfiles.mutations.plant import editor, plant
-from modelparity.parity.claims.structure import structure as claim_of
+from modelparity.parity.structure.claim import structure as claim_of
 from modelparity.parity.structure.compare import structure
 from modelparity.parity.structure.result import Difference, Structure
 

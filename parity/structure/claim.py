@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 
 from modelparity.converters.engine.workbench import PROGRAM, Workbench
-from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S
+from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, WorkerFailedError
 from modelparity.parity.cells import Cell
 from modelparity.parity.claims import metamorphic
 from modelparity.parity.claims.basic import number, verdict
@@ -42,7 +42,11 @@ def asked(
         return [], {NAME: metamorphic.NOT_KNOWN}
     if truth.elements["elements"] > _LARGE:
         return [], {NAME: "a network of this size takes minutes, operator by operator"}
-    claim, reason = structure(compared(bench, truth, path, is_cast=bool(right.layers)))
+    try:
+        found = compared(bench, truth, path, is_cast=bool(right.layers))
+    except WorkerFailedError as error:
+        found = Structure(reason=f"this file's graph cannot be followed: {error}")
+    claim, reason = structure(found)
     return [claim] if claim else [], {NAME: reason} if reason else {}
 
 
