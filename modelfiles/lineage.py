@@ -95,7 +95,8 @@ def constants_of(graph: Graph) -> list[Constant]:
 def layer_share(path: Path) -> float:
     """The share of a float file's weight elements, 0..1, in layers that recipes quantize.
 
-    Not in them: recurrent layers, transposed convolutions, stacks of matrices and tables.
+    Not in them: recurrent layers, transposed convolutions, stacks of matrices and tables. A matrix that is a
+    table, too, is stored twice when it is quantized: the table stays float.
 
     Raises NotAModelError and BrokenModelError.
     """
@@ -103,6 +104,7 @@ def layer_share(path: Path) -> float:
     graph = graph_of(path)
     total = sum(prod(constant.shape) for constant in constants_of(graph) if constant.dtype == "float32")
     owned: dict[Constant, None] = {}
+    others: set[Constant] = set()  # read by what is no layer
     for operator in graph.operators():
         kind = operators.get(operator.kind)
         weight = operator.inputs[_WEIGHT] if kind and kind.layer and len(operator.inputs) > _WEIGHT else None
@@ -110,6 +112,9 @@ def layer_share(path: Path) -> float:
             matrix = kind.channel_axis == -1  # else a kernel: a stack of matrices is no layer
             if not matrix or len(weight.source.shape) == 2:
                 owned[weight.source] = None
+                continue
+        others |= {edge.source for edge in operator.inputs if edge and isinstance(edge.source, Constant)}
+    total += sum(prod(weight.shape) for weight in owned if weight in others)
     return sum(prod(weight.shape) for weight in owned) / total if total else 0.0
 
 

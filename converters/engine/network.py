@@ -110,7 +110,8 @@ def kept_weights(program: torch.export.ExportedProgram) -> int:
 
     A parameter that no output depends on, such as a head for training, needs none. What depends on no input
     may be computed by the exporter: of such constants that parameters go into, either those are needed or
-    the constants, whichever are fewer. A parameter with less than two axes above 1 may be folded.
+    the constants, whichever are fewer. A parameter with less than two axes above 1 may be folded. So may one
+    whose values are all alike, and all that a norm multiplies by 0, as networks without training have it.
     """
     signature, graph = program.graph_signature, program.graph
     outputs = next(node for node in graph.nodes if node.op == "output")
@@ -119,13 +120,13 @@ def kept_weights(program: torch.export.ExportedProgram) -> int:
         node = pending.pop()
         if node not in used:
             used.add(node)
-            pending += node.all_input_nodes
+            pending += node.all_input_nodes[1:] if _gives_nothing(program, node) else node.all_input_nodes
     fed: set[fx.Node] = set()  # what depends on an input
     groups: dict[fx.Node, set[fx.Node]] = {}  # of the rest, which nodes go into each other
     for node in graph.nodes:
         if node not in used:
             continue
-        read = node.all_input_nodes
+        read = [each for each in node.all_input_nodes if each in used]
         if node.name in signature.user_inputs or node is outputs or any(each in fed for each in read):
             fed.add(node)
             continue
@@ -133,12 +134,28 @@ def kept_weights(program: torch.export.ExportedProgram) -> int:
         groups |= dict.fromkeys(joined, joined)
     total = 0
     for group in {id(group): group for group in groups.values()}.values():
-        held = [node for node in group if node.name in signature.inputs_to_parameters]
+        parameters = [node for node in group if node.name in signature.inputs_to_parameters]
+        held = [node for node in parameters if not _alike(program, node)]
         matrices = [node for node in held if sum(n > 1 for n in node.meta["val"].shape) > 1]
         given = [node for node in group if any(user in fed for user in node.users)]
         counts = [[math.prod(node.meta["val"].shape) for node in nodes] for nodes in (matrices, given)]
         total += min(map(sum, counts))
     return total
+
+
+def _alike(program: ExportedProgram, node: fx.Node) -> bool:
+    """Whether a parameter has one value only. The shape of one that is stored elsewhere tells nothing."""
+    value = program.state_dict[program.graph_signature.inputs_to_parameters[node.name]]
+    return value.numel() > 0 and any(value.stride()) and bool((value == value.reshape(-1)[0]).all())
+
+
+def _gives_nothing(program: ExportedProgram, node: fx.Node) -> bool:
+    """Whether a batch norm multiplies what it reads by 0."""
+    names = program.graph_signature.inputs_to_parameters
+    if node.target is not torch.ops.aten.batch_norm.default or not isinstance(node.args[1], fx.Node):
+        return False
+    weight = names.get(node.args[1].name)
+    return weight is not None and not bool(program.state_dict[weight].any())
 
 
 def run(

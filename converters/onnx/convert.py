@@ -27,14 +27,17 @@ def convert_float(exported: Exported, target: Path, inputs: Sequence[str], outpu
 
     program = exported.load()
     large = weight_bytes(program.state_dict.values()) > APART_BYTES
-    converted = torch.onnx.export(
-        program,
-        dynamo=True,
-        input_names=list(inputs),
-        output_names=list(outputs),
-        opset_version=OPSET,
-        verbose=False,
-    )
+    try:
+        converted = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            opset_version=OPSET,
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        raise RuntimeError(f"the ONNX exporter stops: {_cause(error)}") from error
     assert converted is not None
     _transpose_shared(converted.model.graph)
     if large:
@@ -48,6 +51,14 @@ def convert_float(exported: Exported, target: Path, inputs: Sequence[str], outpu
                 _rename_dimension(model, axis.dim_param, name)
     _strip_paths(model)
     onnx.save_model(model, target)
+
+
+def _cause(error: BaseException) -> str:
+    """What stopped the exporter: its own message tells the step only."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
 
 
 def _transpose_shared(graph: Any) -> None:
