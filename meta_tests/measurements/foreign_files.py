@@ -32,7 +32,6 @@ from meta_tests.measurements.measured_rows import add, measuring, told
 from modelparity.fixtures.inputs.evaluation_sets import evaluation_set
 from modelparity.modelfiles.formats import sniff
 from modelparity.parity.proof_cache import harness_digest
-from modelparity.parity.reference import feeds_of
 from modelparity.parity.results import CellRecord
 from modelparity.parity.session import Session
 from modelparity.reports.markdown import inline, table
@@ -83,7 +82,7 @@ def rows_of(
         return
     spec = trained.spec
     images = evaluation_set(spec, spec.default_input_size, _CALIBRATED_ON, seed=1)
-    source = Source(spec, checkpoint, tuple(feeds_of(images)), scratch)
+    source = Source(spec, checkpoint, images.feeds, scratch)
     checkpoints, models = {network: checkpoint}, {network: spec}
     with measuring(Session(checkpoints=checkpoints, models=models, limitations={})) as session:
         for tool in tools:
@@ -144,7 +143,7 @@ def _said(record: CellRecord) -> str:
     )
     words = []
     for claim in claims[:3]:
-        name = f"{claim.output} {claim.name}".strip()
+        name = f"{claim.output or ''} {claim.name}".strip()
         detail = claim.detail if claim.status != "failed" else f"{claim.observed} for {claim.bound}"
         words.append(f"{name}: {str(detail)[:220]}")
     return "; ".join(words)

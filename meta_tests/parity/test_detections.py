@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import poisson
 
-from modelparity.parity.claims import detections, simulated
+from modelparity.parity.claims import simulated
+from modelparity.parity.claims.detection import matches as detections
 from modelparity.parity.metrics.detection_matching import matched, overlaps, ties, ties_like
 from modelparity.parity.noise_floor import Noise
 from modelparity.parity.output_kinds import OUTPUT_KINDS

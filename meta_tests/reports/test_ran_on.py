@@ -9,7 +9,7 @@ import pytest
 
 from meta_tests.miniatures.sample_run import IDS, green_run
 from meta_tests.reports.rendering import rendered, section
-from modelparity.commands.judging.gate import cached_words
+from modelparity.commands.judging.running import cached_words
 from modelparity.parity.results import Run
 from modelparity.reports.view import counts_line, other_cpu
 

@@ -8,22 +8,16 @@ from pathlib import Path
 
 from modelparity import arguments, terminal
 from modelparity.clean_weights import weights_words
-from modelparity.commands.judging.report import print_run
+from modelparity.commands.judging.running import print_verdict, recorded, told_cells
 from modelparity.errors import BadInputError
 from modelparity.evaluate import predictors
 from modelparity.evaluate.evaluate import check_measures
-from modelparity.exit_codes import StoppedError, os_words
 from modelparity.fixtures.datasets.labelled import Labelled, open_dataset
-from modelparity.gate import machine, run_gate
+from modelparity.gate import run_gate
 from modelparity.parity.cells import Cell, select
-from modelparity.parity.results import CellRecord, Run
+from modelparity.parity.results import Run
 from modelparity.parity.session import Session
 from modelparity.quality.standard import Standard, standard_of
-from modelparity.reports import RECORD
-from modelparity.reports.view import Entry, other_cpu
-from modelparity.reports.words import GLYPHS
-
-STOPPED = "stopped; finished cells are kept, run again to go on"
 
 
 def gate(
@@ -52,8 +46,8 @@ def gate(
         terminal.warn(f"-k {expression!r} selects no cell of {model}; its dataset is not used")
     for model in paths.keys() - models:
         terminal.warn(f"-k {expression!r} selects no cell of {model}; its checkpoint is not used")
-    try:
-        run = _run(
+    run = recorded(
+        lambda: _run(
             cells,
             models,
             checkpoints=paths,
@@ -63,17 +57,10 @@ def gate(
             labelled=labelled,
             standard=standard,
             require_quality=require_quality,
-        )
-    except KeyboardInterrupt:
-        raise StoppedError(STOPPED) from None
-    except OSError as error:
-        # A write that fails does not say where; the record is what is written all along.
-        raise BadInputError(os_words(error, None if error.filename else output / RECORD)) from error
-    if as_json:
-        terminal.say((output / "report.json").read_text(encoding="utf-8").rstrip("\n"))
-    else:
-        print_run(run)
-        terminal.say(f"report: {output / 'report.md'} (and .html, .json, junit.xml)")
+        ),
+        output,
+    )
+    print_verdict(run, output, as_json)
     return run.verdict == "pass"
 
 
@@ -88,14 +75,6 @@ def selected(expression: str) -> tuple[Cell, ...]:
     return cells
 
 
-def cached_words(record: CellRecord, here: Mapping[str, str]) -> str:
-    """That a proof was stored, and of which kind of CPU, if not of the machine `here`; "" if it is new."""
-    if not record.cached:
-        return ""
-    elsewhere = other_cpu(record, here)
-    return f" (cached, proven on a CPU with {elsewhere})" if elsewhere else " (cached)"
-
-
 def _run(
     cells: tuple[Cell, ...],
     models: list[str],
@@ -108,18 +87,7 @@ def _run(
     standard: Standard,
     require_quality: bool,
 ) -> Run:
-    width = max(len(cell.id) for cell in cells)
-    here = machine()
     with terminal.progress("proving", total=len(cells)) as progress:
-
-        def on_cell(record: CellRecord, done: int, total: int) -> None:
-            words = Entry(record.id, record.model, record.format, record.quantization, record).headline
-            cached = cached_words(record, here)
-            count = f"{done:{len(str(total))}}/{total}"
-            progress.line(
-                f"{count} {GLYPHS[record.status]} {record.id:{width}} {record.status} {words}{cached}"
-            )
-            progress.advance()
 
         def on_miss(label: str, _: str) -> None:
             if not label.endswith("evidence"):  # stored when a cell is done, which has a line of its own
@@ -139,7 +107,7 @@ def _run(
                 output,
                 weights,
                 selection=expression,
-                on_cell=on_cell,
+                on_cell=told_cells(progress, cells),
                 on_stage=progress.stage,
                 labelled=labelled,
                 standard=replace(standard, weights=weights),

@@ -10,19 +10,13 @@ from modelparity import arguments, terminal
 from modelparity.api.project import Declared
 from modelparity.api.prove import Brought, bring, program_claims, session_of
 from modelparity.commands.judging.prove import described, sampled
-from modelparity.commands.judging.report import print_run
+from modelparity.commands.judging.running import print_verdict, recorded, told_cells
 from modelparity.converters.engine.workers import Workers
 from modelparity.errors import BadInputError
-from modelparity.exit_codes import StoppedError, os_words
 from modelparity.gate import run_gate
 from modelparity.parity.cells import Cell, matching
-from modelparity.parity.results import CellRecord, Run
+from modelparity.parity.results import Run
 from modelparity.quality.standard import Standard, standard_of
-from modelparity.reports import RECORD
-from modelparity.reports.view import Entry
-from modelparity.reports.words import GLYPHS
-
-STOPPED = "stopped; finished cells are kept, run again to go on"
 
 
 def gate_project(
@@ -46,17 +40,11 @@ def gate_project(
     output = arguments.writable_folder(output.absolute())
     standard = standard_of(allow, folder=Path.cwd())
     models = [declared[name] for name in dict.fromkeys(cell.model for cell in cells)]
-    try:
-        run, right = _run(cells, models, expression, output, standard, require_quality)
-    except KeyboardInterrupt:
-        raise StoppedError(STOPPED) from None
-    except OSError as error:
-        raise BadInputError(os_words(error, None if error.filename else output / RECORD)) from error
-    if as_json:
-        terminal.say((output / "report.json").read_text(encoding="utf-8").rstrip("\n"))
-    else:
-        print_run(run)
-        terminal.say(f"report: {output / 'report.md'} (and .html, .json, junit.xml)")
+    run, right = recorded(
+        lambda: _run(cells, models, expression, output, standard=standard, require_quality=require_quality),
+        output,
+    )
+    print_verdict(run, output, as_json)
     return run.verdict == "pass" and right
 
 
@@ -65,22 +53,12 @@ def _run(
     models: list[Declared],
     expression: str,
     output: Path,
+    *,
     standard: Standard,
     require_quality: bool,
 ) -> tuple[Run, bool]:
     """The recorded run, and whether every captured program is its module's."""
-    width = max(len(cell.id) for cell in cells)
     with terminal.progress("proving", total=len(cells)) as progress, Workers() as workers:
-
-        def on_cell(record: CellRecord, done: int, total: int) -> None:
-            words = Entry(record.id, record.model, record.format, record.quantization, record).headline
-            cached = " (cached)" if record.cached else ""
-            count = f"{done:{len(str(total))}}/{total}"
-            progress.line(
-                f"{count} {GLYPHS[record.status]} {record.id:{width}} {record.status} {words}{cached}"
-            )
-            progress.advance()
-
         networks: list[Brought] = []
         for each in models:
             brought = bring(each.model, workers, Path.cwd(), on_stage=progress.hint)
@@ -101,7 +79,7 @@ def _run(
                 output,
                 weights,
                 selection=expression,
-                on_cell=on_cell,
+                on_cell=told_cells(progress, cells),
                 on_stage=progress.stage,
                 standard=replace(standard, weights=weights),
                 require_quality=require_quality,

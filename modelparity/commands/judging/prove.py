@@ -11,14 +11,10 @@ from typing import Any
 from modelparity import terminal
 from modelparity.api.model import Model, Tensor, dim_of, input_of, range_of
 from modelparity.api.prove import Proof, cells_of, prove
+from modelparity.commands.judging.running import STOPPED, told_cells
 from modelparity.exit_codes import StoppedError
 from modelparity.fixtures.programs import ProgramSpec
 from modelparity.fixtures.specs import TensorSpec
-from modelparity.parity.results import CellRecord
-from modelparity.reports.view import Entry
-from modelparity.reports.words import GLYPHS
-
-STOPPED = "stopped; finished cells are kept, run again to go on"
 
 
 def request(
@@ -56,16 +52,8 @@ def prove_target(
     as_json: bool,
 ) -> bool:
     """Proves the network and prints the verdict; returns whether everything is proven."""
-    total = len(cells_of(model.label, formats, quantizations))
-    with terminal.progress(f"proving {model.label}", total=total) as progress:
-
-        def on_cell(record: CellRecord, done: int, total: int) -> None:
-            words = Entry(record.id, record.model, record.format, record.quantization, record).headline
-            cached = " (cached)" if record.cached else ""
-            progress.line(
-                f"{done}/{total} {GLYPHS[record.status]} {record.id} {record.status} {words}{cached}"
-            )
-            progress.advance()
+    cells = cells_of(model.label, formats, quantizations)
+    with terminal.progress(f"proving {model.label}", total=len(cells)) as progress:
 
         def on_spec(spec: ProgramSpec) -> None:
             for line in described(spec):
@@ -79,7 +67,7 @@ def prove_target(
                 output=output,
                 on_stage=progress.stage,
                 on_spec=on_spec,
-                on_cell=on_cell,
+                on_cell=told_cells(progress, cells),
             )
         except KeyboardInterrupt:
             raise StoppedError(STOPPED) from None
