@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from modelparity.fixtures.arrays import Feeds
 from modelparity.fixtures.lookup import named
 from modelparity.fixtures.specs import Signature
+
+if TYPE_CHECKING:
+    from modelparity.fixtures.arrays import Feeds
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,14 @@ from torch.utils import _pytree as pytree
 
 from modelparity.converters.capture.example_inputs import drawn, inferred, sampling_of, telling_samples
 from modelparity.converters.capture.flat import Flat, arguments
-from modelparity.converters.capture.targets import TargetError, function_of, load_weights, network_of
+from modelparity.converters.capture.targets import TargetError, load_weights, network_of, object_named
 from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.programs import ProgramSpec
 from modelparity.fixtures.specs import BATCH, TensorSpec
 
+_NARROW = (torch.float16, torch.bfloat16, torch.float64, torch.complex64)
 _BATCH_TRACED = 2  # a batch of 1 would be taken for a constant
+_NEAR = 1e-3  # relative: another order of sums moves an output by less, another sample by more
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,13 @@ def capture(
         CaptureError: the network does not run on its example inputs, or cannot be exported.
     """
     if target.endswith(".pt2"):
+        given = {"--weights": weights, "--example": example, "--input": declared, "--dim": limits}
+        if option := next((option for option, value in given.items() if value), ""):
+            raise TargetError(f"{target}: an exported program has its own; leave out {option}")
         return Captured(_described(_archive(folder / target), target, path, name=name, ranges=ranges or {}))
     network, examples = network_of(target, folder)
     if example:
-        examples = function_of(example, folder)
+        examples = object_named(example, folder)
         examples = examples() if callable(examples) else examples
     return capture_module(
         network,
@@ -114,6 +119,10 @@ def capture_module(
     if weights is not None:
         load_weights(network, weights)
     notes = []
+    if narrow := sorted({str(value.dtype) for value in network.parameters() if value.dtype in _NARROW}):
+        raise TargetError(
+            f"the network holds {narrow[0].removeprefix('torch.')} weights; bring it in float32"
+        )
     if examples is None and declared:
         examples = drawn(declared, ranges or {})
     if examples is None:
@@ -121,7 +130,8 @@ def capture_module(
         notes.append(told)
     flat = Flat(network, *arguments(network, examples))
     expected = _runs(flat)
-    program, reason = _exported(flat, dims or {}, limits or {})
+    _check_declared(flat, declared or {}, limits or {}, dims or {})
+    program, axes, reason = _exported(flat, dims or {}, limits or {}, declared=bool(declared or dims))
     spec = _described(
         program,
         title,
@@ -130,6 +140,7 @@ def capture_module(
         ranges=ranges or {},
         names=(flat.input_names, list(expected)),
         fixed=reason,
+        axes=axes,
     )
     return Captured(
         replace(spec, notes=tuple(notes)),
@@ -142,9 +153,20 @@ def _archive(path: Path) -> ExportedProgram:
     if not path.is_file():
         raise TargetError(f"{path}: no such file")
     try:
-        return torch.export.load(path)
+        program = torch.export.load(path)
     except Exception as error:
-        raise TargetError(f"{path}: no readable exported program: {str(error).splitlines()[0]}") from error
+        raise TargetError(f"{path}: no readable exported program: {_first(error)}") from error
+    args, kwargs = program.example_inputs
+    results = program.module()(*args, **kwargs)
+    if (
+        kwargs
+        or not isinstance(results, tuple)
+        or not all(isinstance(each, Tensor) for each in (*args, *results))
+    ):
+        raise TargetError(
+            f"{path}: export a module that takes tensors by position and returns a tuple of tensors"
+        )
+    return program
 
 
 # --- export ---------------------------------------------------------------------------------------
@@ -165,48 +187,86 @@ def _runs(flat: Flat) -> dict[str, Tensor]:
     return outputs
 
 
+Axes = Mapping[str, Mapping[int, str]]  # by input, the names of its dynamic axes by position
+
+
+def _check_declared(
+    flat: Flat,
+    declared: Mapping[str, tuple[str, tuple[int, ...]]],
+    limits: Mapping[str, tuple[int, int]],
+    dims: Axes,
+) -> None:
+    """Raises `TargetError` where a declaration is not of this network."""
+    examples = dict(zip(flat.input_names, flat.tensors, strict=True))
+    for name, (dtype, shape) in declared.items():
+        if name not in examples:
+            raise TargetError(f"no input {name!r}; the network has {', '.join(examples)}")
+        example = examples[name]
+        fixed = [axis for axis in range(len(shape)) if axis not in dims.get(name, {})]
+        alike = example.dim() == len(shape) and all(example.shape[axis] == shape[axis] for axis in fixed)
+        if not alike or str(example.dtype) != f"torch.{dtype}":
+            held = f"{str(example.dtype).removeprefix('torch.')}{list(example.shape)}"
+            raise TargetError(f"{name} is declared as {dtype}{list(shape)}, but its example is {held}")
+    axes = {axis for named in dims.values() for axis in named.values()}
+    if unknown := sorted(set(limits) - axes):
+        raise TargetError(f"no input has an axis {unknown[0]!r}; declare it with --input")
+
+
 def _exported(
-    flat: Flat, dims: Mapping[str, Mapping[int, str]], limits: Mapping[str, tuple[int, int]]
-) -> tuple[ExportedProgram, str]:
-    """The program, and why its batch is fixed, if it is."""
-    tensors = flat.tensors
-    if unknown := sorted(set(dims) - set(flat.input_names)):
-        raise TargetError(f"no input {unknown[0]!r}; the network has {', '.join(flat.input_names)}")
-    declared = any(dims.values())
-    axes = {name: dict(dims.get(name, {})) for name in flat.input_names}
-    if not declared:
-        reason = _no_common_batch(tensors)
-        axes = {name: {} if reason else {0: BATCH} for name in flat.input_names}
-    else:
-        reason = (
-            "" if any(BATCH in named.values() for named in axes.values()) else "no axis is declared as batch"
-        )
-    traced = tensors
-    if not reason:
-        traced = tuple(
-            _repeated(tensor, axes[name]) for name, tensor in zip(flat.input_names, tensors, strict=True)
-        )
+    flat: Flat, dims: Axes, limits: Mapping[str, tuple[int, int]], *, declared: bool
+) -> tuple[ExportedProgram, Axes, str]:
+    """The program, its dynamic axes, and why its batch is fixed, if it is."""
+    if declared:
+        axes = {name: dict(dims.get(name, {})) for name in flat.input_names}
+        batched = any(BATCH in named.values() for named in axes.values())
         try:
-            with torch.no_grad():
-                flat(*traced)
+            program = _export(flat, _several(flat, axes) if batched else flat.tensors, axes, limits)
         except Exception as error:
-            if declared:
-                raise CaptureError(
-                    f"the network does not run a batch of {_BATCH_TRACED}: {_first(error)}"
-                ) from error
-            reason, traced = f"the network does not run a batch of {_BATCH_TRACED}: {_first(error)}", tensors
-            axes = {name: {} for name in flat.input_names}
-    try:
-        return _export(flat, traced, axes, limits), reason
-    except Exception as error:
-        if reason or declared:
             raise CaptureError(f"torch.export: {_first(error)}") from error
-        failed = error
+        return program, axes, "" if batched else "no axis is declared as batch"
+    fixed: Axes = {name: {} for name in flat.input_names}
+    axes = {name: {0: BATCH} for name in flat.input_names}
+    reason = _no_common_batch(flat.tensors) or _samples_interact(flat, axes)
+    if not reason:
+        try:
+            return _export(flat, _several(flat, axes), axes, limits), axes, ""
+        except Exception as error:
+            reason = f"torch.export with a dynamic batch: {_first(error)}"
     try:
-        program = _export(flat, tensors, {name: {} for name in flat.input_names}, limits)
+        return _export(flat, flat.tensors, fixed, limits), fixed, reason
     except Exception as error:
         raise CaptureError(f"torch.export: {_first(error)}") from error
-    return program, f"torch.export with a dynamic batch: {_first(failed)}"
+
+
+def _several(flat: Flat, axes: Axes) -> tuple[Tensor, ...]:
+    """The example inputs with a batch of more than one."""
+    return tuple(
+        _repeated(value, axes[name]) for name, value in zip(flat.input_names, flat.tensors, strict=True)
+    )
+
+
+def _samples_interact(flat: Flat, axes: Axes) -> str:
+    """Why the first axis is no batch, though all inputs have it; "" if it is one.
+
+    The first sample has to give the same alone, and beside another one.
+    """
+    alone = tuple(value[:1] for value in flat.tensors)
+    other = (value.flip(-1) if value.dim() > 1 else value for value in alone)
+    both = tuple(torch.cat(pair) for pair in zip(alone, other, strict=True))
+    try:
+        with torch.no_grad():
+            one, two, _ = flat(*alone), flat(*both), flat(*_several(flat, axes))
+    except Exception as error:
+        return f"the network does not run another number of samples: {_first(error)}"
+    for single, pair in zip(one, two, strict=True):
+        grown = [n for n, extent in enumerate(single.shape) if pair.shape[n] == _BATCH_TRACED * extent > 0]
+        if not grown and single.numel():
+            return "an output has no axis that grows with the number of samples"
+        for axis in grown[:1]:
+            expected, got = single.double(), pair.double().narrow(axis, 0, single.shape[axis])
+            if float((got - expected).abs().max()) > _NEAR * float(expected.abs().max()):
+                return "samples of a batch change one another's outputs"
+    return ""
 
 
 def _no_common_batch(tensors: Sequence[Tensor]) -> str:
@@ -261,6 +321,7 @@ def _described(
     ranges: Mapping[str, tuple[float, float]],
     names: tuple[Sequence[str], Sequence[str]] | None = None,
     fixed: str = "",
+    axes: Axes | None = None,
 ) -> ProgramSpec:
     args, kwargs = program.example_inputs
     examples = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
@@ -269,7 +330,9 @@ def _described(
     user_inputs = [nodes[n] for n in signature.user_inputs if isinstance(n, str)]
     user_outputs = [nodes[n] for n in signature.user_outputs if isinstance(n, str)]
     input_names, output_names = names or ([n.name for n in user_inputs], [n.name for n in user_outputs])
-    symbols = _symbols(program)
+    if axes is None:  # of an archive, a dynamic first axis is the batch
+        axes = {name: {0: BATCH} for name in input_names}
+    symbols = _symbols(program, user_inputs, [axes.get(name, {}) for name in input_names])
     if unknown := sorted(set(ranges) - set(input_names)):
         raise TargetError(f"no input {unknown[0]!r}; the network has {', '.join(input_names)}")
     with torch.no_grad():
@@ -301,15 +364,16 @@ def _described(
     return replace(spec, samples=telling_samples(program, spec))
 
 
-def _symbols(program: ExportedProgram) -> dict[str, str]:
-    """Names of dynamic axes by symbol, as their owner named them; the first one is the batch, if none is."""
+def _symbols(
+    program: ExportedProgram, inputs: Sequence[fx.Node], axes: Sequence[Mapping[int, str]]
+) -> dict[str, str]:
+    """Names of dynamic axes by symbol: as declared; else, the first axis of the first input is the batch."""
     named = {str(symbol): str(symbol) for symbol in program.range_constraints}
-    for node in program.graph.nodes:
-        if node.op != "placeholder" or not isinstance(node.meta.get("val"), Tensor):
-            continue
-        for axis, extent in enumerate(node.meta["val"].shape):
-            if not isinstance(extent, int) and named.get(str(extent)) == str(extent):
-                named[str(extent)] = BATCH if axis == 0 and BATCH not in named.values() else str(extent)
+    for node, declared in zip(inputs, axes, strict=True):
+        for axis, name in declared.items():
+            extent = node.meta["val"].shape[axis]
+            if not isinstance(extent, int):
+                named[str(extent)] = name
     return named
 
 

@@ -61,7 +61,8 @@ def arguments(network: nn.Module, examples: Any) -> tuple[tuple[Any, ...], dict[
     """Positional and keyword arguments: a dictionary is by keyword, a tuple or list by position."""
     if isinstance(examples, Mapping):
         parameters = inspect.signature(network.forward).parameters
-        if all(key in parameters for key in examples) or not isinstance(next(iter(parameters), ""), str):
+        by_any_name = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        if by_any_name or all(key in parameters for key in examples):
             return (), dict(examples)
         return (dict(examples),), {}
     if isinstance(examples, tuple | list):
@@ -101,13 +102,16 @@ def _part(entry: Any) -> str:
 
 
 def _clean(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_]+", "_", name)
+    word = re.sub(r"[^A-Za-z0-9_]+", "_", name) or "input"
+    return "self_" if word == "self" else word  # which files bind as keywords
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    seen: dict[str, int] = {}
-    unique = []
+    unique: list[str] = []
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+        free, number = name, 1
+        while free in unique:
+            number += 1
+            free = f"{name}_{number}"
+        unique.append(free)
     return unique

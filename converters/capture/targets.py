@@ -33,28 +33,24 @@ def network_of(target: str, folder: Path) -> tuple[nn.Module, Any]:
     Raises:
         TargetError: there is no such file, module or name, or it gives no module.
     """
+    torch.manual_seed(_SEED)
+    return _network(object_named(target, folder), target)
+
+
+def object_named(target: str, folder: Path) -> Any:
+    """The object that "package.module:name" or "path/to/file.py:name" names. Raises `TargetError`."""
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     owner, colon, name = target.rpartition(":")
     if not colon:
         raise TargetError(f"{target}: say what to take of it, as package.module:name or path/to/file.py:name")
-    module = _file(folder / owner, target) if owner.endswith(".py") else _imported(owner, target)
-    found: Any = module
+    found = _file(folder / owner, target) if owner.endswith(".py") else _imported(owner, target)
     for part in name.split("."):
         if not hasattr(found, part):
             known = ", ".join(n for n in dir(found) if not n.startswith("_"))[:200]
             raise TargetError(f"{target}: {owner} has no {part!r}; it has {known or 'nothing'}")
         found = getattr(found, part)
-    return _network(found, target)
-
-
-def function_of(target: str, folder: Path) -> Any:
-    """The object that "module:name" or "file.py:name" names. Raises `TargetError`."""
-    owner, _, name = target.rpartition(":")
-    module = _file(folder / owner, target) if owner.endswith(".py") else _imported(owner, target)
-    if not hasattr(module, name):
-        raise TargetError(f"{target}: {owner} has no {name!r}")
-    return getattr(module, name)
+    return found
 
 
 def _imported(owner: str, target: str) -> Any:
@@ -71,14 +67,16 @@ def _imported(owner: str, target: str) -> Any:
 def _file(path: Path, target: str) -> Any:
     if not path.is_file():
         raise TargetError(f"{target}: no such file: {path}")
-    for folder in (path.parent, *path.parents[:0]):
-        if str(folder) not in sys.path:
-            sys.path.insert(0, str(folder))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    name = f"_modelparity_{path.stem}"  # not the name of another module
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise TargetError(f"{target}: {path} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses and pickles look their module up
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
@@ -126,7 +124,8 @@ def load_weights(network: nn.Module, path: Path) -> None:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise TargetError(f"{path}: no readable weights: {str(error).splitlines()[0]}") from error
+        said = " ".join(str(error).split())[:300]
+        raise TargetError(f"{path}: no readable weights: {said}") from error
     for wrapper in ("state_dict", "model", "model_state_dict"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]

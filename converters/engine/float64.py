@@ -32,13 +32,29 @@ def _rewrite(module: fx.GraphModule) -> None:
             module.graph.erase_node(node)  # it asserts the dtype of before
             continue
         node.args, node.kwargs = tree_map(_wide, (node.args, dict(node.kwargs)))
+        if _makes_float32(node):
+            node.kwargs = {**node.kwargs, "dtype": torch.float64}
         if node.op == "get_attr":
             _widen(module, str(node.target))
     module.recompile()
 
 
 def _wide(value: Any) -> Any:
-    return torch.float64 if value in _NARROW and isinstance(value, torch.dtype) else value
+    return torch.float64 if isinstance(value, torch.dtype) and value in _NARROW else value
+
+
+def _makes_float32(node: fx.Node) -> bool:
+    """Whether a node makes a tensor of the default type, as `zeros` does that names none."""
+    if node.op != "call_function" or node.kwargs.get("dtype") is not None or _reads(node):
+        return False
+    schema = getattr(node.target, "_schema", None)
+    takes = schema is not None and any(argument.name == "dtype" for argument in schema.arguments)
+    return takes and isinstance(made := node.meta.get("val"), Tensor) and made.dtype in _NARROW
+
+
+def _reads(node: fx.Node) -> bool:
+    """Whether a node reads a tensor; the size of a tensor is none."""
+    return any(isinstance(each.meta.get("val"), Tensor) for each in node.all_input_nodes)
 
 
 def _widen(module: fx.GraphModule, target: str) -> None:

@@ -238,7 +238,7 @@ def _run(
 
 def arguments(feed: Feeds, ports: Signature, dtype: torch.dtype) -> list[torch.Tensor]:
     """The inputs in their order; floating-point ones in `dtype`."""
-    tensors = [torch.from_numpy(np.ascontiguousarray(feed[port.name])) for port in ports.inputs]
+    tensors = [torch.from_numpy(np.asarray(feed[port.name], order="C")) for port in ports.inputs]
     return [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
 
 

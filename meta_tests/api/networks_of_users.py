@@ -100,3 +100,49 @@ def plain() -> nn.Module:
 
 def no_module() -> int:
     return 3
+
+
+class OwnState(nn.Module):
+    """Makes a state of the default type of PyTorch, of the size of the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(6, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = torch.zeros(x.shape[0], 8)
+        for step in range(3):
+            state = self.cell(x[:, step], state)
+        return state
+
+
+def own_state() -> tuple[nn.Module, Any]:
+    return OwnState(), torch.randn(1, 3, 6)
+
+
+class Rows(nn.Module):
+    """Attends over the first axis, which is a sequence and no batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.softmax(self.query(x) @ self.key(x).T, -1) @ x
+
+
+def rows() -> tuple[nn.Module, Any]:
+    return Rows(), torch.randn(5, 8)
+
+
+class Sequence(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)
+
+
+def half() -> tuple[nn.Module, Any]:
+    return nn.Linear(4, 4).half(), torch.randn(1, 4).half()

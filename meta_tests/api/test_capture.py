@@ -131,3 +131,69 @@ def test_data_are_checked_against_the_inputs(tmp_path: Path) -> None:
     path.write_text("no archive")
     with pytest.raises(FeedsError, match="no readable"):
         feeds_of_file(path, spec)
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape"),
+    [
+        ({0: "batch"}, ("batch", 5, 8)),
+        ({0: "length"}, ("length", 5, 8)),
+        ({0: "length", 1: "batch"}, ("length", "batch", 8)),
+        ({1: "batch"}, (3, "batch", 8)),
+    ],
+)
+def test_axes_have_the_names_that_were_declared(
+    axes: dict[int, str], shape: tuple[int | str, ...], tmp_path: Path
+) -> None:
+    extents = (3, 5, 8)
+    declared = {"x": ("float32", extents)}
+    spec = captured("Sequence", tmp_path, dims={"x": axes}, declared=declared).spec
+    assert spec.inputs[0].shape == shape
+    assert spec.outputs[0].shape[:2] == shape[:2]
+    assert bool(spec.fixed_batch) == ("batch" not in shape)
+
+
+def test_what_is_declared_without_a_word_is_fixed(tmp_path: Path) -> None:
+    spec = captured("Sequence", tmp_path, dims={"x": {}}, declared={"x": ("float32", (1, 5, 8))}).spec
+    assert spec.inputs[0].shape == (1, 5, 8)
+
+
+def test_an_axis_along_which_rows_interact_is_no_batch(tmp_path: Path) -> None:
+    spec = captured("rows", tmp_path).spec
+    assert spec.inputs[0].shape == (5, 8)
+    assert "change one another" in spec.fixed_batch
+
+
+def test_declarations_that_are_not_of_the_network_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="no input 'y'"):
+        captured("tokens", tmp_path, declared={"y": ("float32", (1, 5))})
+    with pytest.raises(TargetError, match="declared as float32"):
+        captured("tokens", tmp_path, declared={"ids": ("float32", (1, 7))})
+    with pytest.raises(TargetError, match="no input has an axis"):
+        captured("tokens", tmp_path, limits={"length": (1, 5)})
+    with pytest.raises(TargetError, match="float16 weights"):
+        captured("half", tmp_path)
+
+
+def test_a_tensor_of_the_default_type_is_widened(tmp_path: Path) -> None:
+    captured("own_state", tmp_path)
+    program = torch.export.load(tmp_path / "own_state.pt2")
+    with torch.no_grad():
+        (wide,) = as_float64(runnable(program))(torch.randn(4, 3, 6, dtype=torch.float64))
+    assert wide.dtype == torch.float64
+
+
+def test_an_archive_is_taken_as_it_is_and_has_its_own_weights(tmp_path: Path) -> None:
+    first = captured("tokens", tmp_path).spec
+    again = capture("tokens.pt2", tmp_path, tmp_path / "copy.pt2", name="copy").spec
+    assert [port.shape for port in again.inputs] == [port.shape for port in first.inputs]
+    assert again.digest == first.digest
+    with pytest.raises(TargetError, match="leave out --weights"):
+        capture("tokens.pt2", tmp_path, tmp_path / "copy.pt2", name="copy", weights=tmp_path / "w.pt")
+
+
+def test_names_are_unique_and_can_be_bound_as_keywords() -> None:
+    from modelparity.converters.capture.flat import _clean, _unique
+
+    assert _unique(["a", "a", "a_2"]) == ["a", "a_2", "a_2_2"]
+    assert [_clean(name) for name in ("self", "input.1", "")] == ["self_", "input_1", "input"]

@@ -61,6 +61,7 @@ def compared(bench: Workbench, truth: ReferenceData, path: Path, *, is_cast: boo
         path,
         feeds=truth.reference.feeds[:IMAGES],
         is_cast=is_cast,
+        ports=bench.ports[path],
         timeout=CONVERT_TIMEOUT_S,
     )
     found: Structure = reply.value
@@ -70,15 +71,15 @@ def compared(bench: Workbench, truth: ReferenceData, path: Path, *, is_cast: boo
 def structure(found: Structure) -> tuple[Claim | None, str]:
     """The claim, or the reason why it is not asked.
 
-    It fails only if the difference is proven: once it is mended, the outputs are the network's. Another
-    toolchain may write a function in a way that its substitute does not follow; that is not decided.
+    It fails only if the difference is proven: once it is mended, the outputs are the network's. A toolchain
+    may write a function in a way that its substitute does not follow; then the claim is not asked, and the
+    reason says where.
     """
     if found.not_asked:
         return None, found.not_asked
     behind = "" if found.whole else "; behind what orders numbers, functions are as they are"
     if found.reason:
-        words = f"whether a branch or weight is hidden in the file is not decided: {found.reason}"
-        return Claim(NAME, "inconclusive", "not known", "the network's", _BECAUSE, detail=words), ""
+        return None, f"whether a branch or weight is hidden in the file is not known: {found.reason}"
     holds = found.ratio <= found.bound
     place = found.difference
     if holds:
@@ -87,8 +88,7 @@ def structure(found: Structure) -> tuple[Claim | None, str]:
         status, detail = verdict(False), place.words + behind
     else:
         where = place.words if place is not None else "no place was found at which it differs"
-        status = "inconclusive"
-        detail = f"whether the file is the network, written otherwise, is not decided: {where}{behind}"
+        return None, f"whether the file is the network, written otherwise, is not known: {where}{behind}"
     observed = number(found.ratio) if math.isfinite(found.ratio) else "other shapes or numbers"
     return (
         Claim(

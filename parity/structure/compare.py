@@ -20,10 +20,11 @@ from torch import Tensor
 from modelparity.converters.engine.exported_program import Exported
 from modelparity.converters.formats import CONVERTERS
 from modelparity.fixtures.arrays import Array
-from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.specs import NetworkSpec
 from modelparity.modelfiles.formats import format_of
 from modelparity.modelfiles.graph import Graph
 from modelparity.modelfiles.lineage import graph_of
+from modelparity.modelfiles.ports import AS_NETWORK, Ports
 from modelparity.parity.reference import FEW, multiple
 from modelparity.parity.simulation import network
 from modelparity.parity.simulation.graph_run import OperatorRunner, run_graph
@@ -58,12 +59,13 @@ _LATEST: dict[tuple[Path, Path | None], list[_Due | str]] = {}  # of one network
 
 def structure(
     program: Path,
-    spec: ModelSpec,
+    spec: NetworkSpec,
     checkpoint: Path | None,
     path: Path,
     *,
     feeds: Sequence[Mapping[str, Array]],
     is_cast: bool,
+    ports: Ports = AS_NETWORK,
 ) -> Structure:
     """Compares a file, whose weights are cast to float16 if `is_cast`, on random inputs like the `feeds`.
 
@@ -71,7 +73,8 @@ def structure(
         NotAModelError, BrokenModelError: By the file.
     """
     key = (program, checkpoint)
-    module, graph = network.program_of(Exported(program, spec, checkpoint)), graph_of(path)
+    module = network.program_of(Exported(program, spec, checkpoint))
+    graph = replace(graph_of(path), ports=ports)
     count = sum(1 for operator in graph.operators() if operator.kind != "input")
     plain = partial(of_program.Substituted, module)
     if key not in _LATEST:

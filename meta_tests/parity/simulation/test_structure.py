@@ -129,8 +129,8 @@ def test_a_weight_behind_a_dead_unit_is_named(files, tmp_path, format):
     assert "in 1 of its 4 channels" in claim.detail
 
 
-def test_what_is_not_proven_is_not_decided():
-    claim, _ = claim_of(Structure(50.0, 8.0, 7, Difference("from Add x on", proven=False)))
-    assert claim is not None
-    assert claim.status == "inconclusive"
+def test_what_is_not_proven_is_not_asked_and_the_reason_says_where():
+    claim, reason = claim_of(Structure(50.0, 8.0, 7, Difference("from Add x on", proven=False)))
+    assert claim is None
+    assert "from Add x on" in reason
     assert claim_of(Structure(not_asked="too large")) == (None, "too large")
