@@ -121,13 +121,18 @@ def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
     """Adds the targets of the command line, and the declared models where `testpaths` leaves them out."""
-    from modelparity.api.model import Model
-    from modelparity.api.prove import cells_of
-
     for target in config.getoption(_TARGET):
+        from modelparity.api.model import Model
+        from modelparity.api.prove import cells_of
+
         model = Model(target)
         items += _items(session, model, cells_of(model.label, ["onnx"], ["fp32"]))
     path = config.rootpath / _DECLARATIONS
     by_testpaths = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     if by_testpaths and path.is_file() and not config.getoption("--no-parity"):
-        items += ParityFile.from_parent(session, path=path).collect()
+        known = {item.nodeid for item in items}
+        try:
+            declared = list(ParityFile.from_parent(session, path=path).collect())
+        except pytest.Collector.CollectError as error:
+            raise pytest.UsageError(str(error)) from None
+        items += [item for item in declared if item.nodeid not in known]

@@ -308,10 +308,9 @@ class Judge:
         """Looks for the mistake behind a failed claim."""
         if self.description and any(claim.status == "failed" for claim in self.claims):
             batch = max(self._batch_sizes, default=0)
-            file = WrongFile(
-                self._bench, self._truth, self.description, self._run, self.claims, self.outputs, right, batch
-            )
-            self.explanation = known_cause(file)
+            here = self._elsewhere is None
+            made = (self._run, self.claims, self.outputs, right, batch, here)
+            self.explanation = known_cause(WrongFile(self._bench, self._truth, self.description, *made))
 
     # --- the same input in another setting ----------------------------------------------------
 
@@ -335,7 +334,7 @@ class Judge:
         if None in self._truth.reference.batch_axes.values():
             return getattr(self._truth.subject.spec, "fixed_batch", "") or "an output has no batch axis"
         images, asked = len(self._truth.reference.feeds), self._budget.batches
-        larger = f"the evaluation set has {images} images, and a batch {min(asked, default=0)} or more"
+        larger = f"the evaluation set has {images} samples, and a batch {min(asked, default=0)} or more"
         return larger if asked else "the check budget has no batch"
 
     def _threads(self, right: RoundedReference | None) -> None:
@@ -354,6 +353,7 @@ class Judge:
                 right=right,
                 outputs=self.outputs,
                 elsewhere=self._elsewhere is not None,
+                known=not isinstance(self._truth.subject.spec, ProgramSpec),
             )
         )
 

@@ -268,7 +268,7 @@ class GeneratedReference:
 
     def of(self, feed: Mapping[str, Array]) -> tuple[Outputs, dict[str, Noise]]:
         """Float64 outputs by name, and the float32 noise of each on this feed."""
-        key = b"".join(feed[name].tobytes() for name in sorted(feed))
+        key = b"".join(f"{n}{feed[n].shape}".encode() + feed[n].tobytes() for n in sorted(feed))
         with self._lock:
             if key not in self._known:
                 truth = self._bench.reference(self._subject, [feed], precision="float64")

@@ -1,7 +1,7 @@
 """Captures a user's module as an exported program with named inputs and outputs.
 
 From here on the program is the network: it holds the weights and needs none of the user's code. Nested inputs
-and outputs become flat ones, named by their path ("past.0.key"), as a file of another format has them.
+and outputs become flat ones, named by their path ("past_0_key"), as a file of another format has them.
 
 Everything here runs in a worker of its own, because it runs the user's code.
 """

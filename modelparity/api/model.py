@@ -44,15 +44,17 @@ class Model:
     target: Any
     examples: Any = None
     name: str = ""
-    weights: Path | None = None
+    weights: Path | str | None = None
     inputs: Mapping[str, Tensor] = field(default_factory=dict)
     dims: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    data: Path | None = None
+    data: Path | str | None = None
 
     @property
     def label(self) -> str:
         """The name of cells and files."""
         if self.name:
+            if _word(self.name) != self.name.lower():
+                raise BadInputError(f"a name has letters, digits and underscores alone: {self.name!r}")
             return self.name
         if not isinstance(self.target, str):
             return _word(type(self.target).__name__)
@@ -62,11 +64,11 @@ class Model:
         return _word(Path(last.replace(".", "/") if not last.endswith((".py", ".pt2")) else last).stem)
 
     def as_options(self) -> dict[str, Any]:
-        """The options of `converters.capture`, without the target."""
+        """The keyword arguments of `converters.capture.capture.capture`."""
         return {
             "name": self.label,
             "example": self.examples if isinstance(self.examples, str) else "",
-            "weights": self.weights,
+            "weights": Path(self.weights) if self.weights else None,
             "dims": {
                 name: {at: axis for at, axis in enumerate(tensor.axes) if isinstance(axis, str)}
                 for name, tensor in self.inputs.items()

@@ -18,7 +18,7 @@ from modelparity.converters.engine.workbench import PROGRAM
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, Workers
 from modelparity.converters.formats import CONVERTERS
 from modelparity.converters.recipes import QUANTIZATIONS
-from modelparity.errors import BadInputError
+from modelparity.errors import BadInputError, nearest
 from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.inputs.tensors import FeedsError, TensorSet, feeds_of_file
 from modelparity.fixtures.programs import ProgramSpec
@@ -82,8 +82,12 @@ def cells_of(name: str, formats: Sequence[str], quantizations: Sequence[str]) ->
     """Every format with every quantization that it can be made in.
 
     Raises:
-        BadInputError: none of them can be made.
+        BadInputError: an unknown format or quantization, or none of them can be made.
     """
+    for asked, known in ((formats, CONVERTERS), (quantizations, QUANTIZATIONS)):
+        if unknown := [name for name in asked if name not in known]:
+            kind = "format" if known is CONVERTERS else "quantization"
+            raise BadInputError(f"no such {kind}: {unknown[0]!r}{nearest(unknown[0], known)}")
     cells = tuple(
         Cell(name, format, quantization)
         for format in formats
@@ -111,23 +115,21 @@ def prove(
     """Captures, converts and judges a network.
 
     Args:
+        formats: Of `modelparity.converters.formats.CONVERTERS`.
+        quantizations: Of `modelparity.converters.recipes.QUANTIZATIONS`.
         output: Where proven files go; None for nowhere.
         store: Where work is kept; None for the user's own.
         folder: Where relative targets are found; the current folder by default.
+        check_budget: How much work is spent on a cell; None for what the gate spends.
+        on_stage: Called with words when something takes a while.
         on_spec: Called once the network is captured.
+        on_cell: Called with each cell's record, how many are done, and how many there are.
 
     Raises:
         BadInputError: something that the user can correct.
-        WorkerFailedError: the network cannot be captured; the message says why.
+        WorkerFailedError, WorkerCrashedError: the network cannot be captured; the message says why.
+        TargetError, CaptureError: the same of a module that is at hand.
     """
-    for format in formats:
-        if format not in CONVERTERS:
-            raise BadInputError(f"no such format: {format!r}; there are {', '.join(CONVERTERS)}")
-    for quantization in quantizations:
-        if quantization not in QUANTIZATIONS:
-            raise BadInputError(
-                f"no such quantization: {quantization!r}; there are {', '.join(QUANTIZATIONS)}"
-            )
     cells = cells_of(model.label, formats, quantizations)
     with Workers() as workers, tempfile.TemporaryDirectory(prefix="modelparity-") as scratch:
         brought = bring(model, workers, folder or Path.cwd(), store=store, on_stage=on_stage)
@@ -138,7 +140,7 @@ def prove(
             records = prove_all(session, cells, Path(scratch) / "cells.jsonl", on_cell)
             by_id = {record.id: record for record in records}
             files = {}
-            if output is not None:
+            if output is not None and all(claim.passed for claim in program):
                 for cell in cells:
                     if by_id[cell.id].green:
                         files[cell.id] = _delivered(session, cell, output)
@@ -207,6 +209,9 @@ def _captured(model: Model, workers: Workers, folder: Path, path: Path) -> Any:
         function = "modelparity.converters.capture.capture:capture"
         options = model.as_options()
         return call(function, model.target, folder, path, timeout=CONVERT_TIMEOUT_S, **options).value
+    if not hasattr(model.target, "forward"):
+        kind = type(model.target).__name__
+        raise BadInputError(f"a target is a text or a torch.nn.Module, not {kind}")
     from modelparity.converters.capture.capture import capture_module
 
     options = model.as_options()
@@ -247,7 +252,7 @@ def _delivered(session: Session, cell: Cell, output: Path) -> Path:
 
     artifact: Artifact = session.artifact(cell.model, cell.format, cell.quantization)
     suffix = CONVERTERS[cell.format].suffix
-    tail = "" if cell.quantization == "fp32" else f"-{cell.quantization}"
+    tail = "" if QUANTIZATIONS[cell.quantization].is_float else f"_{cell.quantization}"
     output.mkdir(parents=True, exist_ok=True)
     target = output / f"{cell.model}{tail}{suffix}"
     copy_artifact(session, artifact, target)

@@ -67,6 +67,14 @@ def verify(
     if against:
         from modelparity.api.model import Model
 
+        given = {
+            "--checkpoint": checkpoint,
+            "--input-size": input_size,
+            "--set": settings,
+            "--outputs": outputs,
+        }
+        if option := next((option for option, value in {**given, "--image": image}.items() if value), ""):
+            raise BadInputError(f"{option} is of --model; your own network takes --weights and --example")
         brought = Model(against, example or None, weights=weights)
         if not verify_target(artifact, brought, as_json=as_json, meant=meant):
             raise typer.Exit(1)
@@ -123,7 +131,7 @@ def prove(
     ] = None,
     quantizations: Annotated[
         list[str] | None,
-        typer.Option("--quantization", metavar="Q", help="fp32, fp16, int8_dynamic, int8_static; or all."),
+        typer.Option("--quantization", metavar="Q", help="fp32, fp16, int8_dynamic, int8_static."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="DIR", help="Where proven files go.")
@@ -189,6 +197,12 @@ def gate(
 
     if declared := declared_models(Path.cwd()):
         from modelparity.commands.judging.project_gate import gate_project
+        from modelparity.errors import BadInputError
+
+        if checkpoint or dataset or size != "reduced":
+            raise BadInputError(
+                "--checkpoint, --dataset and --size are of this tool's own models, and this folder declares others"
+            )
 
         if not gate_project(
             declared,

@@ -34,11 +34,9 @@ def captured(
     for name, own in outputs.items():
         expected = truth[0][name]
         if own.shape != expected.shape:
-            claims.append(
-                Claim(
-                    "captured", "failed", str(own.shape), str(expected.shape), _BECAUSE, name, detail="shapes"
-                )
-            )
+            shapes = str(list(own.shape)), str(list(expected.shape))
+            detail = f"torch.export changed the shape of {name}"
+            claims.append(Claim("captured", "failed", *shapes, _BECAUSE, name, detail=detail))
             continue
         ratio = difference(own, expected).rms / noise[name].rms if own.size else 0.0
         detail = (

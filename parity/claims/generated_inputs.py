@@ -105,7 +105,7 @@ def generated_inputs(
         basic.verdict(falsified is None),
         "all hold" if falsified is None else falsified.input.description,
         f"{draws} drawn inputs hold",
-        "a network meets more than photographs: black, white, noise, edges, values out of range",
+        "a network meets more than ordinary inputs: constants, extremes, noise, values out of range",
         detail=falsified.message if falsified else "",
     )
 

@@ -65,6 +65,7 @@ def asked(
     right: RoundedReference | None,
     outputs: Sequence[Outputs],
     elsewhere: bool,
+    known: bool = True,
 ) -> tuple[list[Claim], dict[str, str]]:
     """The claims on a file, or the reason why they are not asked, by their name.
 
@@ -72,13 +73,14 @@ def asked(
         exact: The network in float64.
         right: What a right file computes; None if that is not known.
         outputs: The file's over the evaluation set, which may have been made `elsewhere`.
+        known: The model is one of this project; another network may bear the same name.
     """
     kind = bench.converters[cell.format].plain_kernels
     if kind is None:
         return [], {}
     if elsewhere:
         return [], {"kernels": "outputs do not tell what other kernels of the same runtime give"}
-    if reason := skipped(cell, kind):
+    if reason := skipped(cell, kind, known):
         return [], {"kernels": reason}
     if right is None:
         return [], {"kernels": NOT_KNOWN}
@@ -91,12 +93,12 @@ def asked(
     return agree(reference, outputs, plain, loops=kind.sequential), {}
 
 
-def skipped(cell: Cell, plain: PlainKernels) -> str:
+def skipped(cell: Cell, plain: PlainKernels, known: bool = True) -> str:
     """Why a cell makes no such claim; empty if it makes one."""
     recipe = JUDGED[cell.quantization]
     if not recipe.is_float and not recipe.rounds_activations:
         return _WIDENED.format(recipe.weights)
-    float_alone, reason = _SKIPPED.get(cell.model, (False, ""))
+    float_alone, reason = _SKIPPED.get(cell.model if known else "", (False, ""))
     return reason if plain.slow and (recipe.is_float or not float_alone) else ""
 
 

@@ -46,6 +46,7 @@ class WrongFile:
         outputs: Over the evaluation set.
         right: What a right file computes; None where that is not known.
         batch: The size of the batches that were tried; 0 for none.
+        runs: It can be run on other inputs: its outputs were not recorded elsewhere.
     """
 
     bench: Workbench
@@ -56,6 +57,7 @@ class WrongFile:
     outputs: Sequence[Outputs]
     right: RoundedReference | None
     batch: int = 0
+    runs: bool = True
 
     def failed(self, *names: str) -> bool:
         return any(claim.status == "failed" and claim.name in names for claim in self.claims)
@@ -108,6 +110,8 @@ def _compared(right: RoundedReference, outputs: Sequence[Outputs]) -> tuple[Refe
 
 def _other_input(file: WrongFile, reference: Reference) -> str:
     spec = file.truth.subject.spec
+    if not file.runs:
+        return ""
     preprocessing = spec.preprocessing if isinstance(spec, ModelSpec) else None
     for other in other_inputs(reference.feeds, preprocessing):
         feeds = [other.fed(feed) for feed in reference.feeds]

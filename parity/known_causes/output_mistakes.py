@@ -122,13 +122,13 @@ def _explains(mistake: Mistake, reference: Reference, name: str, given: Images) 
         if mistake.undone is not None:
             given = [mistake.undone(one.astype(np.float64)) for one in given]
         if mistake.made is not None:
-            due = tuple(mistake.made(one) for one in reference.outputs[name])
+            due = tuple(mistake.made(one.astype(np.float64)) for one in reference.outputs[name])
             reference = replace(reference, outputs={name: due}, spreads={})
         return _right(reference, name, given)
 
 
 def _mistakes(due: Images, given: Images) -> Iterator[Mistake]:
-    """Those that are tried, in this order."""
+    """The mistakes to try, in order."""
     shapes = {(one.shape, other.shape) for one, other in zip(due, given, strict=True)}
     if all(one == other for one, other in shapes):
         yield from _activations(due)

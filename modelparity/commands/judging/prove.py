@@ -56,7 +56,7 @@ def prove_target(
     with terminal.progress(f"proving {model.label}", total=len(cells)) as progress:
 
         def on_spec(spec: ProgramSpec) -> None:
-            for line in described(spec):
+            for line in (*described(spec), *sampled(spec)):
                 progress.line(line)
 
         try:
