@@ -47,18 +47,22 @@ def run_gate(
     labelled: Mapping[str, Labelled] | None = None,
     standard: Standard = NOTHING_STATED,
     require_quality: bool = False,
+    judged: Callable[[CellRecord], CellRecord] = lambda record: record,
 ) -> Run:
     """Proves `cells`, with the toolchains side by side, then measures costs one at a time, then reports.
 
     Cells of the models in `labelled` are also evaluated on those datasets. `weights` says for each model
-    where its weights come from. `standard` judges the quality of quantized cells; with `require_quality`, the
+    where its weights come from. `judged` may add claims to a record, before `standard` judges the quality of
+    quantized cells; with `require_quality`, the
     run fails where nothing does. The record grows under a temporary name in `output` and replaces the last
     one at the end, so a killed run leaves the last report as it was.
     """
     start = time.monotonic()
     with replaced(output / RECORD) as (partial,):
         append(partial, header_line(_header(cells, weights, selection, require_quality)))
-        records = prove_all(session, cells, partial, on_cell, judged=standard.judged)
+        records = prove_all(
+            session, cells, partial, on_cell, judged=lambda record: standard.judged(judged(record))
+        )
         records = _with_pictures_and_tasks(
             session, cells, records=records, labelled=labelled or {}, on_stage=on_stage
         )

@@ -371,8 +371,7 @@ class Judge:
 
     def _another_size(self) -> None:
         if self._dynamic and isinstance(self._truth.subject.spec, ProgramSpec):
-            claim = other_extents(self._truth.subject, self._problem_on)
-            self.claims += [claim] if claim else []
+            self._add(other_extents(self._truth.subject, self._problem_on))
         if not (self._dynamic and self._free_size):
             return
         self.claims.append(any_size(self._truth.reference.feeds[0]["image"], self._problem_on))

@@ -32,6 +32,7 @@ def test_tokens_with_a_mask_are_proven_in_float_and_int8(store: Path) -> None:
     assert {record.id for record in proof.records} == {"tokens-onnx-fp32", "tokens-onnx-int8_dynamic"}
     assert {claim.name for claim in proof.records[0].claims} >= {"interface", "float_parity", "batch"}
     assert all(claim.name == "captured" and claim.passed for claim in proof.program)
+    assert {claim.name for claim in proof.records[1].claims} > {"captured"}
 
 
 def test_a_nested_state_whose_batch_is_on_the_second_axis_is_proven(store: Path) -> None:

@@ -57,3 +57,17 @@ def test_it_is_judged_on_the_owner_s_samples(tmp_path: Path) -> None:
     meant = Meant(feeds=tmp_path / "in.npz")
     verification = verify_against(exported(tmp_path / "right.onnx"), MODEL, meant=meant)
     assert {sample.sample.partition(" ")[0] for sample in verification.record.samples} == {"in.npz"}
+
+
+def test_a_network_that_draws_random_numbers_proves_no_file(tmp_path: Path) -> None:
+    from meta_tests.api.networks_of_users import random
+
+    torch.manual_seed(0)
+    network, example = random()
+    axes = {"x": {0: "n"}, "output": {0: "n"}}
+    names = {"input_names": ["x"], "output_names": ["output"], "dynamic_axes": axes}
+    torch.onnx.export(network.eval(), (example,), tmp_path / "r.onnx", dynamo=False, **names)
+    verification = verify_against(tmp_path / "r.onnx", Model("meta_tests.api.networks_of_users:random"))
+    assert verification.verdict == "fail"
+    assert verification.record.claims[0].name == "captured"
+    assert verification.record.claims[0].status == "failed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from modelparity.modelfiles.description import Artifact
 from modelparity.parity.cells import Cell, CheckBudget
 from modelparity.parity.claims.captured import captured
 from modelparity.parity.prove_cells import Listener, prove_all
-from modelparity.parity.results import CellRecord, Claim
+from modelparity.parity.results import CellRecord, Claim, Mismatched
 from modelparity.parity.session import Session
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Proof:
 
     @property
     def passed(self) -> bool:
-        """Whether the program is the module's, and every cell is proven."""
-        return all(claim.passed for claim in self.program) and all(record.green for record in self.records)
+        """Whether every cell is proven; a program that is not its module's makes all of them fail."""
+        return all(record.green for record in self.records)
 
     def check(self) -> None:
         """Raises `NotProvenError` unless everything is proven."""
@@ -70,7 +70,7 @@ class Proof:
         from modelparity.reports.failures import failure_text
         from modelparity.reports.view import Entry
 
-        wrong = [f"{claim.name}: {claim.detail}" for claim in self.program if not claim.passed]
+        wrong = []
         for record in self.records:
             if not record.green:
                 entry = Entry(record.id, record.model, record.format, record.quantization, record)
@@ -137,10 +137,16 @@ def prove(
         on_spec(spec)
         with session_of([brought], store, workers, on_stage, check_budget) as session:
             program = program_claims(session, brought)
-            records = prove_all(session, cells, Path(scratch) / "cells.jsonl", on_cell)
+            records = prove_all(
+                session,
+                cells,
+                Path(scratch) / "cells.jsonl",
+                on_cell,
+                judged=lambda record: with_program(record, program),
+            )
             by_id = {record.id: record for record in records}
             files = {}
-            if output is not None and all(claim.passed for claim in program):
+            if output is not None:
                 for cell in cells:
                     if by_id[cell.id].green:
                         files[cell.id] = _delivered(session, cell, output)
@@ -245,6 +251,13 @@ def program_claims(session: Session, brought: Brought) -> tuple[Claim, ...]:
     reference = partial(session.bench.reference, session.subject(brought.spec.name))
     outputs = {name: np.asarray(value) for name, value in brought.outputs.items()}
     return captured(brought.spec, reference, brought.feeds, outputs)
+
+
+def with_program(record: CellRecord, claims: Sequence[Claim]) -> CellRecord:
+    """The record with the claims on the program that its file is made from."""
+    wrong = any(not claim.passed for claim in claims)
+    outcome = Mismatched() if wrong and record.green else record.outcome
+    return replace(record, claims=(*claims, *record.claims), outcome=outcome)
 
 
 def _delivered(session: Session, cell: Cell, output: Path) -> Path:

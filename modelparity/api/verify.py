@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from modelparity.api.model import Model
-from modelparity.api.prove import bring
+from modelparity.api.prove import bring, program_claims, session_of, with_program
 from modelparity.converters.engine.workers import Workers
 from modelparity.fixtures.programs import ProgramSpec
 from modelparity.modelfiles.formats import sniff
@@ -36,8 +37,10 @@ def verify_against(
     sniff(path)
     with Workers() as workers:
         brought = bring(model, workers, folder or Path.cwd(), on_stage=on_stage)
-    on_spec(brought.spec)
-    return verify(
+        on_spec(brought.spec)
+        with session_of([brought], None, workers, on_stage) as session:
+            program = program_claims(session, brought)
+    verification = verify(
         path,
         brought.spec,
         checkpoint=brought.program,
@@ -45,3 +48,4 @@ def verify_against(
         on_stage=on_stage,
         meant=meant,
     )
+    return replace(verification, record=with_program(verification.record, program))

@@ -201,7 +201,7 @@ def gate(
 
         if checkpoint or dataset or size != "reduced":
             raise BadInputError(
-                "--checkpoint, --dataset and --size are of this tool's own models; this folder declares others"
+                "--checkpoint, --dataset and --size are of the built-in models; this folder declares others"
             )
 
         if not gate_project(

@@ -26,6 +26,7 @@ Generated = GeneratedImage | GeneratedFeeds
 # Runs that may be spent on shrinking an example.
 SHRINK_RUNS = 25
 LARGEST_BATCH = 2
+TELLS_NOTHING = "the network itself does not run, or is not finite"
 
 
 class _SpentError(BaseException):
@@ -99,7 +100,24 @@ def generated_inputs(
     shrink: bool = True,
 ) -> Claim:
     """Constant, extreme and synthetic images: finite and in range; float files within 60 floors."""
-    falsified = falsify(subject, check, draws, seeded, shrink=shrink)
+    told = 0
+
+    def counted(generated: Generated) -> str:
+        nonlocal told
+        problem = check(generated)
+        told += problem != TELLS_NOTHING
+        return "" if problem == TELLS_NOTHING else problem
+
+    falsified = falsify(subject, counted, draws, seeded, shrink=shrink)
+    if not told:
+        return Claim(
+            "generated_inputs",
+            "inconclusive",
+            "none runs",
+            f"{draws} drawn inputs hold",
+            "an input on which the network itself does not run, or is not finite, tells nothing",
+            detail=f"{TELLS_NOTHING}: declare what it takes with --range, or give samples with --data",
+        )
     return Claim(
         "generated_inputs",
         basic.verdict(falsified is None),
@@ -124,8 +142,10 @@ def any_size(photograph: Array, check: Callable[[Generated], str]) -> Claim:
     )
 
 
-def other_extents(subject: ModelUnderTest, check: Callable[[Generated], str]) -> Claim | None:
-    """Inputs whose dynamic axes other than the batch have another extent; None if there is no such axis."""
+def other_extents(
+    subject: ModelUnderTest, check: Callable[[Generated], str]
+) -> tuple[list[Claim], dict[str, str]]:
+    """The claim on inputs whose dynamic axes, but the batch, have another extent, or why it is not asked."""
     spec = subject.spec
     assert isinstance(spec, ProgramSpec)
     usual = {
@@ -135,17 +155,20 @@ def other_extents(subject: ModelUnderTest, check: Callable[[Generated], str]) ->
         if isinstance(axis, str) and axis != BATCH
     }
     if not usual:
-        return None
+        return [], {}
     extents = {name: spec.another_extent(name, extent) for name, extent in usual.items()}
     words = ", ".join(f"{name} {extent}" for name, extent in extents.items())
     problem = check(GeneratedFeeds(words, sample(spec, "modelparity:extents", extents=extents)))
-    return Claim(
+    if problem == TELLS_NOTHING:
+        return [], {"any_size": f"{TELLS_NOTHING} at {words}: declare what it takes with --dim"}
+    claim = Claim(
         "any_size",
         basic.verdict(not problem),
         problem or "holds",
         f"holds at {words}",
         "these axes are dynamic; exporters silently freeze the traced extent",
     )
+    return [claim], {}
 
 
 def problem_on(
@@ -168,9 +191,9 @@ def problem_on(
         try:
             expected, _ = truth.generated.of(feeds)
         except WorkerFailedError:
-            return ""
+            return TELLS_NOTHING
         if not all(np.isfinite(value).all() for value in expected.values()):
-            return ""
+            return TELLS_NOTHING
     try:
         outputs = _together(run, feeds, truth.reference, dynamic)
     except WorkerFailedError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modelparity import arguments, terminal
 from modelparity.api.project import Declared
-from modelparity.api.prove import Brought, bring, program_claims, session_of
+from modelparity.api.prove import Brought, bring, program_claims, session_of, with_program
 from modelparity.commands.judging.prove import described, sampled
 from modelparity.commands.judging.running import print_verdict, recorded, told_cells
 from modelparity.converters.engine.workers import Workers
@@ -40,12 +40,12 @@ def gate_project(
     output = arguments.writable_folder(output.absolute())
     standard = standard_of(allow, folder=Path.cwd())
     models = [declared[name] for name in dict.fromkeys(cell.model for cell in cells)]
-    run, right = recorded(
+    run = recorded(
         lambda: _run(cells, models, expression, output, standard=standard, require_quality=require_quality),
         output,
     )
     print_verdict(run, output, as_json)
-    return run.verdict == "pass" and right
+    return run.verdict == "pass"
 
 
 def _run(
@@ -56,8 +56,7 @@ def _run(
     *,
     standard: Standard,
     require_quality: bool,
-) -> tuple[Run, bool]:
-    """The recorded run, and whether every captured program is its module's."""
+) -> Run:
     with terminal.progress("proving", total=len(cells)) as progress, Workers() as workers:
         networks: list[Brought] = []
         for each in models:
@@ -66,14 +65,9 @@ def _run(
                 progress.line(line)
             networks.append(brought)
         with session_of(networks, None, workers, progress.hint) as session:
-            right = True
-            for brought in networks:
-                for claim in program_claims(session, brought):
-                    if not claim.passed:
-                        right = False
-                        progress.line(f"{brought.spec.name}: {claim.detail}")
+            programs = {each.spec.name: program_claims(session, each) for each in networks}
             weights = {each.spec.name: f"as {each.spec.title} gives them" for each in networks}
-            run = run_gate(
+            return run_gate(
                 session,
                 cells,
                 output,
@@ -83,5 +77,5 @@ def _run(
                 on_stage=progress.stage,
                 standard=replace(standard, weights=weights),
                 require_quality=require_quality,
+                judged=lambda record: with_program(record, programs[record.model]),
             )
-    return run, right
