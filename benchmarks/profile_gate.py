@@ -49,7 +49,7 @@ _BY_CALLER = {
     "modelparity.parity.noise_floor:float32_runs": "noise floor",
     "modelparity.parity.search.opposite:opposite": "images of the other decision",
     "modelparity.parity.reference:reference_of": "reference in float64",
-    "modelparity.parity.reference:of": "references of generated inputs",
+    ":".join(("modelparity.parity.reference", "of")): "references of generated inputs",  # a method
 }
 _AGAIN = "modelparity.parity.prove:_converted_again"
 # The first call of a module imports it, and what it imports at its top.

@@ -43,16 +43,23 @@ class Parity:
     def prove(
         self,
         model: Model | Any,
-        formats: Sequence[str] = ("onnx",),
-        quantizations: Sequence[str] = ("fp32",),
+        formats: Sequence[str] = (),
+        quantizations: Sequence[str] = (),
         **options: Any,
     ) -> Proof:
         """As `modelparity.prove`; `model` may also be a target or a `torch.nn.Module`."""
         from modelparity.api.model import Model
-        from modelparity.api.prove import prove
+        from modelparity.api.prove import DEFAULT_FORMATS, prove
+        from modelparity.converters.recipes import FLOAT
 
         declared = model if isinstance(model, Model) else Model(model)
-        return prove(declared, formats, quantizations, folder=self._folder, **options)
+        return prove(
+            declared,
+            formats or DEFAULT_FORMATS,
+            quantizations or (FLOAT,),
+            folder=self._folder,
+            **options,
+        )
 
 
 @pytest.fixture(scope="session")
@@ -123,10 +130,11 @@ def pytest_collection_modifyitems(
     """Adds the targets of the command line, and the declared models where `testpaths` leaves them out."""
     for target in config.getoption(_TARGET):
         from modelparity.api.model import Model
-        from modelparity.api.prove import cells_of
+        from modelparity.api.prove import DEFAULT_FORMATS, cells_of
+        from modelparity.converters.recipes import FLOAT
 
         model = Model(target)
-        items += _items(session, model, cells_of(model.label, ["onnx"], ["fp32"]))
+        items += _items(session, model, cells_of(model.label, DEFAULT_FORMATS, (FLOAT,)))
     path = config.rootpath / _DECLARATIONS
     by_testpaths = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     if by_testpaths and path.is_file() and not config.getoption("--no-parity"):

@@ -118,7 +118,7 @@ class Session:
         """What the verdict is about."""
         subject, budget = self.subject(model), self.check_budget
         data = self._data.get(model)
-        return evaluation_inputs(subject.spec, subject.input_size, budget.images, budget.seed, data)
+        return evaluation_inputs(subject.spec, subject.input_size, budget.images, seed=budget.seed, data=data)
 
     def _calibration(self, model: str) -> Calibration:
         subject = self.subject(model)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 
-from modelparity.converters.capture.capture import Captured, CaptureError, capture
-from modelparity.converters.capture.targets import TargetError
-from modelparity.converters.engine.float64 import as_float64
-from modelparity.converters.engine.network import runnable
+if TYPE_CHECKING:
+    from modelparity.converters.capture.capture import Captured
+
 from modelparity.fixtures.inputs.tensors import FeedsError, feeds_of_file, generated_set, sample
 
 HERE = "meta_tests.api.networks_of_users"
 
 
 def captured(name: str, folder: Path, **options: object) -> Captured:
+    from modelparity.converters.capture.capture import capture
+
     return capture(f"{HERE}:{name}", folder, folder / f"{name}.pt2", name=name, **options)  # type: ignore[arg-type]
 
 
@@ -67,6 +68,11 @@ def test_ids_are_drawn_from_the_rows_of_the_embedding_and_masks_are_ones_then_ze
 
 
 def test_the_program_in_float64_is_not_narrowed_by_a_float32_inside(tmp_path: Path) -> None:
+    import torch
+
+    from modelparity.converters.engine.float64 import as_float64
+    from modelparity.converters.engine.network import runnable
+
     captured("names_float32", tmp_path)
     program = torch.export.load(tmp_path / "names_float32.pt2")
     x = torch.randn(1, 6)
@@ -102,12 +108,17 @@ def test_the_digest_is_of_graph_and_weights(tmp_path: Path) -> None:
 def test_a_target_that_gives_no_network_is_refused_in_one_line(
     target: str, said: str, tmp_path: Path
 ) -> None:
+    from modelparity.converters.capture.capture import capture
+    from modelparity.converters.capture.targets import TargetError
+
     with pytest.raises(TargetError, match=said) as caught:
         capture(target, tmp_path, tmp_path / "program.pt2", name="x")
     assert "\n" not in str(caught.value)
 
 
 def test_a_network_that_does_not_run_on_its_example_is_refused(tmp_path: Path) -> None:
+    from modelparity.converters.capture.capture import CaptureError
+
     declared = {"input": ("float32", (1, 3, 7, 7))}
     with pytest.raises(CaptureError, match="does not run on its example inputs"):
         captured("plain", tmp_path, declared=declared)
@@ -165,6 +176,8 @@ def test_an_axis_along_which_rows_interact_is_no_batch(tmp_path: Path) -> None:
 
 
 def test_declarations_that_are_not_of_the_network_are_refused(tmp_path: Path) -> None:
+    from modelparity.converters.capture.targets import TargetError
+
     with pytest.raises(TargetError, match="no input 'y'"):
         captured("tokens", tmp_path, declared={"y": ("float32", (1, 5))})
     with pytest.raises(TargetError, match="declared as float32"):
@@ -176,6 +189,11 @@ def test_declarations_that_are_not_of_the_network_are_refused(tmp_path: Path) ->
 
 
 def test_a_tensor_of_the_default_type_is_widened(tmp_path: Path) -> None:
+    import torch
+
+    from modelparity.converters.engine.float64 import as_float64
+    from modelparity.converters.engine.network import runnable
+
     captured("own_state", tmp_path)
     program = torch.export.load(tmp_path / "own_state.pt2")
     with torch.no_grad():
@@ -184,6 +202,9 @@ def test_a_tensor_of_the_default_type_is_widened(tmp_path: Path) -> None:
 
 
 def test_an_archive_is_taken_as_it_is_and_has_its_own_weights(tmp_path: Path) -> None:
+    from modelparity.converters.capture.capture import capture
+    from modelparity.converters.capture.targets import TargetError
+
     first = captured("tokens", tmp_path).spec
     again = capture("tokens.pt2", tmp_path, tmp_path / "copy.pt2", name="copy").spec
     assert [port.shape for port in again.inputs] == [port.shape for port in first.inputs]

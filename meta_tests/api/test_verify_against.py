@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from modelparity.api.model import Model
 from modelparity.api.verify import verify_against
@@ -17,6 +16,8 @@ MODEL = Model("meta_tests.api.networks_of_users:plain")
 
 def exported(path: Path, changed: float = 1.0) -> Path:
     """The network's file by PyTorch's older exporter, one row of its matrix times `changed`."""
+    import torch
+
     from meta_tests.api.networks_of_users import plain
 
     torch.manual_seed(0)  # as a target is built
@@ -60,6 +61,8 @@ def test_it_is_judged_on_the_owner_s_samples(tmp_path: Path) -> None:
 
 
 def test_a_network_that_draws_random_numbers_proves_no_file(tmp_path: Path) -> None:
+    import torch
+
     from meta_tests.api.networks_of_users import random
 
     torch.manual_seed(0)

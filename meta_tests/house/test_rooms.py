@@ -20,11 +20,14 @@ NETWORKS = {
     "miniature_detector.py: torch",
     "miniature_network.py: torch",
     "mobilenet.py: torch",
+    "networks_of_users.py: torch",
     "pesto.py: torch",
     "quantized_network.py: torch",
     "rxnmapper.py: torch",
     "seeded_networks.py: torch",
     "silero.py: torch",
+    "torchvision_networks.py: torchvision",
+    "transformer_networks.py: torch",
 }
 
 

@@ -83,7 +83,7 @@ def test_an_output_with_nan_is_not_called_equal(session):
     ("images", "batches", "why"),
     [
         (2, (), "the check budget has no batch"),
-        (2, (3,), "the evaluation set has 2 images, and a batch 3 or more"),
+        (2, (3,), "the evaluation set has 2 samples, and a batch 3 or more"),
     ],
 )
 def test_why_no_batch_is_asked(store, images, batches, why):

@@ -14,6 +14,7 @@ from modelparity.converters.engine.workers import Worker, WorkerCrashedError
 from modelparity.modelfiles.editor import Editor
 from modelparity.modelfiles.mutations.plant import editor, plant
 from modelparity.parity.cells import CheckBudget
+from modelparity.parity.claims.kind_claims import KIND_CLAIMS
 from modelparity.parity.mutation.catalogue import FAULTS
 from modelparity.parity.mutation.first_failure import FailedClaimError, UntilFailed
 from modelparity.parity.mutation.other_rules import RULES
@@ -185,7 +186,8 @@ def test_what_only_rounds_otherwise_is_no_fault(session, monkeypatch):
     """A survivor is measured in float64, where the network can be fed what the file makes of the image."""
     monkeypatch.setattr("modelparity.parity.judge.Judge._parity", lambda *_: None)
     monkeypatch.setattr("modelparity.parity.judge.Judge._generated_inputs", lambda *_: None)
-    monkeypatch.setattr("modelparity.parity.judge.Judge._constant_image", lambda *_: None)
+    without = replace(KIND_CLAIMS["map"], constant_image=lambda *_: ([], {}))
+    monkeypatch.setitem(KIND_CLAIMS, "map", without)
     blind = mutation_of(session, images=2, batches=(2,), draws=2)
     shifted = FAULTS["wrong_mean"]
     same = replace(shifted, name="same", feeds=lambda truth: truth.reference.feeds)

@@ -70,8 +70,8 @@ def _declared(place: str, name: str, table: Any, folder: Path) -> Declared:
     for key in table:
         if key not in _KEYS:
             raise BadInputError(f"{place}: no such key: {key!r}{nearest(key, _KEYS)}")
-    formats = _texts(place, table, "formats", ["onnx"], CONVERTERS)
-    quantizations = _texts(place, table, "quantizations", ["fp32"], QUANTIZATIONS)
+    formats = _texts(place, table, "formats", CONVERTERS)
+    quantizations = _texts(place, table, "quantizations", QUANTIZATIONS)
     try:
         inputs = dict(input_of(f"{port}={text}") for port, text in table.get("inputs", {}).items())
         for port, (low, high) in table.get("ranges", {}).items():
@@ -94,10 +94,9 @@ def _declared(place: str, name: str, table: Any, folder: Path) -> Declared:
     return Declared(model, cells_of(name, formats, quantizations))
 
 
-def _texts(
-    place: str, table: Mapping[str, Any], key: str, default: list[str], known: Mapping[str, Any]
-) -> list[str]:
-    texts = table.get(key, default)
+def _texts(place: str, table: Mapping[str, Any], key: str, known: Mapping[str, Any]) -> list[str]:
+    """A list of names; the first known one if none is given."""
+    texts = table.get(key, list(known)[:1])
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise BadInputError(f"{place}: {key} should be a list of texts")
     for text in texts:

@@ -17,7 +17,7 @@ from modelparity.converters.engine.store import Key
 from modelparity.converters.engine.workbench import PROGRAM
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, Workers
 from modelparity.converters.formats import CONVERTERS
-from modelparity.converters.recipes import QUANTIZATIONS
+from modelparity.converters.recipes import FLOAT, QUANTIZATIONS
 from modelparity.errors import BadInputError, nearest
 from modelparity.fixtures.arrays import Array
 from modelparity.fixtures.inputs.tensors import FeedsError, TensorSet, feeds_of_file
@@ -31,6 +31,9 @@ from modelparity.parity.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+DEFAULT_FORMATS = tuple(CONVERTERS)[:1]
 
 
 class NotProvenError(AssertionError):
@@ -101,8 +104,8 @@ def cells_of(name: str, formats: Sequence[str], quantizations: Sequence[str]) ->
 
 def prove(
     model: Model,
-    formats: Sequence[str] = ("onnx",),
-    quantizations: Sequence[str] = ("fp32",),
+    formats: Sequence[str] = DEFAULT_FORMATS,
+    quantizations: Sequence[str] = (FLOAT,),
     *,
     output: Path | None = None,
     store: Path | None = None,
@@ -135,7 +138,7 @@ def prove(
         brought = bring(model, workers, folder or Path.cwd(), store=store, on_stage=on_stage)
         spec = brought.spec
         on_spec(spec)
-        with session_of([brought], store, workers, on_stage, check_budget) as session:
+        with session_of([brought], store, workers, on_stage=on_stage, check_budget=check_budget) as session:
             program = program_claims(session, brought)
             records = prove_all(
                 session,
@@ -191,6 +194,7 @@ def session_of(
     networks: Sequence[Brought],
     store: Path | None,
     workers: Workers,
+    *,
     on_stage: Callable[[str], None],
     check_budget: CheckBudget | None = None,
 ) -> Session:

@@ -38,7 +38,7 @@ def verify_against(
     with Workers() as workers:
         brought = bring(model, workers, folder or Path.cwd(), on_stage=on_stage)
         on_spec(brought.spec)
-        with session_of([brought], None, workers, on_stage) as session:
+        with session_of([brought], None, workers, on_stage=on_stage) as session:
             program = program_claims(session, brought)
     verification = verify(
         path,

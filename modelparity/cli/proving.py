@@ -153,8 +153,8 @@ def prove(
     )
     passed = prove_target(
         model,
-        formats=formats or ["onnx"],
-        quantizations=quantizations or ["fp32"],
+        formats=formats or [],
+        quantizations=quantizations or [],
         output=output,
         as_json=as_json,
     )

@@ -187,7 +187,7 @@ def problem_on(
     """
     signature, feeds = truth.subject.signature, generated.feeds
     expected: Outputs = {}
-    if truth.subject.spec.task == "tensors":
+    if isinstance(truth.subject.spec, ProgramSpec):
         try:
             expected, _ = truth.generated.of(feeds)
         except WorkerFailedError:

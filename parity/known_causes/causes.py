@@ -18,7 +18,7 @@ from modelparity.converters.engine.workers import (
     WorkerFailedError,
 )
 from modelparity.fixtures.arrays import Outputs
-from modelparity.fixtures.specs import ModelSpec
+from modelparity.fixtures.programs import ProgramSpec
 from modelparity.modelfiles.description import Description
 from modelparity.parity.claims.metamorphic import Run, batch_of
 from modelparity.parity.known_causes.input_mistakes import other_inputs
@@ -112,7 +112,7 @@ def _other_input(file: WrongFile, reference: Reference) -> str:
     spec = file.truth.subject.spec
     if not file.runs:
         return ""
-    preprocessing = spec.preprocessing if isinstance(spec, ModelSpec) else None
+    preprocessing = getattr(spec, "preprocessing", None)  # of photographs
     for other in other_inputs(reference.feeds, preprocessing):
         feeds = [other.fed(feed) for feed in reference.feeds]
         if _all_like_the_first(reference, lambda some, feeds=feeds: file.run(feeds[some])):  # type: ignore[misc]
@@ -127,7 +127,7 @@ def _all_like_the_first(reference: Reference, run: Callable[[slice], Sequence[Ou
 def _other_network(file: WrongFile, reference: Reference) -> str:
     """Of a float file alone: a quantized one is compared with its own rounding of the right weights."""
     subject, bench = file.truth.subject, file.bench
-    one_state = not isinstance(subject.spec, ModelSpec)  # a program holds no other weights than its own
+    one_state = isinstance(subject.spec, ProgramSpec)  # a program holds no other weights than its own
     if one_state or reference.unrounded or file.truth.elements["elements"] > _LARGE:
         return ""
     with tempfile.TemporaryDirectory(prefix="modelparity-") as folder:

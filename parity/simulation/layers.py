@@ -224,15 +224,20 @@ def rounded_constants(graph: Graph) -> list[Constant]:
 def _elsewhere(graph: Graph, wanted: Callable[[Constant], bool], but: Collection[str] = ()) -> list[Constant]:
     readers = _readers(graph)
     found: dict[str, Constant] = {}
-    known = set()
+    weights, biases, others = set(), set(), set()
     for operator in graph.operators():
-        if is_rounded(operator) and operator.names[0] not in but:
-            end = _end(operator, readers)
-            weight = operator.inputs[kind_of(operator).weight]
-            known |= {wire.name for wire in (weight, end.bias) if wire is not None}
+        layer = is_rounded(operator) and operator.names[0] not in but
+        if layer:
+            bias = _end(operator, readers).bias
+            weights |= {
+                wire.name for wire in (operator.inputs[kind_of(operator).weight],) if wire is not None
+            }
+            biases |= {bias.name} if bias is not None else set()
         for wire in operator.inputs:
             if wire is not None and isinstance(wire.source, Constant) and wanted(wire.source):
                 found[wire.name] = wire.source
+                others |= set() if layer else {wire.name}
+    known = biases | (weights - others)  # a matrix may be a table, too
     return [constant for name, constant in found.items() if name not in known]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from meta_tests.commands.device.device import Case
 from meta_tests.miniatures.miniature import DECIDED, cell, session_of
+from modelparity.converters.engine.workers import Workers
 from modelparity.device.target import Target
 
 CELLS = [("onnx", "fp32"), ("onnx", "int8_static"), ("tflite", "fp32")]
@@ -16,7 +17,7 @@ def cases(tmp_path_factory):
     """By (format, quantization)."""
     store, made, sessions = tmp_path_factory.mktemp("store"), {}, []
     for format, quantization in CELLS:
-        session = session_of([format], store, quantization, spec=DECIDED)
+        session = session_of([format], store, quantization, spec=DECIDED, workers=Workers())
         sessions.append(session)
         folder = tmp_path_factory.mktemp(f"{format}-{quantization}")
         target = Target(DECIDED, cell(format, quantization), own=True)

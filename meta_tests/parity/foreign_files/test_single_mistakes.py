@@ -53,6 +53,7 @@ def cause(feeds, compute, file, preprocessing=UNIT_RANGE):
         right=RoundedReference(due, {}),
         batch=0,
         failed=lambda *names: "float_parity" in names,
+        runs=True,
     )
     return known_cause(wrong)
 

@@ -64,7 +64,7 @@ def _run(
             for line in (*described(brought.spec), *sampled(brought.spec)):
                 progress.line(line)
             networks.append(brought)
-        with session_of(networks, None, workers, progress.hint) as session:
+        with session_of(networks, None, workers, on_stage=progress.hint) as session:
             programs = {each.spec.name: program_claims(session, each) for each in networks}
             weights = {each.spec.name: f"as {each.spec.title} gives them" for each in networks}
             return run_gate(

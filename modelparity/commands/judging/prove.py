@@ -10,8 +10,9 @@ from typing import Any
 
 from modelparity import terminal
 from modelparity.api.model import Model, Tensor, dim_of, input_of, range_of
-from modelparity.api.prove import Proof, cells_of, prove
+from modelparity.api.prove import DEFAULT_FORMATS, Proof, cells_of, prove
 from modelparity.commands.judging.running import STOPPED, told_cells
+from modelparity.converters.recipes import FLOAT
 from modelparity.exit_codes import StoppedError
 from modelparity.fixtures.programs import ProgramSpec
 from modelparity.fixtures.specs import TensorSpec
@@ -51,7 +52,11 @@ def prove_target(
     output: Path | None,
     as_json: bool,
 ) -> bool:
-    """Proves the network and prints the verdict; returns whether everything is proven."""
+    """Proves the network and prints the verdict; returns whether everything is proven.
+
+    Without formats or quantizations, in the first of each.
+    """
+    formats, quantizations = formats or DEFAULT_FORMATS, quantizations or (FLOAT,)
     cells = cells_of(model.label, formats, quantizations)
     with terminal.progress(f"proving {model.label}", total=len(cells)) as progress:
 
