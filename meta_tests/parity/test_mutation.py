@@ -186,6 +186,7 @@ def test_what_only_rounds_otherwise_is_no_fault(session, monkeypatch):
     """A survivor is measured in float64, where the network can be fed what the file makes of the image."""
     monkeypatch.setattr("modelparity.parity.judge.Judge._parity", lambda *_: None)
     monkeypatch.setattr("modelparity.parity.judge.Judge._generated_inputs", lambda *_: None)
+    monkeypatch.setattr("modelparity.parity.judge.structure.asked", lambda *_, **__: ([], {}))
     without = replace(KIND_CLAIMS["map"], constant_image=lambda *_: ([], {}))
     monkeypatch.setitem(KIND_CLAIMS, "map", without)
     blind = mutation_of(session, images=2, batches=(2,), draws=2)
