@@ -24,6 +24,7 @@ from modelparity.errors import BadInputError
 from modelparity.exit_codes import explained
 from modelparity.parity.cells import CheckBudget
 from modelparity.parity.proof_cache import harness_digest
+from modelparity.parity.session import default_store
 from modelparity.reports.failures import outcome_line
 from modelparity.reports.markdown import inline, table
 from modelparity.reports.view import Entry
@@ -116,7 +117,7 @@ def main() -> None:
     parser.add_argument("--format", action="append", default=[], metavar="F")
     parser.add_argument("--quantization", action="append", default=[], metavar="Q")
     parser.add_argument("--output", type=Path, default=Path("reports/measurements"), metavar="DIR")
-    parser.add_argument("--store", type=Path, default=Path("/tmp/any-models"), metavar="DIR")
+    parser.add_argument("--store", type=Path, default=default_store(), metavar="DIR")
     asked = parser.parse_args()
     formats, quantizations = asked.format or ["onnx"], asked.quantization or ["fp32"]
     path = asked.output / NAME
