@@ -146,3 +146,19 @@ class Sequence(nn.Module):
 
 def half() -> tuple[nn.Module, Any]:
     return nn.Linear(4, 4).half(), torch.randn(1, 4).half()
+
+
+class ScaledBias(nn.Module):
+    """A product that adds twice its bias, with a norm behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Linear(6, 8), nn.BatchNorm1d(5)
+        self.weight, self.bias = nn.Parameter(torch.randn(8, 5)), nn.Parameter(torch.randn(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(torch.addmm(self.bias, torch.relu(self.first(x)), self.weight, beta=2.0))
+
+
+def scaled_bias() -> tuple[nn.Module, Any]:
+    return ScaledBias(), torch.randn(1, 6)

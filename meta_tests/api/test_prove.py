@@ -95,3 +95,9 @@ def test_declarations_are_read_and_their_errors_name_the_place(tmp_path: Path) -
         path.write_text(wrong)
         with pytest.raises(BadInputError, match=said):
             declared_models(tmp_path)
+
+
+def test_a_bias_that_is_scaled_before_it_is_added_is_simulated(store: Path) -> None:
+    (record,) = proven("scaled_bias", store, "int8_static").records
+    by_name = {claim.name: claim.status for claim in record.claims}
+    assert (by_name["simulated"], by_name["network_weights"]) == ("passed", "passed")

@@ -325,7 +325,7 @@ def folded_bias(module: torch.nn.Module, fold: Fold) -> Tensor | None:
     """The layer's bias in float64, with what the file multiplied in; None without one."""
     bias = parameter(module, fold.product.bias_node())
     if bias is not None:
-        bias = bias.reshape(-1)
+        bias = bias.reshape(-1) * fold.product.bias_factor
     if fold.behind is not None:
         factor, offset, mean = norm_of(module, fold.behind)
         bias = offset + ((0 if bias is None else bias) - mean) * factor

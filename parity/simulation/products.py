@@ -93,8 +93,15 @@ class Product:
             for position in path[:-1]:
                 inside = inside[position]
             inside[path[-1]] = new
+        if self.node.target == _ATEN.addmm.default:
+            keywords = {**keywords, "beta": 1}  # the arguments' bias is what is added: `bias_factor` is in it
         result: Tensor = self.node.target(*changed, **keywords)  # type: ignore[operator]
         return result
+
+    @property
+    def bias_factor(self) -> float:
+        """What its bias is multiplied by before it is added."""
+        return float(self.node.kwargs.get("beta", 1))  # type: ignore[arg-type]
 
     @property
     def terms(self) -> int:
