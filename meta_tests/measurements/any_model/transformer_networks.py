@@ -169,6 +169,7 @@ def whisper_encoder() -> Any:
         encoder_ffn_dim=64,
         decoder_ffn_dim=64,
         max_source_positions=30,
+        pad_token_id=0,
     )
     return network.encoder, (torch.randn(1, 80, 60, generator=torch.Generator().manual_seed(0)),)
 
