@@ -14,7 +14,7 @@ from torch import Tensor, fx
 
 from modelparity.fixtures.arrays import Array
 from modelparity.modelfiles.constants import Constant
-from modelparity.parity.simulation.places import Place, folded_bias
+from modelparity.parity.simulation.places import HARDSIGMOID, Place, folded_bias
 from modelparity.parity.simulation.products import constant_nodes
 
 
@@ -97,6 +97,8 @@ def moved_biases(module: torch.nn.Module, places: Sequence[Place]) -> str:
         own, stored = folded_bias(module, place.fold), place.layer.float_bias
         assert stored is not None
         due = np.zeros(stored.size) if own is None else own.numpy()
+        if place.end.target == HARDSIGMOID:
+            due = due + 3  # relu6(x + 3) / 6
         alike = due.size == stored.size and np.abs(stored - due).max() <= _SLACK * np.abs(due).max()
         off += not alike
     if off < _SEVERAL and (len(kept) < _SEVERAL or 2 * off <= len(kept)):
