@@ -267,6 +267,7 @@ class Judge:
                 images=images_needed(self._truth, max(self._budget.batches, default=1)) if cast else None,
                 others=self._other_feeds(),
                 ranged=[GREY, *map(metamorphic.batch_name, self._batch_sizes)],
+                corrected=self._third_party,
             )
         except WorkerFailedError as error:
             right = f"this file's graph cannot be followed: {error}"

@@ -74,11 +74,14 @@ def rounded_reference(
     images: int | None = None,
     others: Mapping[str, Feeds],
     ranged: Collection[str] = (),
+    corrected: bool = True,
 ) -> RoundedReference | str:
     """The reference of a quantized file over the first `images` (None: all), or why there is none.
 
     `ranged` are those of the other feeds on which ties may move more than on the evaluation set: batches,
     whose ranges at run time are wider, and a flat image, in all of whose places a tie falls to one side.
+
+    `corrected` says that the file's quantizer may have moved biases on purpose, as other tools' do.
 
     Of a network of more than 200 M weights, it covers the first image alone, and no other feed.
 
@@ -101,6 +104,7 @@ def rounded_reference(
         feeds=[*exact.feeds[:images], *others.values()],
         perturbed=[*range(images), *places],
         ports=bench.ports[path],
+        corrected=corrected,
         timeout=CONVERT_TIMEOUT_S,
     )
     simulation: Simulated = reply.value

@@ -88,6 +88,7 @@ def simulate(
     feeds: Sequence[Mapping[str, Array]],
     perturbed: Sequence[int],
     ports: Ports = AS_NETWORK,
+    corrected: bool = True,
 ) -> Simulated:
     """What a right runtime computes from a file, over all feeds, and perturbed over those at `perturbed`.
 
@@ -98,7 +99,7 @@ def simulate(
     """
     graph, exported = replace(graph_of(path), ports=ports), Exported(program, spec, checkpoint)
     if not (elsewhere := rounded_elsewhere(graph)):
-        simulated = network.simulate(exported, graph, feeds=feeds, perturbed=perturbed)
+        simulated = network.simulate(exported, graph, feeds=feeds, perturbed=perturbed, corrected=corrected)
         halves = _has_halves(graph)
         return _in_half(simulated, graph, path, feeds, perturbed=perturbed) if halves else simulated
     layers = layers_of(graph)
@@ -112,7 +113,7 @@ def simulate(
     stored, unknown_constants = _replaced(module, rounded_constants(graph))
     if missing := (*unmatched, *unknown, *unknown_constants):
         return Simulated((), (), len(layers), missing)
-    if moved_bias := moved_biases(module, places):
+    if corrected and (moved_bias := moved_biases(module, places)):
         return Simulated((), (), len(layers), elsewhere=moved_bias)
     signature = spec.signature()
     names = signature.output_names

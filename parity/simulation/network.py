@@ -74,11 +74,17 @@ from modelparity.parity.simulation.stored_constants import ARITHMETIC, cast_numb
 
 
 def simulate(
-    exported: Exported, graph: Graph, *, feeds: Sequence[Mapping[str, Array]], perturbed: Sequence[int]
+    exported: Exported,
+    graph: Graph,
+    *,
+    feeds: Sequence[Mapping[str, Array]],
+    perturbed: Sequence[int],
+    corrected: bool = True,
 ) -> Simulated:
     """Runs the simulation of a file's graph over all feeds, and perturbed over those at `perturbed`.
 
     A file that rounds no activation is simulated in float64, and not perturbed: nothing is on an edge.
+    `corrected` says that the file's quantizer may have moved biases on purpose (`moved_biases`).
     Nothing runs if a layer or a float16 constant matches none of the network's, or if an operator reads
     rounded numbers in a way that is not known here.
     """
@@ -96,8 +102,8 @@ def simulate(
     rounded_weights = len(layers) or len(constants)
     if unmatched or unknown:
         return Simulated((), (), rounded_weights, (*unmatched, *unknown))
-    if corrected := moved_biases(module, places):
-        return Simulated((), (), rounded_weights, elsewhere=corrected)
+    if corrected and (moved_on_purpose := moved_biases(module, places)):
+        return Simulated((), (), rounded_weights, elsewhere=moved_on_purpose)
     ports = exported.spec.signature()
     names = ports.output_names
     exact = not any(layer.dynamic or layer.reads or layer.gives or layer.blocks for layer in layers)
