@@ -19,7 +19,6 @@ from modelparity.fixtures.arrays import Feeds
 from modelparity.fixtures.inputs.evaluation_sets import (
     EvaluationSet,
     calibration_from_directory,
-    evaluation_set,
 )
 from modelparity.fixtures.inputs.input_sets import InputSet, calibration_inputs, evaluation_inputs
 from modelparity.fixtures.inputs.tensors import TensorSet
@@ -93,7 +92,6 @@ class Session:
         self._locks: dict[str, threading.Lock] = {}
         # Caches of the instance, not of the class, so that they end with it.
         self.subject = functools.cache(self._subject)
-        self.evaluation_set = functools.cache(self._evaluation_set)
         self.inputs = functools.cache(self._inputs)
         self.calibration = functools.cache(self._calibration)
         self.calibration_from = functools.cache(self._calibration_from)
@@ -109,10 +107,16 @@ class Session:
             spec = reply.value
         return ModelUnderTest.of(spec, checkpoint, self._input_size, self._size)
 
-    def _evaluation_set(self, model: str) -> EvaluationSet:
-        """The photographs of a network that takes some, with their ground truth."""
-        subject, budget = self.subject(model), self.check_budget
-        return evaluation_set(subject.photographs, subject.input_size, budget.images, budget.seed)
+    def evaluation_set(self, model: str) -> EvaluationSet:
+        """The photographs that the verdict is about, with their ground truth.
+
+        Raises:
+            TypeError: it is about other inputs.
+        """
+        inputs = self.inputs(model)
+        if not isinstance(inputs, EvaluationSet):
+            raise TypeError(f"{model} is not judged on photographs")
+        return inputs
 
     def _inputs(self, model: str) -> InputSet:
         """What the verdict is about."""

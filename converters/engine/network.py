@@ -85,13 +85,10 @@ def export(spec: NetworkSpec, checkpoint: Path | None, input_size: int, target: 
         axes |= {2: torch.export.Dim("height", min=2), 3: torch.export.Dim("width", min=2)}
     with torch.no_grad():
         program = torch.export.export(module, (image,), dynamic_shapes={"image": axes})
+    weights = kept_weights(program)  # before saving, which takes large weights out of the program
     program_file.save(program, target)
-    parameters = list(module.parameters())
-    everything = [*parameters, *(buffer for buffer in module.buffers() if buffer.is_floating_point())]
-    return {
-        "weights": kept_weights(program),
-        "elements": sum(t.numel() for t in everything),
-    }
+    buffers = (buffer for buffer in module.buffers() if buffer.is_floating_point())
+    return {"weights": weights, "elements": sum(t.numel() for t in (*module.parameters(), *buffers))}
 
 
 def _counts_of_program(program: ExportedProgram) -> dict[str, int]:
@@ -144,9 +141,9 @@ def kept_weights(program: torch.export.ExportedProgram) -> int:
 
 
 def _alike(program: ExportedProgram, node: fx.Node) -> bool:
-    """Whether a parameter has one value only. The shape of one that is stored elsewhere tells nothing."""
+    """Whether a parameter has one value only."""
     value = program.state_dict[program.graph_signature.inputs_to_parameters[node.name]]
-    return value.numel() > 0 and any(value.stride()) and bool((value == value.reshape(-1)[0]).all())
+    return value.numel() > 0 and bool((value == value.reshape(-1)[0]).all())
 
 
 def _gives_nothing(program: ExportedProgram, node: fx.Node) -> bool:

@@ -13,21 +13,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelparity.api.model import Model
-from modelparity.converters.engine.store import Key
+from modelparity.converters.engine.store import Key, Store
 from modelparity.converters.engine.workbench import PROGRAM
 from modelparity.converters.engine.workers import CONVERT_TIMEOUT_S, Workers
 from modelparity.converters.formats import CONVERTERS
 from modelparity.converters.recipes import FLOAT, QUANTIZATIONS
 from modelparity.errors import BadInputError, nearest
 from modelparity.fixtures.arrays import Array
-from modelparity.fixtures.inputs.tensors import FeedsError, TensorSet, feeds_of_file
+from modelparity.fixtures.inputs.tensors import TensorSet
 from modelparity.fixtures.programs import ProgramSpec
 from modelparity.modelfiles.description import Artifact
 from modelparity.parity.cells import Cell, CheckBudget
 from modelparity.parity.claims.captured import captured
 from modelparity.parity.prove_cells import Listener, prove_all
 from modelparity.parity.results import CellRecord, Claim, Mismatched
-from modelparity.parity.session import Session
+from modelparity.parity.session import Session, default_store
+from modelparity.verification.own_inputs import samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -184,9 +185,8 @@ def bring(
         path = Path(scratch) / PROGRAM
         found = _captured(model, workers, folder, path)
         workers.close("capture")
-        data = _data(model, found.spec, folder)
-        with Session(store=store) as keeper:
-            kept = _kept(keeper, found.spec, path)
+        data = samples_of(folder / model.data, found.spec) if model.data else None
+        kept = _kept(Store(store or default_store()), found.spec, path)
     return Brought(found.spec, kept, data, found.feeds, found.outputs)
 
 
@@ -228,16 +228,7 @@ def _captured(model: Model, workers: Workers, folder: Path, path: Path) -> Any:
     return capture_module(model.target, model.examples, path, title=model.label, **options)
 
 
-def _data(model: Model, spec: ProgramSpec, folder: Path) -> TensorSet | None:
-    if model.data is None:
-        return None
-    try:
-        return feeds_of_file(folder / model.data, spec)
-    except FeedsError as error:
-        raise BadInputError(str(error)) from error
-
-
-def _kept(session: Session, spec: ProgramSpec, path: Path) -> Path:
+def _kept(store: Store, spec: ProgramSpec, path: Path) -> Path:
     """The program in the store, under its own digest."""
 
     def make(target: Path) -> dict[str, Any]:
@@ -245,7 +236,7 @@ def _kept(session: Session, spec: ProgramSpec, path: Path) -> Path:
         return {}
 
     key = Key(f"{spec.name} program", {"digest": spec.digest})
-    return session.bench.store.get(key, make).path(PROGRAM)
+    return store.get(key, make).path(PROGRAM)
 
 
 def program_claims(session: Session, brought: Brought) -> tuple[Claim, ...]:

@@ -6,10 +6,21 @@ from pathlib import Path
 
 from modelparity.arrays import Wanted, check_arrays, not_finite, read_arrays
 from modelparity.errors import BadInputError
-from modelparity.fixtures.inputs.tensors import TensorSample, TensorSet
-from modelparity.fixtures.specs import Signature
+from modelparity.fixtures.inputs.tensors import FeedsError, TensorSample, TensorSet, feeds_of_file
+from modelparity.fixtures.programs import ProgramSpec
+from modelparity.fixtures.specs import NetworkSpec, Signature
 
 SAMPLES = "samples"
+
+
+def samples_of(path: Path, spec: NetworkSpec, input_size: int | None = None) -> TensorSet:
+    """The user's samples for a network of photographs, or for one of their own. Raises `BadInputError`."""
+    if not isinstance(spec, ProgramSpec):
+        return own_inputs(path, spec.signature(input_size))
+    try:
+        return feeds_of_file(path, spec)
+    except FeedsError as error:
+        raise BadInputError(str(error)) from error
 
 
 def own_inputs(path: Path, signature: Signature) -> TensorSet:

@@ -18,9 +18,8 @@ from modelparity.converters.engine.workers import WorkerCrashedError, WorkerFail
 from modelparity.converters.recipes import JUDGED
 from modelparity.errors import BadInputError
 from modelparity.exit_codes import BAD_INPUT, explained
-from modelparity.fixtures.inputs.tensors import FeedsError, TensorSet, feeds_of_file
+from modelparity.fixtures.inputs.tensors import TensorSet
 from modelparity.fixtures.limitations import Limitation
-from modelparity.fixtures.programs import ProgramSpec
 from modelparity.fixtures.specs import ModelSpec, NetworkSpec
 from modelparity.modelfiles.description import Description, NotAModelError
 from modelparity.modelfiles.formats import sniff
@@ -42,7 +41,7 @@ from modelparity.parity.results import (
 )
 from modelparity.parity.session import Session
 from modelparity.verification.file_names import remark
-from modelparity.verification.own_inputs import own_inputs
+from modelparity.verification.own_inputs import samples_of
 from modelparity.verification.port_names import options, ports_of, proposal
 from modelparity.verification.quick_checks import Checks, checked
 
@@ -152,7 +151,7 @@ def verify(
     seen = ports.seen(description)
     n = input_size or declared_input_size(seen, spec)
     if meant.feeds:
-        data = feeds_of(meant.feeds, spec, n)
+        data = samples_of(meant.feeds, spec, n)
     with Session(
         checkpoints=checkpoints,
         size=size,
@@ -181,16 +180,6 @@ def verify(
             words = f"judged on {len(session.feeds(spec.name))} samples of {meant.feeds.name}"
             record = replace(record, remarks=(*record.remarks, words))
         return replace(verification, record=record, checks=checks, ports=ports)
-
-
-def feeds_of(path: Path, spec: NetworkSpec, n: int) -> TensorSet:
-    """The user's samples. Raises `BadInputError`."""
-    if not isinstance(spec, ProgramSpec):
-        return own_inputs(path, spec.signature(n))
-    try:
-        return feeds_of_file(path, spec)
-    except FeedsError as error:
-        raise BadInputError(str(error)) from error
 
 
 def expect_definition(path: Path, description: Description, spec: ModelSpec, size: str) -> None:

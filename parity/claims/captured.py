@@ -26,9 +26,9 @@ def captured(
     The bound is that of a float file (`FLOAT`): a multiple of the program's own float32 error. `run` runs the
     program as `float32_runs` has it.
     """
-    if (drawn := _random(run, feeds)) is not None:
+    truth, again = (run([feeds], precision="float64") for _ in range(2))
+    if (drawn := _random(truth[0], again[0])) is not None:
         return (drawn,)
-    truth = run([feeds], precision="float64")
     noise = noises(spec, truth, float32_runs(run, [feeds], repeat=False))
     claims = []
     for name, own in outputs.items():
@@ -60,9 +60,8 @@ def captured(
     return tuple(claims)
 
 
-def _random(run: Callable[..., list[Outputs]], feeds: Mapping[str, Array]) -> Claim | None:
-    """The failed claim on a program two of whose runs differ; None for any other."""
-    first, again = (run([feeds], precision="float64")[0] for _ in range(2))
+def _random(first: Outputs, again: Outputs) -> Claim | None:
+    """The failed claim on a program of which two runs on one input differ; None for any other."""
     for name, value in first.items():
         if again[name].tobytes() != value.tobytes():
             apart = difference(again[name], value).rms
